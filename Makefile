@@ -1,0 +1,50 @@
+# fim-bootstrap: `make apply` does the main job, `make test` passes the tests; both set themselves up.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+ARGS   ?=
+
+.PHONY: help apply run test check lint type test-live bench clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+apply: $(VENV)/run  ## make this host ready (as root)
+	@$(PY) bootstrap.py apply $(ARGS)
+
+run: $(VENV)/run  ## any other words: make run ARGS="check --format json"
+	@$(PY) bootstrap.py $(ARGS)
+
+test: $(VENV)/dev  ## the fast tests
+	@PYTHON=$(PYTHON) sh tests/needs.sh
+	$(PY) -m pytest -q $(ARGS)
+
+check: lint type test  ## ruff, mypy --strict, tests
+
+lint: $(VENV)/dev
+	$(VENV)/bin/ruff check .
+
+type: $(VENV)/dev
+	$(VENV)/bin/mypy
+
+test-live: $(VENV)/dev  ## boot real guests and close the loop in them (as root, half an hour)
+	@sh tests/needs.sh live
+	$(PY) -m pytest -q -s --live tests/live $(ARGS)
+
+bench: $(VENV)/run  ## compare with a bare shell script, side by side
+	@$(PY) bench/check.py
+
+$(VENV)/run: requirements.txt
+	@PYTHON=$(PYTHON) sh tests/needs.sh venv
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/dev: requirements-dev.txt $(VENV)/run
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+clean:  ## remove what was built here
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

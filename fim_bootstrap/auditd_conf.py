@@ -1,0 +1,184 @@
+"""auditd.conf as auditd reads it (auditd.conf(5); load_config of audit-userspace, the same code from 2.4 to 4.2).
+
+Only the space separates words, every word counts, and the first line that is wrong stops the daemon with
+exit status 6. A last line without a newline, or one that is too long, is passed over with a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+LONGEST = 158  # characters before the newline; audit 4.1.4 and later read 510
+YES_NO = frozenset(("yes", "no"))
+SPACE_ACTIONS = frozenset(("ignore", "syslog", "rotate", "email", "exec", "suspend", "single", "halt"))
+FULL_ACTIONS = SPACE_ACTIONS - {"email"}
+WORDS: Mapping[str, frozenset[str]] = {
+    "local_events": YES_NO,
+    "write_logs": YES_NO,
+    "log_format": frozenset(("raw", "enriched", "nolog")),
+    "flush": frozenset(("none", "incremental", "incremental_async", "data", "sync")),
+    "name_format": frozenset(("none", "hostname", "fqd", "numeric", "user")),
+    "max_log_file_action": frozenset(("ignore", "syslog", "suspend", "rotate", "keep_logs")),
+    "space_left_action": SPACE_ACTIONS,
+    "admin_space_left_action": SPACE_ACTIONS,
+    "disk_full_action": FULL_ACTIONS,
+    "disk_error_action": FULL_ACTIONS - {"rotate"},
+    "verify_email": YES_NO,
+    "use_libwrap": YES_NO,
+    "enable_krb5": YES_NO,
+    "distribute_network": YES_NO,
+    "overflow_action": frozenset(("ignore", "syslog", "suspend", "single", "halt")),
+}
+NUMBERS = frozenset((
+    "priority_boost", "freq", "num_logs", "max_log_file", "tcp_listen_port", "tcp_listen_queue", "tcp_max_per_addr",
+    "tcp_client_max_idle", "q_depth", "max_restarts", "end_of_event_timeout", "report_interval",
+))  # fmt: skip
+TEXTS = frozenset((
+    "log_file", "log_group", "name", "space_left", "action_mail_acct", "admin_space_left", "tcp_client_ports",
+    "transport", "krb5_principal", "krb5_key_file", "plugin_dir", "dispatcher", "disp_qos",
+))  # fmt: skip
+ONLY_3 = frozenset((
+    "q_depth", "overflow_action", "max_restarts", "plugin_dir", "end_of_event_timeout", "report_interval", "transport",
+))  # fmt: skip
+KNOWN = frozenset(WORDS) | NUMBERS | TEXTS
+CANONICAL = "dispatcher = {}\n"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line; `problem` says why auditd does not take it, `fatal` that auditd stops there."""
+
+    number: int
+    text: str
+    key: str = ""
+    value: str = ""
+    problem: str = ""
+    fatal: bool = False
+
+
+def parse(text: str) -> tuple[Line, ...]:
+    """The lines of a file; their texts joined are the file again."""
+    return tuple(_line(number, line) for number, line in enumerate(_physical(text), 1))
+
+
+def settings(lines: Sequence[Line]) -> dict[str, Line]:
+    """The settings in force: of a key that stands twice the last one counts."""
+    return {line.key: line for line in lines if line.key and not line.problem}
+
+
+def faults(text: str, generation: int) -> tuple[Line, ...]:
+    """The lines at which auditd of audit 2 or 3 would stop; a fault of the whole file stands at its last line."""
+    lines = parse(text)
+    found = [judged for line in lines if (judged := _judged(line, generation)).fatal]
+    if found or not text:
+        return tuple(found)
+    values = settings(lines)
+    left, admin = (_size(values, key) for key in ("space_left", "admin_space_left"))
+    if left is not None and admin is not None and left <= admin:
+        where = values.get("space_left") or values.get("admin_space_left") or lines[-1]
+        said = f"space_left ({left}) must be larger than admin_space_left ({admin})"
+        return (Line(where.number, where.text, where.key, where.value, said, True),)
+    return ()
+
+
+def dispatcher_of(text: str) -> str:
+    """The dispatcher in force, or ''."""
+    line = settings(parse(text)).get("dispatcher")
+    return line.value if line else ""
+
+
+def with_dispatcher(text: str, target: str = "/sbin/audispd") -> str:
+    """The text with `dispatcher = TARGET` in force; every other byte is kept.
+
+    A line that is commented out is uncommented, a malformed one is replaced, else one is appended. Raises
+    ValueError where the line in force belongs to another product.
+    """
+    value = dispatcher_of(text)
+    if value and value.rpartition("/")[2] != "audispd":
+        raise ValueError(f"dispatcher = {value} is not audispd")
+    wanted = CANONICAL.format(target)
+    lines = parse(text)
+    malformed = [line for line in lines if line.problem and _names_dispatcher(line.text)]
+    texts = {line.number: line.text for line in lines}
+    if malformed:
+        for line in malformed:
+            texts[line.number] = wanted
+    elif not value:
+        commented = [line for line in lines if _is_commented(line.text)]
+        if commented:
+            texts[commented[-1].number] = wanted
+        else:
+            # auditd drops a last line that has no newline, so it would drop the one before ours
+            end = "" if not text or text.endswith("\n") else "\n"
+            return f"{text}{end}{wanted}"
+    return "".join(texts.values())
+
+
+def _physical(text: str) -> list[str]:
+    lines = [f"{line}\n" for line in text.split("\n")]
+    lines[-1] = lines[-1][:-1]
+    return lines if lines[-1] else lines[:-1]
+
+
+def _line(number: int, text: str) -> Line:
+    words = text.rstrip("\n").split(" ")
+    words = [word for word in words if word]
+    if not words or words[0].startswith("#"):
+        return Line(number, text)
+    if not text.endswith("\n"):
+        return Line(number, text, problem="the last line has no newline, so auditd drops it")
+    if len(text) - 1 > LONGEST:
+        return Line(number, text, problem=f"longer than {LONGEST} characters, so auditd passes over it")
+    key, value = words[0].lower(), words[2] if len(words) > 2 else ""
+    if problem := _grammar(text, words):
+        return Line(number, text, key if key in KNOWN else "", value, problem, True)
+    return Line(number, text, key, value)
+
+
+def _grammar(text: str, words: Sequence[str]) -> str:
+    if text.startswith("\ufeff"):
+        return "the file begins with a byte order mark"
+    if "\t" in text:
+        return "a tab; auditd takes only spaces between words"
+    if text.endswith("\r\n"):
+        return "a carriage return at the end, which becomes part of the value"
+    if len(words) > 1 and words[1] != "=":
+        return "no lone equal sign: write `key = value` with spaces around it"
+    if len(words) < 3:
+        return "not of the form `key = value`"
+    if len(words) > (4 if words[2].lower() == "exec" else 3):
+        return f"more than one value ({words[3]!r}); a comment needs a line of its own"
+    return ""
+
+
+def _judged(line: Line, generation: int) -> Line:
+    """The line with what is wrong about its key or value, which depends on the release."""
+    if line.problem or not line.key:
+        return line
+    key, value = line.key, line.value.lower()
+    problem = ""
+    if key not in KNOWN or (generation == 2 and key in ONLY_3):
+        problem = f"unknown keyword {key}"
+    elif key in WORDS and value not in WORDS[key]:
+        problem = f"{line.value} is none of {', '.join(sorted(WORDS[key]))}"
+    elif key in NUMBERS and not value.isdigit():
+        problem = f"{line.value} is not a number"
+    return Line(line.number, line.text, key, line.value, problem, bool(problem))
+
+
+def _size(values: Mapping[str, Line], key: str) -> Optional[int]:
+    line = values.get(key)
+    if line is None:
+        return 0
+    return int(line.value) if line.value.isdigit() else None
+
+
+def _names_dispatcher(text: str) -> bool:
+    return text.strip(" \t").lower().partition("=")[0].strip() == "dispatcher"
+
+
+def _is_commented(text: str) -> bool:
+    words = text.strip().lstrip("#").split()
+    return text.lstrip().startswith("#") and words[:2] == ["dispatcher", "="] and words[2:3] == ["/sbin/audispd"]

@@ -1,0 +1,370 @@
+"""Everything that is ever done to a host, and how each is undone.
+
+A change says what it would do (`describe`, `diff`), writes down what it is about to replace, and does it.
+`UNDO` takes a journal entry back. Success of a service is what is seen afterwards, never an exit status.
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import journal, managers, selinux
+from .errors import BootstrapError
+from .host import STATE, Host
+
+SEMODULE_TIMEOUT = 900.0  # seconds; a policy rebuild took 57 s in an emulated guest with 2 cores
+SERVICE_TIMEOUT = 120.0
+SETTLE = 30.0  # seconds for a daemon and its children to appear, or to go
+Record = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class EditFile:
+    """Replace a file's text; `inert` says that the daemon which reads it does not act on the difference."""
+
+    path: str
+    before: str
+    after: str
+    why: str
+    mtime: float = 0.0
+    inert: bool = False
+
+    def describe(self) -> str:
+        """The plan line."""
+        return f"edit {self.path}: {self.why}"
+
+    def diff(self) -> str:
+        """What would change in the file."""
+        before, after = self.before.splitlines(keepends=True), self.after.splitlines(keepends=True)
+        lines = difflib.unified_diff(before, after, self.path, self.path, n=1)
+        return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+    def apply(self, host: Host, record: Record) -> None:
+        """Keep the old content, then replace the file."""
+        record(
+            "edit", path=self.path, before=journal.keep(host, self.before), after=journal.digest(self.after),
+            inert=self.inert, mtime=self.mtime,
+        )  # fmt: skip
+        host.replace(self.path, self.before, self.after)
+
+
+@dataclass(frozen=True)
+class EditAuditdConf(EditFile):
+    """Replace auditd.conf, after the real daemon has read the new text where it can be asked."""
+
+    def apply(self, host: Host, record: Record) -> None:
+        """Ask auditd first; a text that it refuses is never put in place."""
+        if refused := preflight(host, self.after):
+            raise BootstrapError(f"{self.path}: auditd would refuse the new text: {refused}; nothing was written")
+        super().apply(host, record)
+
+
+def preflight(host: Host, text: str) -> str:
+    """Why auditd refuses this auditd.conf, or '' where it accepts it or cannot be asked.
+
+    In a user namespace of its own auditd reads its configuration and then fails to set its priority:
+    exit status 6 is a refused configuration, 1 an accepted one. Nothing outside is touched, but
+    with priority_boost 0 it would get as far as removing /run/auditd.pid, so then it is not asked.
+    """
+    if host.root != "/" or "priority_boost" not in text or "priority_boost = 0" in text:
+        return ""
+    with host.scratch() as folder:
+        host.create(f"{folder}/auditd.conf", text.encode("utf-8", "surrogateescape"))
+        argv = ("unshare", "-Ur", "auditd", "-f", "-s", "nochange", "-c", folder)
+        output = host.run(*argv, ok=range(256), timeout=20)
+    return output.why() if output.status == 6 else ""
+
+
+@dataclass(frozen=True)
+class InstallPackages:
+    """Install what provides the missing commands, in one transaction."""
+
+    manager: str
+    wanted: Mapping[str, tuple[str, ...]]
+    patience: float
+
+    def describe(self) -> str:
+        """The plan line."""
+        names = sorted({" or ".join(alternatives) for alternatives in self.wanted.values()})
+        return f"install {', '.join(names)} (for {', '.join(self.wanted)})"
+
+    def diff(self) -> str:
+        """No file of ours."""
+        return ""
+
+    def apply(self, host: Host, record: Record) -> None:
+        """Install, and write down what was chosen."""
+        names = managers.install(host, managers.MANAGERS[self.manager], self.wanted, self.patience)
+        record("install", manager=self.manager, packages=list(names))
+
+
+@dataclass(frozen=True)
+class DeleteRule:
+    """Take one rule out of the kernel; its source files are edited apart."""
+
+    rule: str = "never,task"
+
+    def describe(self) -> str:
+        """The plan line."""
+        return f"delete the rule -a {self.rule} from the kernel"
+
+    def diff(self) -> str:
+        """No file."""
+        return ""
+
+    def apply(self, host: Host, record: Record) -> None:
+        """auditctl -d; the second look at auditctl -l decides."""
+        record("rule", rule=self.rule)
+        host.run("auditctl", "-d", self.rule, ok=range(256))
+
+
+@dataclass(frozen=True)
+class LoadPolicy:
+    """Build the policy module with the host's own tools and load it."""
+
+    source: str
+    marker: str
+    live: bool
+
+    def describe(self) -> str:
+        """The plan line."""
+        return f"build and load the SELinux module {selinux.MODULE} ({self.marker})"
+
+    def diff(self) -> str:
+        """No file of the host is edited."""
+        return ""
+
+    def apply(self, host: Host, record: Record) -> None:
+        """checkmodule, semodule_package, semodule; -n where no kernel of this tree is running."""
+        with host.scratch() as folder:
+            source, module, package = (f"{folder}/{selinux.MODULE}.{end}" for end in ("te", "mod", "pp"))
+            host.create(source, self.source.encode())
+            host.run("checkmodule", "-M", "-m", "-o", module, source)
+            host.run("semodule_package", "-o", package, "-m", module)
+            record("policy", module=selinux.MODULE, marker=self.marker)
+            flags = () if self.live else ("-n",)
+            host.run("semodule", *flags, "-X", selinux.PRIORITY, "-i", package, timeout=SEMODULE_TIMEOUT)
+
+
+@dataclass(frozen=True)
+class ReloadPolicy:
+    """Load the policy that the store already holds into the kernel."""
+
+    def describe(self) -> str:
+        """The plan line."""
+        return "load the stored SELinux policy into the kernel (semodule -B)"
+
+    def diff(self) -> str:
+        """No file."""
+        return ""
+
+    def apply(self, host: Host, record: Record) -> None:
+        """Rebuild and load; there is nothing to undo."""
+        host.run("semodule", "-B", timeout=SEMODULE_TIMEOUT)
+
+
+@dataclass(frozen=True)
+class RestoreLabels:
+    """Give paths the label that the policy has for them."""
+
+    paths: tuple[str, ...]
+
+    def describe(self) -> str:
+        """The plan line."""
+        return f"restore the SELinux label of {', '.join(self.paths)}"
+
+    def diff(self) -> str:
+        """No content changes."""
+        return ""
+
+    def apply(self, host: Host, record: Record) -> None:
+        """restorecon -R; the labels are derived from the policy, so nothing is recorded."""
+        host.run("restorecon", "-RF", *self.paths)
+
+
+@dataclass(frozen=True)
+class EnableService:
+    """Have a service started at each boot."""
+
+    name: str
+
+    def describe(self) -> str:
+        """The plan line."""
+        return f"enable {self.name} at boot"
+
+    def diff(self) -> str:
+        """No file of ours."""
+        return ""
+
+    def apply(self, host: Host, record: Record) -> None:
+        """systemctl enable works in a tree that is not running, too."""
+        record("enable", service=self.name)
+        host.run("systemctl", "enable", f"{self.name}.service")
+
+
+@dataclass(frozen=True)
+class RestartService:
+    """Start a service, or restart one that runs, and wait until a new process is there.
+
+    Upstream's auditd.service refuses a manual stop (RefuseManualStop=yes), so that the audit log names who
+    stopped it: there the daemon is sent SIGTERM and started again once it is gone.
+    """
+
+    name: str
+    process: str
+    pid: int = 0
+    refuses_stop: bool = False
+    children: tuple[str, ...] = field(default=())
+
+    def describe(self) -> str:
+        """The plan line."""
+        return f"{'restart' if self.pid else 'start'} {self.name}"
+
+    def diff(self) -> str:
+        """No file."""
+        return ""
+
+    def apply(self, host: Host, record: Record) -> None:
+        """Success is a new process that is still there, and its children; not an exit status."""
+        record("restart" if self.pid else "start", service=self.name)
+        restart(host, self.name, self.pid, self.refuses_stop)
+        if not _until(lambda: running(host, self.process) not in (0, self.pid)):
+            raise BootstrapError(f"{self.name} did not come up", f"systemctl status {self.name}; the log tells more")
+        for child in self.children:
+            _until(lambda child=child: running(host, child) != 0)  # type: ignore[misc]
+
+
+def restart(host: Host, name: str, pid: int, refuses_stop: bool) -> None:
+    """Restart or start a service by the means that this system allows."""
+    if host.stat("/run/systemd/system") is None:
+        host.run("service", name, "restart", timeout=SERVICE_TIMEOUT, ok=range(256))
+        return
+    # a daemon that crashed often is held back by systemd until its counter is cleared
+    host.run("systemctl", "reset-failed", f"{name}.service", ok=range(256))
+    if pid and refuses_stop:
+        host.run("kill", "-TERM", str(pid), ok=(0, 1))
+        _until(lambda: host.stat(f"/proc/{pid}") is None)
+        host.run("systemctl", "start", f"{name}.service", timeout=SERVICE_TIMEOUT)
+    else:
+        host.run("systemctl", "restart", f"{name}.service", timeout=SERVICE_TIMEOUT)
+
+
+@dataclass(frozen=True)
+class StopService:
+    """Stop and disable a service."""
+
+    name: str
+    pid: int
+    refuses_stop: bool
+
+    def describe(self) -> str:
+        """The plan line."""
+        return f"stop and disable {self.name}"
+
+    def diff(self) -> str:
+        """No file of ours."""
+        return ""
+
+    def apply(self, host: Host, record: Record) -> None:
+        """Disable first, so that nothing between here and the stop starts it again."""
+        record("stop", service=self.name)
+        host.run("systemctl", "disable", f"{self.name}.service")
+        if self.pid and self.refuses_stop:
+            host.run("kill", "-TERM", str(self.pid), ok=(0, 1))
+        elif self.pid:
+            host.run("systemctl", "stop", f"{self.name}.service", timeout=SERVICE_TIMEOUT)
+        if self.pid and not _until(lambda: host.stat(f"/proc/{self.pid}") is None):
+            raise BootstrapError(f"{self.name} (pid {self.pid}) did not stop")
+
+
+def restart_running(host: Host) -> None:
+    """Have auditd and the agent, where they run, start anew with the files that were brought back."""
+    for name in ("auditd", "qualys-cloud-agent"):
+        if pid := running(host, name):
+            restart(host, name, pid, refuses_stop=name == "auditd")
+            _until(lambda name=name, pid=pid: running(host, name) not in (0, pid))  # type: ignore[misc]
+
+
+def running(host: Host, name: str) -> int:
+    """The pid of a process by its name (as the kernel keeps it, 15 characters), or 0."""
+    for path in host.glob("/proc/[0-9]*"):
+        comm = host.read_bytes(f"{path}/comm")
+        if comm and comm.rstrip(b"\n").decode(errors="replace") == name[:15]:
+            return int(path.rpartition("/")[2])
+    return 0
+
+
+def _until(true: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + SETTLE
+    while not (held := true()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return held
+
+
+# ---------------------------------------------------------------------- taking back
+
+
+def undo_edit(host: Host, entry: Mapping[str, Any]) -> str:
+    """Put the old content back, only where the file is still what was written."""
+    path, file = entry["path"], host.read(entry["path"])
+    if file is None or file.problem:
+        return f"{path}: {file.problem if file else 'is gone'}; left alone"
+    now = journal.digest(file.text)
+    if now == entry["before"]:
+        return ""
+    if now != entry["after"]:
+        return f"{path}: was edited since; left alone (the earlier text is {STATE}/replaced/{entry['before']})"
+    try:
+        host.replace(path, file.text, journal.kept(host, entry["before"]))
+    except KeyError:
+        return f"{path}: the earlier text is lost from {STATE}/replaced; left alone"
+    return ""
+
+
+def undo_policy(host: Host, entry: Mapping[str, Any]) -> str:
+    """Unload the module, if it is still there."""
+    roots = ("/var/lib/selinux/*/active/modules", "/etc/selinux/*/active/modules")
+    stores = [store for root in roots for store in _expand(host, f"{root}/{selinux.PRIORITY}/{entry['module']}")]
+    if stores:
+        flags = () if host.stat(f"{selinux.FS}/enforce") and host.root == "/" else ("-n",)
+        host.run("semodule", *flags, "-X", selinux.PRIORITY, "-r", entry["module"], timeout=SEMODULE_TIMEOUT)
+    return ""
+
+
+def _expand(host: Host, pattern: str) -> Sequence[str]:
+    before, _, after = pattern.partition("*/")
+    folders = host.glob(f"{before}*")
+    return [f"{folder}/{after}" for folder in folders if host.stat(f"{folder}/{after}")]
+
+
+def undo_stop(host: Host, entry: Mapping[str, Any]) -> str:
+    """Enable and start the service again."""
+    host.run("systemctl", "enable", f"{entry['service']}.service")
+    restart(host, entry["service"], 0, False)
+    return ""
+
+
+def undo_enable(host: Host, entry: Mapping[str, Any]) -> str:
+    """Leave the service as it was at boot: not started."""
+    host.run("systemctl", "disable", f"{entry['service']}.service", ok=range(256))
+    return ""
+
+
+def undo_nothing(host: Host, entry: Mapping[str, Any]) -> str:
+    """A running state: the files that define it were brought back."""
+    return ""
+
+
+UNDO: Mapping[str, Callable[[Host, Mapping[str, Any]], str]] = {
+    "edit": undo_edit,
+    "policy": undo_policy,
+    "stop": undo_stop,
+    "enable": undo_enable,
+    "rule": undo_nothing,
+    "restart": undo_nothing,
+    "start": undo_nothing,
+}

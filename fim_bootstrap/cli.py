@@ -1,0 +1,223 @@
+"""The words of the command line: parse, run, print, exit. The only module that prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from . import changes, engine, facts, journal, managers, options, profiles, report
+from .errors import BootstrapError, NeedsRoot, Unsupported
+from .host import RUN, LiveHost
+from .model import Change, Environment, Facts, Profile, Settings, Status
+from .redact import redact
+
+# what the vendor says of the other systems it has agents for
+FOREIGN = {
+    "aix": "AIX has neither auditd nor SELinux; the vendor asks for nothing to be installed there",
+    "darwin": "the vendor does not support FIM on macOS",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the return value is the exit status."""
+    begun = time.monotonic()
+    words = sys.argv[1:] if argv is None else argv
+    command, values = "", {"format": "json" if "json" in " ".join(words) else "text"}
+    try:
+        command, values = options.parse(words)
+        if system := next((why for name, why in FOREIGN.items() if sys.platform.startswith(name)), ""):
+            raise Unsupported(system, "run this on a Linux host")
+        return COMMANDS[command](values, begun)
+    except BootstrapError as error:
+        document = report.of_error(command, error, time.monotonic() - begun)
+        _tell(f"fim-bootstrap: {redact(str(error))}")
+        if error.remedy:
+            _tell(f"  -> {redact(error.remedy)}")
+        if values["format"] == "json":
+            _print(json.dumps(document, indent=2))
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except KeyboardInterrupt:
+        _tell("fim-bootstrap: interrupted; run it again to finish")
+        return 130
+
+
+class _Session:
+    """One run: the host, what is asked for, and the profile that fits."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.settings: Settings = options.settings(values)
+        self.host = LiveHost(self.settings.root or "/", redact)
+        self.release = facts.identify(self.host)
+        table = profiles.load(profiles.standard_folders(self.settings.profiles, self.settings.root))
+        self.profile: Profile = profiles.select(table, self.release, self.settings.profile)
+
+    def look(self) -> Facts:
+        """The facts as they are now."""
+        found = facts.gather(self.host, self.profile, self.settings, self.release)
+        if found.environment is Environment.CONTAINER:
+            raise Unsupported(
+                "a container, or a system without an init: the kernel's audit belongs to the host outside",
+                "run it on that host; to prepare an image, name the tree: --root /",
+            )
+        return found
+
+    def look_and_probe(self) -> Facts:
+        """The facts, and what became of a test event if one was asked for."""
+        found = self.look()
+        if self.settings.probe:
+            from .probe import probe
+
+            found = replace(found, delivery=probe(self.host, found))
+        return found
+
+
+def _check(values: Mapping[str, Any], begun: float) -> int:
+    session = _Session(values)
+    found = session.look_and_probe()
+    outcome = engine.Outcome(engine.plan(found, session.profile, session.settings), found)
+    _report("check", outcome, session, values, begun)
+    return report.exit_code("check", outcome)
+
+
+def _apply(values: Mapping[str, Any], begun: float) -> int:
+    if values["dry-run"]:
+        _check({**values, "probe": False}, begun)
+        return 0
+    _need_root("apply")
+    session = _Session(values)
+    with session.host.alone():
+        session.host.log(f"apply {' '.join(sys.argv[1:])}")
+
+        def tell(requirement: str, change: Change) -> None:
+            line = f"{requirement}: {redact(change.describe())}"
+            session.host.log(line)
+            _tell(f"[{time.monotonic() - begun:6.1f} s] {line}")
+
+        outcome = engine.converge(session.host, session.look, session.profile, session.settings, tell)
+        if session.settings.probe and not outcome.error:
+            found = session.look_and_probe()
+            seen = engine.plan(found, session.profile, session.settings)
+            outcome = replace(outcome, findings=(*outcome.findings[:-1], seen[-1]), facts=found)
+        document = _report("apply", outcome, session, values, begun)
+        if session.host.root == "/":
+            session.host.create(f"{RUN}/result.json", _dump(document).encode(), 0o644)
+        session.host.log(document["comment"])
+        if values["reboot"] == "when-needed" and document["reboot_required"]:
+            session.host.run("shutdown", "-r", "+1", "fim-bootstrap: audit rules take effect at this boot")
+    return report.exit_code("apply", outcome, values["detailed-exitcode"])
+
+
+def _revert(values: Mapping[str, Any], begun: float) -> int:
+    _need_root("revert")
+    settings = options.settings(values)
+    host = LiveHost(settings.root or "/", redact)
+    problems: list[str] = []
+    undone = 0
+    with host.alone():
+        steps = journal.entries(host)
+        installed = [step for step in steps if step["kind"] == "install"]
+        for step in reversed(steps):
+            if step["kind"] == "install":
+                continue
+            _tell(f"revert: {step['kind']} {step.get('path') or step.get('module') or step.get('service') or ''}")
+            problem = changes.UNDO[step["kind"]](host, step)
+            if problem:
+                problems.append(problem)
+            else:
+                journal.undone(host, step)
+                undone += 1
+        if undone:
+            changes.restart_running(host)
+        for step in installed if values["packages"] else ():
+            manager = managers.MANAGERS[step["manager"]]
+            managers.remove(host, manager, step["packages"], settings.lock_timeout)
+            journal.undone(host, step)
+            undone += 1
+    line = f"{undone} step{'s' * (undone != 1)} taken back" + "".join(f"; {redact(problem)}" for problem in problems)
+    document = {"command": "revert", "changed": undone > 0, "failed": bool(problems), "comment": line, "msg": line}
+    _print(_dump(document) if values["format"] == "json" else line)
+    return 1 if problems else 0
+
+
+def _facts(values: Mapping[str, Any], begun: float) -> int:
+    session = _Session(values)
+    found = facts.gather(session.host, session.profile, session.settings, session.release)
+    _print(redact(json.dumps(asdict(found), indent=2, default=lambda value: value.value)))
+    return 0
+
+
+def _profiles(values: Mapping[str, Any], begun: float) -> int:
+    settings = options.settings(values)
+    host = LiveHost(settings.root or "/", redact)
+    table = profiles.load(profiles.standard_folders(settings.profiles, settings.root))
+    if not values["resolve"]:
+        listed = [profile for profile in table if profile.ids or profile.platform]
+        if values["format"] == "json":
+            _print(_dump([asdict(profile) for profile in listed]))
+        else:
+            _print("\n".join(f"{p.id:14} {p.title:30} {p.manager:8} tested: {p.tested}" for p in listed))
+        return 0
+    profile = profiles.select(table, facts.identify(host), settings.profile)
+    names = sorted({name for alternatives in profile.packages.values() for name in alternatives})
+    found = managers.available(host, managers.MANAGERS[profile.manager], names)
+    rows = {c: [n for n in alternatives if n in found] for c, alternatives in profile.packages.items()}
+    if values["format"] == "json":
+        _print(_dump({"profile": profile.id, "packages": rows}))
+    else:
+        _print(f"profile {profile.id}: {profile.title}")
+        _print("\n".join(f"{c:18} {' '.join(n) or 'NOT IN THE REPOSITORIES'}" for c, n in rows.items()))
+    return 0 if all(rows.values()) else 3
+
+
+def _reboot_required(values: Mapping[str, Any], begun: float) -> int:
+    _need_root("reboot-required")
+    session = _Session(values)
+    findings = engine.plan(session.look(), session.profile, session.settings)
+    needed = any(finding.status is Status.REBOOT for finding in findings)
+    _print(_dump({"reboot_required": needed}) if values["format"] == "json" else "yes" if needed else "no")
+    return 0 if needed else 1
+
+
+COMMANDS = {
+    "check": _check,
+    "apply": _apply,
+    "revert": _revert,
+    "facts": _facts,
+    "profiles": _profiles,
+    "reboot-required": _reboot_required,
+}
+
+
+def _need_root(command: str) -> None:
+    if os.geteuid() != 0:
+        raise NeedsRoot(f"{command} needs root", f"sudo fim-bootstrap {command}")
+
+
+def _report(
+    command: str, outcome: engine.Outcome, session: _Session, values: Mapping[str, Any], begun: float
+) -> dict[str, Any]:
+    document = report.as_json(command, outcome, session.profile, session.settings, time.monotonic() - begun)
+    _print(_dump(document) if values["format"] == "json" else report.as_text(document, values["verbose"]))
+    if values["report"]:
+        session.host.export(values["report"], _dump(document))
+    return document
+
+
+def _dump(document: Any) -> str:
+    return json.dumps(document, indent=2)
+
+
+def _print(text: str) -> None:
+    print(text.encode("utf-8", "replace").decode("utf-8"), flush=True)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,93 @@
+"""Plan and converge: the loop, nothing else. Verification is planning again and finding nothing to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Optional
+
+from . import journal
+from .errors import BootstrapError
+from .host import Host
+from .model import Change, Facts, Finding, Profile, Requirement, Settings, Status
+from .requirements import REQUIREMENTS, agent, delivery
+
+ROUNDS = 3  # a requirement may see new work after its first changes, such as a load after a build
+# what the agent lacks does not stand in the way of preparing the host
+AFTERWARDS = (agent.ID, delivery.ID)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found in the end, what was done on the way, and what stopped it."""
+
+    findings: tuple[Finding, ...]
+    facts: Facts
+    done: tuple[str, ...] = ()
+    error: Optional[BootstrapError] = None
+
+
+def plan(facts: Facts, profile: Profile, settings: Settings) -> tuple[Finding, ...]:
+    """What each requirement thinks of the facts."""
+    return tuple(_assess(requirement, facts, profile, settings) for requirement in REQUIREMENTS)
+
+
+def _assess(requirement: Requirement, facts: Facts, profile: Profile, settings: Settings) -> Finding:
+    chosen = requirement.ID not in settings.skip and (not settings.only or requirement.ID in settings.only)
+    if not chosen:
+        return Finding(requirement.ID, requirement.TITLE, Status.SKIPPED, "left out by --only or --skip")
+    return requirement.assess(facts, profile, settings)
+
+
+def converge(
+    host: Host,
+    look: Callable[[], Facts],
+    profile: Profile,
+    settings: Settings,
+    tell: Callable[[str, Change], Any],
+) -> Outcome:
+    """Bring the host to what the requirements ask; nothing is touched where a blocker is known before.
+
+    `look` gathers the facts anew; `tell` is called with the requirement's id before each change.
+    """
+    facts = look()
+    findings = plan(facts, profile, settings)
+    if any(finding.status is Status.BLOCKED and finding.id not in AFTERWARDS for finding in findings):
+        return Outcome(findings, facts)
+    done: list[str] = []
+    notes: dict[str, tuple[str, ...]] = {}
+    for requirement in REQUIREMENTS:
+        finding = _assess(requirement, facts, profile, settings)
+        for _ in range(ROUNDS):
+            if not finding.changes:
+                break
+            notes[finding.id] = finding.warnings
+            for change in finding.changes:
+                tell(finding.id, change)
+                try:
+                    change.apply(host, lambda kind, **details: journal.record(host, kind, **details))
+                except BootstrapError as error:
+                    facts = look()
+                    return Outcome(_failed(plan(facts, profile, settings), finding.id, error), facts, (*done,), error)
+                done.append(change.describe())
+            facts = look()
+            finding = _assess(requirement, facts, profile, settings)
+    findings = plan(facts, profile, settings)
+    return Outcome(tuple(_judged(finding, notes) for finding in findings), facts, tuple(done))
+
+
+def _judged(finding: Finding, notes: dict[str, tuple[str, ...]]) -> Finding:
+    """A change that is still due after it was made did not hold."""
+    warnings = tuple(dict.fromkeys((*notes.get(finding.id, ()), *finding.warnings)))
+    if finding.status is Status.CHANGE:
+        remedy = "the log tells what was run; run again with -v, or mend it by hand"
+        summary = f"still not right after the change: {finding.summary}"
+        return replace(finding, status=Status.FAILED, summary=summary, remedy=remedy, warnings=warnings)
+    return replace(finding, warnings=warnings)
+
+
+def _failed(findings: Sequence[Finding], which: str, error: BootstrapError) -> tuple[Finding, ...]:
+    return tuple(
+        replace(f, status=Status.FAILED, summary=str(error), remedy=error.remedy) if f.id == which else f
+        for f in findings
+    )

@@ -1,0 +1,322 @@
+"""Look at the host. What is looked at is decided by the environment, which files alone decide.
+
+In a chroot `systemctl` answers without looking and `auditctl` answers from the build host's kernel, so
+neither is asked unless the running system is this tree's own.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Optional
+
+from . import audit_rules, auditd_conf, journal, selinux
+from .host import File, Output, Reader
+from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
+
+AUDIT_COMMANDS = ("auditd", "auditctl", "augenrules")
+SELINUX_COMMANDS = ("checkmodule", "semodule_package", "semodule", "restorecon", "sestatus", "getenforce")
+AUDITD_CONF = "/etc/audit/auditd.conf"
+AUDIT_RULES = "/etc/audit/audit.rules"
+AUDIT_LOG = "/var/log/audit/audit.log"
+PLUGIN_DIRS = {2: "/etc/audisp/plugins.d", 3: "/etc/audit/plugins.d"}
+AGENT = "/usr/local/qualys/cloud-agent"
+AGENT_CONF = "/etc/qualys/cloud-agent/qualys-cloud-agent.conf"
+AGENT_SERVICE = "qualys-cloud-agent"
+PLUGIN = f"{AGENT}/bin/edr-plugin"
+# the only keys of the agent's configuration that are ever kept; the others hold ids and secrets
+AGENT_KEYS = ("UseAuditDispatcher", "LogFileDir")
+UNIT_KEYS = "Id,LoadState,ActiveState,UnitFileState,RefuseManualStop"
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def identify(host: Reader) -> OsRelease:
+    """Which release this is, from os-release(5) or the older release files."""
+    import distro  # 25 ms: not for a run that ends before it needs to know
+
+    system = distro.LinuxDistribution(include_lsb=False, include_uname=False, root_dir=host.root)
+    info = system.os_release_info() or system.distro_release_info()
+    return OsRelease(
+        id=info.get("id", ""),
+        version=info.get("version_id", ""),
+        like=tuple(info.get("id_like", "").split()),
+        name=info.get("pretty_name", "") or info.get("name", ""),
+        platform=info.get("platform_id", ""),
+        variant=info.get("variant_id", ""),
+        codename=info.get("version_codename", ""),
+    )
+
+
+def environment(host: Reader, offline: bool) -> Environment:
+    """Where we run. A tree named with --root is never asked through the running kernel."""
+    if offline:
+        return Environment.OFFLINE
+    top, init = host.stat("/"), host.read("/proc/1/comm")
+    if top is None or init is None or _is_chroot():
+        return Environment.CHROOT
+    marks = ("/run/systemd/container", "/run/host/container-manager", "/run/.containerenv", "/.dockerenv")
+    if any(host.stat(mark) for mark in marks) or b"container=" in (host.read_bytes("/proc/1/environ") or b""):
+        return Environment.CONTAINER
+    booted = host.stat("/run/systemd/system") is not None or init.text.strip() == "init"
+    return Environment.BOOTED if booted else Environment.CONTAINER
+
+
+def _is_chroot() -> bool:
+    try:
+        return os.stat("/proc/1/root/.").st_ino != os.stat("/.").st_ino
+    except OSError:  # an unprivileged user may not look there
+        return False
+
+
+def gather(host: Reader, profile: Profile, settings: Settings, release: OsRelease) -> Facts:
+    """Everything the requirements judge, looked at once."""
+    where = environment(host, bool(settings.root))
+    privileged = os.geteuid() == 0
+    commands = {name: path for name in (*AUDIT_COMMANDS, *SELINUX_COMMANDS) if (path := host.which(name))}
+    answers = _ask(host, where, commands, privileged)
+    if answers.get("is-system-running", Output((), 0)).stdout.strip() in ("initializing", "starting"):
+        where = Environment.BOOTING
+    processes = _processes(host) if where.live else {}
+    services = _services(host, where, answers.get("show"))
+    steps = journal.entries(host)
+    audit = _audit(host, commands, profile, services, processes, answers, steps)
+    agent = _agent(host, services, processes, audit)
+    state = selinux.gather(
+        host, where.live, audit.generation or profile.audit, audit.daemon, agent.edr,
+        f"{AGENT}/bin/{AGENT_SERVICE}",
+    )  # fmt: skip
+    if state.mode in ("permissive", "enforcing") and where.live:
+        state = replace(state, mislabelled=_mislabelled(host, agent), denials=_denials(host, audit.daemon))
+    return Facts(
+        environment=where,
+        root=host.root,
+        hostname=os.uname().nodename if where.live else "",
+        today=time.strftime("%Y-%m-%d"),
+        privileged=privileged,
+        os=release,
+        commands=commands,
+        audit=audit,
+        selinux=state,
+        agent=agent,
+        unseen=_unseen(where, privileged),
+    )
+
+
+def _ask(host: Reader, where: Environment, commands: Mapping[str, str], privileged: bool) -> dict[str, Output]:
+    """Every question that needs a process, all asked side by side."""
+    if not where.live:
+        return {}
+    questions: dict[str, tuple[str, ...]] = {}
+    if "auditctl" in commands and privileged:
+        questions["status"] = ("auditctl", "-s")
+        questions["rules"] = ("auditctl", "-l")
+    if host.stat("/run/systemd/system"):
+        units = ("auditd.service", f"{AGENT_SERVICE}.service")
+        questions["show"] = ("systemctl", "show", f"--property={UNIT_KEYS}", *units)
+        questions["is-system-running"] = ("systemctl", "is-system-running")
+    return dict(zip(questions, host.query(*questions.values()))) if questions else {}
+
+
+def _unseen(where: Environment, privileged: bool) -> tuple[str, ...]:
+    if privileged:
+        return ()
+    blind = ["the agent's configuration and log", "audit rules and auditd.conf where only root may read them"]
+    if where.live:
+        blind.insert(0, "the kernel's audit state (auditctl needs root)")
+    return tuple(blind)
+
+
+# ---------------------------------------------------------------------- processes and services
+
+
+def _processes(host: Reader) -> dict[int, Process]:
+    """The processes that matter here, by pid; started in seconds since the epoch."""
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    names = (b"auditd", b"audispd", b"edr-plugin", b"qualys-edr", b"fimc", AGENT_SERVICE[:15].encode())
+    found: dict[int, Process] = {}
+    for path in host.glob("/proc/[0-9]*"):
+        line = host.read_bytes(f"{path}/stat") or b""
+        name, _, rest = line.partition(b" (")[2].rpartition(b") ")
+        fields = rest.split()
+        if name not in names or len(fields) < 20 or fields[0] == b"Z":
+            continue
+        pid = int(path.rpartition("/")[2])
+        started = booted + int(fields[19]) / TICKS
+        found[pid] = Process(pid, int(fields[1]), name.decode(), started, *_identity(host, path))
+    return found
+
+
+def _identity(host: Reader, path: str) -> tuple[int, str]:
+    status = host.read(f"{path}/status")
+    uids = [line.split()[2] for line in (status.text if status else "").splitlines() if line.startswith("Uid:")]
+    context = host.read(f"{path}/attr/current")
+    usable = context is not None and not context.problem and ":" in context.text
+    return int(uids[0]) if uids else -1, context.text.strip("\0\n") if context and usable else ""
+
+
+def _named(processes: Mapping[int, Process], name: str) -> Optional[Process]:
+    return next((p for p in processes.values() if p.name == name[:15]), None)
+
+
+def _services(host: Reader, where: Environment, shown: Optional[Output]) -> dict[str, Service]:
+    services = {}
+    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+              for block in (shown.stdout if shown else "").split("\n\n")]  # fmt: skip
+    units = {block.get("Id", ""): block for block in blocks}
+    for name in ("auditd", AGENT_SERVICE):
+        unit = units.get(f"{name}.service", {})
+        present = unit.get("LoadState") == "loaded" if unit else _unit_file(host, name)
+        wanted = host.glob(f"/etc/systemd/system/*.wants/{name}.service") or host.glob(f"/etc/rc3.d/S[0-9]*{name}")
+        enabled = unit.get("UnitFileState") in ("enabled", "static") if unit else bool(wanted)
+        services[name] = Service(
+            name=name,
+            present=present,
+            active=unit.get("ActiveState") in ("active", "reloading"),
+            enabled=enabled,
+            refuses_stop=unit.get("RefuseManualStop") == "yes",
+        )
+    return services
+
+
+def _unit_file(host: Reader, name: str) -> bool:
+    folders = ("/etc/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system")
+    return any(host.stat(f"{folder}/{name}.service") for folder in folders) or bool(host.stat(f"/etc/init.d/{name}"))
+
+
+# ---------------------------------------------------------------------- audit
+
+
+def _audit(
+    host: Reader,
+    commands: Mapping[str, str],
+    profile: Profile,
+    services: Mapping[str, Service],
+    processes: Mapping[int, Process],
+    answers: Mapping[str, Output],
+    steps: Sequence[Mapping[str, object]],
+) -> AuditFacts:
+    audispd = next((found for d in ("/sbin", "/usr/sbin") if (found := host.stat(f"{d}/audispd"))), None)
+    generation = 0 if "auditd" not in commands else 2 if audispd else 3
+    conf = host.read(AUDITD_CONF)
+    rules = [file for path in (AUDIT_RULES, *host.glob("/etc/audit/rules.d/*.rules")) if (file := host.read(path))]
+    status = answers.get("status")
+    state = audit_rules.parse_status(status.stdout) if status and status.status == 0 else None
+    listing = answers.get("rules")
+    owner = processes.get((state or {}).get("pid", 0))
+    daemon = owner if owner and owner.name == "auditd" else _named(processes, "auditd")
+    folder = _plugin_dir(host, generation or profile.audit, conf)
+    plugins = [file for path in host.glob(f"{folder}/*") if (file := host.read(path))]
+    return AuditFacts(
+        generation=generation,
+        conf=conf,
+        conf_since=journal.effective_since(steps, conf) if conf else 0.0,
+        rules=tuple(rules),
+        audispd=audispd,
+        plugin_dir=folder,
+        plugin_dir_present=host.stat(folder) is not None,
+        plugins=tuple(plugins),
+        service=services["auditd"],
+        daemon=daemon,
+        status=state or None,
+        owner=_owner(host, (state or {}).get("pid", 0)),
+        live_rules=audit_rules.parse_listing(listing.stdout) if listing and listing.status == 0 else None,
+    )
+
+
+def _owner(host: Reader, pid: int) -> str:
+    comm = host.read(f"/proc/{pid}/comm") if pid else None
+    return comm.text.strip() if comm else ""
+
+
+def _plugin_dir(host: Reader, generation: int, conf: Optional[File]) -> str:
+    holder = conf if generation == 3 else host.read("/etc/audisp/audispd.conf")
+    line = auditd_conf.settings(auditd_conf.parse(holder.text)).get("plugin_dir") if holder else None
+    return line.value.rstrip("/") if line else PLUGIN_DIRS[generation]
+
+
+def registrations(plugins: Sequence[File]) -> list[tuple[File, Mapping[str, str]]]:
+    """The plugin files that name edr-plugin, with their settings (auditd-plugins(5))."""
+    found: list[tuple[File, Mapping[str, str]]] = []
+    for file in plugins:
+        name = file.path.rpartition("/")[2]
+        if name.startswith(".") or name.count(".") > 1:  # the loader passes over such names
+            continue
+        pairs = {key: line.value for key, line in auditd_conf.settings(auditd_conf.parse(file.text)).items()}
+        if pairs.get("path", "").rpartition("/")[2] == "edr-plugin":
+            found.append((file, pairs))
+    return found
+
+
+# ---------------------------------------------------------------------- agent
+
+
+def _agent(
+    host: Reader, services: Mapping[str, Service], processes: Mapping[int, Process], audit: AuditFacts
+) -> AgentFacts:
+    conf = host.read(AGENT_CONF)
+    program = host.stat(f"{AGENT}/bin/{AGENT_SERVICE}")
+    if conf is None and program is None and not services[AGENT_SERVICE].present:
+        return AgentFacts()
+    values: dict[str, list[tuple[int, str]]] = {key: [] for key in AGENT_KEYS}
+    for number, line in enumerate((conf.text if conf else "").splitlines(), 1):
+        key, equals, value = line.partition("=")
+        if equals and key in values:
+            values[key].append((number, value.strip()))
+    switch = values["UseAuditDispatcher"]
+    folder = values["LogFileDir"][-1][1] if values["LogFileDir"] else "/var/log/qualys"
+    log = host.stat(f"{folder}/edr.log")
+    listed = registrations(audit.plugins)
+    edr = _named(processes, "qualys-edr")
+    return AgentFacts(
+        installed=True,
+        legacy=edr is None and (_named(processes, "fimc") is not None or _only_old_log(host, folder)),
+        dispatcher_setting=switch[-1][1] if switch else "unset",
+        setting_line=f"{AGENT_CONF}:{switch[-1][0]}" if switch else AGENT_CONF,
+        settings_repeated=len(switch) > 1,
+        service=services[AGENT_SERVICE],
+        main=_named(processes, AGENT_SERVICE),
+        edr=edr,
+        plugin=_named(processes, "edr-plugin"),
+        plugin_file=host.stat(PLUGIN),
+        registration=listed[0][0].path if listed else "",
+        registration_problem=_registration_problem(listed),
+        manifests=len(host.glob(f"{AGENT}/fim/manifests/*.json")),
+        log=f"{folder}/edr.log",
+        log_size=log.size if log else -1,
+    )
+
+
+def _only_old_log(host: Reader, folder: str) -> bool:
+    return host.stat(f"{folder}/edr.log") is None and host.stat(f"{folder}/fimc.log") is not None
+
+
+def _registration_problem(listed: Sequence[tuple[File, Mapping[str, str]]]) -> str:
+    for file, pairs in listed:
+        if file.problem:
+            return f"{file.path}: {file.problem}"
+        if pairs.get("active", "no").lower() != "yes":
+            return f"{file.path}: active = {pairs.get('active', 'no')}"
+    return ""
+
+
+def _mislabelled(host: Reader, agent: AgentFacts) -> tuple[str, ...]:
+    """Paths of the hand-over whose SELinux type is not the one that the policy gives to the path."""
+    expected = {f"{AGENT}/sock": "usr_t", PLUGIN: "bin_t"}
+    if agent.registration:
+        audit2 = agent.registration.startswith(PLUGIN_DIRS[2])
+        expected[agent.registration] = "etc_t" if audit2 else "auditd_etc_t"
+    labels = {path: found.context for path in expected if (found := host.stat(path))}
+    return tuple(path for path, label in labels.items() if label and f":{expected[path]}:" not in f"{label}:")
+
+
+def _denials(host: Reader, daemon: Optional[Process]) -> tuple[str, ...]:
+    """AVC records of the plugin since the daemon started, newest last, at most three."""
+    found = []
+    for line in (host.read_bytes(AUDIT_LOG) or b"").splitlines():
+        if b"avc:  denied" in line and b'comm="edr-plugin"' in line:
+            stamp = line.partition(b"audit(")[2].partition(b":")[0]
+            if daemon is None or not stamp.replace(b".", b"").isdigit() or float(stamp) > daemon.started:
+                found.append(line.decode(errors="replace"))
+    return tuple(found[-3:])

@@ -1,0 +1,434 @@
+"""The machine: everything that is read from it, run on it or written to it goes through here.
+
+`Reader` is all that `check` ever sees; only `Host` can change something. So "check changes nothing"
+is a matter of types. This is the only module that imports `sh` or writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from glob import glob as expand
+from typing import Any, Optional, Protocol
+
+from .errors import BootstrapError, Busy
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+STATE = "/var/lib/fim-bootstrap"
+RUN = "/run/fim-bootstrap"
+LOG = "/var/log/fim-bootstrap.log"
+LOG_LIMIT = 1 << 20  # bytes; the log is renamed to .1 beyond it, so two files are all it ever takes
+NOT_FOUND = 127
+TIMED_OUT = 124
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a command said. Status 127: no such program; 124: it ran out of time; 128+N: killed by signal N."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: str = ""
+    stderr: str = ""
+
+    def why(self) -> str:
+        """The last lines a person would look at, on one line."""
+        lines = [line.strip() for line in (self.stderr or self.stdout).splitlines() if line.strip()]
+        return " / ".join(lines[-4:]) or f"exit status {self.status}"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as it stands; `problem` says why it cannot be read, or must not be replaced."""
+
+    path: str
+    text: str = ""  # bytes as UTF-8, anything else kept by surrogateescape
+    mtime: float = 0.0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Stat:
+    """What a path leads to (stat(2)), and its SELinux label where it has one."""
+
+    path: str
+    mode: int
+    uid: int
+    mtime: float
+    size: int
+    context: str = ""
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether the path leads to a directory."""
+        return stat.S_ISDIR(self.mode)
+
+
+class Reader(Protocol):
+    """All that a check needs; nothing here changes the host."""
+
+    root: str
+
+    def read(self, path: str) -> Optional[File]:
+        """The file, or None where there is none."""
+
+    def read_bytes(self, path: str) -> Optional[bytes]:
+        """The content, or None where it cannot be had."""
+
+    def stat(self, path: str) -> Optional[Stat]:
+        """What the path leads to, or None."""
+
+    def glob(self, pattern: str) -> Sequence[str]:
+        """The paths that match, sorted."""
+
+    def which(self, command: str) -> str:
+        """Where a command is, or ''; the PATH always holds the sbin directories."""
+
+    def ask(self, path: str, question: str) -> Optional[str]:
+        """The kernel's answer on a transaction file such as /sys/fs/selinux/access.
+
+        '' where the kernel refuses the question as invalid, None where it could not be asked.
+        """
+
+    def query(self, *commands: Sequence[str]) -> Sequence[Output]:
+        """Run commands that only look, side by side; never raises for what they answer."""
+
+
+class Host(Reader, Protocol):
+    """A machine that may be changed."""
+
+    def run(
+        self, *argv: str, ok: Collection[int] = (0,), timeout: float = 120, env: Mapping[str, str] = ...
+    ) -> Output:
+        """Run a command to its end; any status outside `ok` raises. `timeout` is in seconds."""
+
+    def replace(self, path: str, before: str, after: str) -> None:
+        """Put `after` in the place of `before`, atomically, if `before` is still what is there."""
+
+    def create(self, path: str, content: bytes, mode: int = 0o600) -> None:
+        """Write a file of our own, whole or not at all."""
+
+    def append(self, path: str, line: str) -> None:
+        """Add a line to a file of our own, and wait until it is on the disk."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file of our own; an absent one is fine."""
+
+    def log(self, line: str) -> None:
+        """Add a line to the log."""
+
+    def scratch(self) -> contextlib.AbstractContextManager[str]:
+        """A private directory (0700) that is gone afterwards."""
+
+
+class LiveHost:
+    """The machine we run on, or the tree below `root` as a chroot would see it."""
+
+    def __init__(self, root: str = "/", conceal: Any = str) -> None:
+        """`conceal` takes secrets out of everything that is logged or raised."""
+        self.root = os.path.realpath(root)
+        self._conceal = conceal
+
+    # ------------------------------------------------------------------ reading
+
+    def real(self, path: str) -> str:
+        """Where `path` of the tree lies on this machine; absolute links stay inside the tree."""
+        if self.root == "/":
+            return path
+        done: list[str] = []
+        todo = [part for part in path.split("/") if part][::-1]
+        for _ in range(256):
+            if not todo:
+                return os.path.join(self.root, *done)
+            part = todo.pop()
+            if part == "..":
+                del done[-1:]
+                continue
+            here = os.path.join(self.root, *done, part)
+            if not os.path.islink(here):
+                done.append(part)
+                continue
+            target = os.readlink(here)
+            if target.startswith("/"):
+                done.clear()
+            todo += [piece for piece in target.split("/") if piece not in ("", ".")][::-1]
+        raise BootstrapError(f"{path}: too many symbolic links")
+
+    def _lexical(self, path: str) -> str:
+        """Like `real`, but the last component is not followed."""
+        folder, name = os.path.split(path)
+        return os.path.join(self.real(folder), name)
+
+    def read(self, path: str) -> Optional[File]:
+        """The file, or None where there is none."""
+        try:
+            info = os.lstat(self._lexical(path))
+            problem = _unfit(info)
+            if stat.S_ISLNK(info.st_mode):
+                problem = f"a symbolic link to {os.readlink(self._lexical(path))}"
+                info = os.stat(self.real(path))
+            if not stat.S_ISREG(info.st_mode):
+                return File(path, "", info.st_mtime, problem or _unfit(info))
+            with open(self.real(path), encoding="utf-8", errors="surrogateescape", newline="") as file:
+                return File(path, file.read(), info.st_mtime, problem)
+        except OSError as error:
+            return None if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESRCH) else _unread(path, error)
+
+    def read_bytes(self, path: str) -> Optional[bytes]:
+        """The content, or None where it cannot be had."""
+        try:
+            with open(self.real(path), "rb") as file:
+                return file.read()
+        except OSError:
+            return None
+
+    def stat(self, path: str) -> Optional[Stat]:
+        """What the path leads to, or None."""
+        try:
+            real = self.real(path)
+            info = os.stat(real)
+        except OSError:
+            return None
+        context = b""
+        with contextlib.suppress(OSError):
+            context = os.getxattr(real, "security.selinux")
+        label = context.rstrip(b"\0").decode()
+        return Stat(path, info.st_mode, info.st_uid, info.st_mtime, info.st_size, label)
+
+    def glob(self, pattern: str) -> Sequence[str]:
+        """The paths that match, sorted."""
+        folder, name = os.path.split(pattern)
+        return sorted(os.path.join(folder, os.path.basename(p)) for p in expand(f"{self.real(folder)}/{name}"))
+
+    def which(self, command: str) -> str:
+        """Where a command is, or ''."""
+        for folder in PATH.split(":"):
+            found = self.stat(f"{folder}/{command}")
+            if found and stat.S_ISREG(found.mode) and found.mode & 0o111:
+                return found.path
+        return ""
+
+    def ask(self, path: str, question: str) -> Optional[str]:
+        """The kernel's answer on a transaction file; see Reader."""
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            os.write(file, question.encode())
+            return os.read(file, 4096).rstrip(b"\0").decode()
+        except OSError as error:
+            return "" if error.errno == errno.EINVAL else None
+        finally:
+            os.close(file)
+
+    def query(self, *commands: Sequence[str]) -> Sequence[Output]:
+        """Run commands that only look, side by side."""
+        started = [self._start(command, {}) for command in commands]
+        return [_finish(argv, process, 30) for argv, process in started]
+
+    # ------------------------------------------------------------------ changing
+
+    def run(
+        self,
+        *argv: str,
+        ok: Collection[int] = (0,),
+        timeout: float = 120,
+        env: Mapping[str, str] = {},
+    ) -> Output:
+        """Run a command to its end; any status outside `ok` raises."""
+        begun = time.monotonic()
+        output = _finish(*self._start(argv, env), timeout)
+        took = time.monotonic() - begun
+        self.log(f"ran {' '.join(argv)}: exit status {output.status} after {took:.1f} s")
+        for line in (output.stdout + output.stderr).splitlines():
+            self.log(f"    {line}")
+        if output.status not in ok:
+            what = {NOT_FOUND: "is not installed", TIMED_OUT: f"did not end within {timeout:.0f} s"}
+            said = what.get(output.status, f"failed with exit status {output.status}: {output.why()}")
+            raise BootstrapError(self._conceal(f"{' '.join(argv)} {said}"), f"the whole output is in {LOG}")
+        return output
+
+    def _start(self, argv: Sequence[str], env: Mapping[str, str]) -> tuple[tuple[str, ...], Any]:
+        import sh  # 60 ms, asyncio among it: a run without children does not pay
+
+        inside = ("chroot", self.root, *argv) if self.root != "/" else tuple(argv)
+        program = next((p for p in (f"{d}/{inside[0]}" for d in PATH.split(":")) if os.access(p, os.X_OK)), "")
+        if "/" in inside[0]:
+            program = inside[0]
+        if not program:
+            return tuple(argv), None
+        environment = {"PATH": PATH, "LC_ALL": "C", "HOME": "/root", "TERM": "dumb"}
+        environment.update({name: os.environ[name] for name in PROXIES if name in os.environ})
+        environment.update(env)
+        manner: dict[str, Any] = {
+            "_bg": True, "_bg_exc": False, "_return_cmd": True, "_tty_out": False, "_ok_code": range(-64, 256),
+            "_new_session": True,  # so that a timeout can end the grandchildren too
+        }  # fmt: skip
+        try:
+            return tuple(argv), sh.Command(program)(*inside[1:], _env=environment, _cwd="/", **manner)
+        except (sh.CommandNotFound, OSError):
+            return tuple(argv), None
+
+    def replace(self, path: str, before: str, after: str) -> None:
+        """Put `after` in the place of `before`: same owner, mode and extended attributes, synced."""
+        target = self._lexical(path)
+        now = self.read(path)
+        if now is None or now.problem:
+            raise BootstrapError(f"{path}: {now.problem if now else 'is gone'}; it was left alone")
+        if now.text != before:
+            raise BootstrapError(f"{path} changed while it was being looked at; nothing was written", "run again")
+        info = os.stat(target)
+        attributes = {name: os.getxattr(target, name) for name in os.listxattr(target)}
+        self._write(target, after.encode("utf-8", "surrogateescape"), info, attributes)
+
+    def create(self, path: str, content: bytes, mode: int = 0o600) -> None:
+        """Write a file of our own, whole or not at all."""
+        self._folder(os.path.dirname(path))
+        self._write(self._lexical(path), content, None, {}, mode)
+
+    def _write(
+        self, target: str, content: bytes, like: Optional[os.stat_result], attributes: Mapping[str, bytes],
+        mode: int = 0o600,
+    ) -> None:  # fmt: skip
+        folder = os.path.dirname(target)
+        # auditd's plugin loader and augenrules both pass over a name that begins with a dot
+        try:
+            handle, temporary = tempfile.mkstemp(prefix=".fim-bootstrap.", dir=folder)
+        except OSError as error:
+            raise _unwritten(target, error) from error
+        try:
+            with open(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                if like:
+                    os.fchown(handle, like.st_uid, like.st_gid)
+                os.fchmod(handle, stat.S_IMODE(like.st_mode) if like else mode)
+                for name, value in attributes.items():
+                    os.setxattr(handle, name, value)
+                os.fsync(handle)
+            os.replace(temporary, target)
+            _sync(folder)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise _unwritten(target, error) from error
+
+    def export(self, path: str, text: str) -> None:
+        """Write a result where the person asked for it: outside the tree, and into an existing folder."""
+        self._write(os.path.abspath(path), f"{text}\n".encode(), None, {}, 0o644)
+
+    def append(self, path: str, line: str) -> None:
+        """Add a line to a file of our own, and wait until it is on the disk."""
+        self._folder(os.path.dirname(path))
+        target = self._lexical(path)
+        try:
+            handle = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with open(handle, "wb") as file:
+                file.write(line.encode("utf-8", "surrogateescape") + b"\n")
+                file.flush()
+                os.fsync(handle)
+        except OSError as error:
+            raise _unwritten(target, error) from error
+
+    def remove(self, path: str) -> None:
+        """Remove a file of our own; an absent one is fine."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._lexical(path))
+
+    def _folder(self, path: str) -> None:
+        mode = 0o755 if path == RUN else 0o700
+        try:
+            os.makedirs(self.real(path), mode=mode, exist_ok=True)
+        except OSError as error:
+            raise _unwritten(path, error) from error
+
+    def log(self, line: str) -> None:
+        """Add a line to the log; a log that cannot be written stops nothing."""
+        target = self._lexical(LOG)
+        with contextlib.suppress(OSError):
+            if os.path.exists(target) and os.stat(target).st_size > LOG_LIMIT:
+                os.replace(target, f"{target}.1")
+            handle = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {self._conceal(line)}\n")
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[str]:
+        """A private directory (0700) inside the tree that is gone afterwards."""
+        self._folder(STATE)
+        with tempfile.TemporaryDirectory(prefix="work.", dir=self.real(STATE)) as folder:
+            yield "/" + os.path.relpath(folder, self.root)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the lock that lets only one run change this tree; raises Busy where another holds it."""
+        self._folder(STATE)
+        path = self._lexical(f"{STATE}/lock")
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(handle, 0)
+            os.write(handle, f"{os.getpid()}\n".encode())
+            yield
+        except BlockingIOError:
+            holder = os.read(handle, 32).decode().strip() or "unknown"
+            raise Busy(f"another fim-bootstrap (pid {holder}) is at work here", "try again when it is done") from None
+        finally:
+            os.close(handle)
+
+
+def _finish(argv: tuple[str, ...], process: Any, timeout: float) -> Output:
+    if process is None:
+        return Output(argv, NOT_FOUND, "", f"{argv[0]}: not found")
+    import sh
+
+    try:
+        process.wait(timeout=timeout)
+    except sh.TimeoutException:
+        for signal in (15, 9):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal)
+            with contextlib.suppress(sh.TimeoutException):
+                process.wait(timeout=5)
+                break
+        return Output(argv, TIMED_OUT, "", f"{argv[0]}: no end within {timeout:.0f} s")
+    status = process.exit_code
+    text = (process.stdout.decode(errors="replace"), process.stderr.decode(errors="replace"))
+    return Output(argv, status if status >= 0 else 128 - status, *text)
+
+
+def _unfit(info: os.stat_result) -> str:
+    if stat.S_ISREG(info.st_mode):
+        return ""
+    return "a directory where a file should be" if stat.S_ISDIR(info.st_mode) else "not a regular file"
+
+
+def _unread(path: str, error: OSError) -> File:
+    return File(path, problem=f"cannot be read: {error.strerror}")
+
+
+def _unwritten(path: str, error: OSError) -> BootstrapError:
+    remedies = {
+        errno.ENOSPC: "free some space, then run again",
+        errno.EROFS: "the file system is read-only; mount it writable, or use the system's own update tool",
+        errno.EACCES: "run as root",
+    }
+    message = f"{path}: cannot be written: {error.strerror}; what stood there is unchanged"
+    return BootstrapError(message, remedies.get(error.errno or 0, "look at the message of the system above"))
+
+
+def _sync(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,154 @@
+"""One verdict, as text for a person and as JSON for a program (schemas/report-1.json)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Optional
+
+from . import __version__
+from .engine import Outcome
+from .errors import BootstrapError
+from .model import Finding, Profile, Settings, Status
+from .redact import redact
+
+SCHEMA_VERSION = 1
+SIGNS = {
+    Status.OK: "ok", Status.CHANGE: "CHANGE", Status.REBOOT: "REBOOT", Status.WAITING: "waiting",
+    Status.BLOCKED: "BLOCKED", Status.SKIPPED: "skipped", Status.FAILED: "FAILED",
+}  # fmt: skip
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+    """The worst that is true of the host."""
+    statuses = {finding.status for finding in findings}
+    for status, word in (
+        (Status.FAILED, "failed"),
+        (Status.BLOCKED, "blocked"),
+        (Status.CHANGE, "not-ready"),
+        (Status.WAITING, "not-ready"),
+        (Status.REBOOT, "ready-after-reboot"),
+    ):
+        if status in statuses:
+            return word
+    return "ready"
+
+
+def reboot_required(findings: Sequence[Finding]) -> bool:
+    """Whether only a reboot brings the running kernel to what stands on the disk."""
+    return any(finding.status is Status.REBOOT for finding in findings)
+
+
+def exit_code(command: str, outcome: Outcome, detailed: bool = False) -> int:
+    """The documented exit status: an API, see README."""
+    if outcome.error:
+        return outcome.error.exit_code
+    word = verdict(outcome.findings)
+    if word in ("failed", "blocked"):
+        return {"failed": 1, "blocked": 4}[word]
+    if command == "check":
+        return 0 if word == "ready" else 3
+    if not detailed:
+        return 0
+    return 3 if word != "ready" else 2 if outcome.done else 0
+
+
+def comment(outcome: Outcome) -> str:
+    """The whole report in one line for a person; Salt shows nothing else when nothing changed."""
+    word = verdict(outcome.findings)
+    parts = [word.replace("-", " ")]
+    if outcome.done:
+        parts.append(f"{len(outcome.done)} change{'s' * (len(outcome.done) > 1)} made")
+    if reboot_required(outcome.findings):
+        parts.append("reboot required")
+    troubles = (Status.FAILED, Status.BLOCKED, Status.CHANGE, Status.WAITING)
+    parts += [f"{f.id}: {f.summary}" for f in outcome.findings if f.status in troubles]
+    return redact("; ".join(parts))
+
+
+def as_json(
+    command: str, outcome: Outcome, profile: Optional[Profile], settings: Settings, seconds: float
+) -> dict[str, Any]:
+    """The report document; keys are only ever added."""
+    facts, findings = outcome.facts, outcome.findings
+    line = comment(outcome)
+    would = any(finding.status is Status.CHANGE for finding in findings)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tool": {"name": "fim-bootstrap", "version": __version__},
+        "command": command,
+        "changed": bool(outcome.done) or (command == "check" and would),
+        "failed": verdict(findings) in ("failed", "blocked"),
+        "comment": line,
+        "msg": line,
+        "verdict": verdict(findings),
+        "reboot_required": reboot_required(findings),
+        "host": {
+            "hostname": facts.hostname,
+            "os": {"id": facts.os.id, "version": facts.os.version, "name": facts.os.name},
+            "profile": profile.id if profile else "",
+            "root": settings.root or "/",
+            "environment": facts.environment.value,
+            "mode": settings.mode_for(facts),
+        },
+        "requirements": [_requirement(finding) for finding in findings],
+        "done": [redact(line) for line in outcome.done],
+        "unseen": list(facts.unseen),
+        "seconds": round(seconds, 2),
+    }
+
+
+def _requirement(finding: Finding) -> dict[str, Any]:
+    return {
+        "id": finding.id,
+        "title": finding.title,
+        "status": finding.status.value,
+        "summary": redact(finding.summary),
+        "evidence": [redact(line) for line in finding.evidence],
+        "changes": [redact(change.describe()) for change in finding.changes],
+        "diff": redact("".join(change.diff() for change in finding.changes)),
+        "remedy": redact(finding.remedy),
+        "warnings": [redact(line) for line in finding.warnings],
+    }
+
+
+def of_error(command: str, error: BootstrapError, seconds: float) -> dict[str, Any]:
+    """The same document for a run that ended before anything could be judged."""
+    words = {69: "unsupported", 4: "blocked"}
+    line = redact(f"{error}" + (f" ({error.remedy})" if error.remedy else ""))
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tool": {"name": "fim-bootstrap", "version": __version__},
+        "command": command,
+        "changed": False,
+        "failed": True,
+        "comment": line,
+        "msg": line,
+        "verdict": words.get(error.exit_code, "failed"),
+        "reboot_required": False,
+        "host": {},
+        "requirements": [],
+        "done": [],
+        "unseen": [],
+        "seconds": round(seconds, 2),
+    }
+
+
+def as_text(document: dict[str, Any], verbose: bool) -> str:
+    """The report as a person reads it."""
+    lines = []
+    for item in document["requirements"]:
+        lines.append(f"{SIGNS[Status(item['status'])]:8} {item['id']:11} {item['summary']}")
+        shown = item["status"] not in ("ok", "skipped") or verbose
+        lines += [f"{'':20} {line}" for line in item["evidence"] if shown]
+        lines += [f"{'':20} would {line}" for line in item["changes"] if item["status"] == "change"]
+        lines += [f"{'':20} {line}" for line in item["diff"].splitlines() if shown]
+        lines += [f"{'':20} warning: {line}" for line in item["warnings"]]
+        if shown and item["remedy"]:
+            lines.append(f"{'':20} -> {item['remedy']}")
+    lines += [f"not seen: {line}" for line in document["unseen"]]
+    host = document["host"]
+    where = f" ({host['os']['name']}, profile {host['profile']}, {host['environment']})" if host else ""
+    lines.append(f"{document['comment'].partition(';')[0]}{where}")
+    if document["reboot_required"]:
+        lines.append("a reboot is required; plan it, nothing was rebooted")
+    return "\n".join(lines)

@@ -1,0 +1,92 @@
+"""The dispatcher is on, and it can start the agent's plugin.
+
+Vendor, prerequisite 4: auditd.conf must have `dispatcher = /sbin/audispd` uncommented. That starts the
+dispatcher of audit 2.x, where auditd does not come up at all if the target is missing or has another mode.
+audit 3 and later dispatch by themselves and ignore the line with a warning (audit-userspace 000a0547).
+So the line is one question and a working dispatcher another: a plugin directory that is there, and a
+plugin file that the loader accepts (auditd-plugins(5)).
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import Optional
+
+from .. import auditd_conf
+from ..changes import EditAuditdConf
+from ..facts import AUDITD_CONF
+from ..host import Stat
+from ..model import Facts, Finding, Profile, Settings, Status
+
+ID = "dispatcher"
+TITLE = "the audit dispatcher is on and can start the plugin"
+TARGET = "/sbin/audispd"
+
+
+def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
+    """Judge auditd.conf as auditd reads it, then the plugin as the loader reads it."""
+    audit = facts.audit
+    if audit.generation == 0:
+        return Finding(ID, TITLE, Status.WAITING, "audit is not installed yet")
+    if settings.mode_for(facts) == "direct":
+        return Finding(ID, TITLE, Status.SKIPPED, "direct mode: no dispatcher is used")
+    if audit.conf and audit.conf.problem and not facts.privileged:
+        return Finding(ID, TITLE, Status.WAITING, f"{AUDITD_CONF}: {audit.conf.problem}", remedy="run as root")
+    if audit.conf is None:
+        return _blocked("auditd.conf is missing", "reinstall the audit package; a file made up here would be rejected")
+    if audit.conf.problem:
+        return _blocked(f"{AUDITD_CONF}: {audit.conf.problem}", "put a regular file there: auditd accepts nothing else")
+    text = audit.conf.text
+    faults = auditd_conf.faults(text, audit.generation)
+    others = [line for line in faults if not _is_dispatcher(line.text)]
+    if others:
+        evidence = tuple(_said(line) for line in others)
+        remedy = f"mend {AUDITD_CONF} line {others[0].number}; auditd will not start with it (exit status 6)"
+        return Finding(ID, TITLE, Status.BLOCKED, f"auditd refuses {AUDITD_CONF}", evidence, remedy=remedy)
+    value = auditd_conf.dispatcher_of(text)
+    if value and value.rpartition("/")[2] != "audispd":
+        return _blocked(f"dispatcher = {value} belongs to another product", "remove that product, or its line")
+    if audit.generation == 2 and (problem := _unfit(audit.audispd)):
+        return _blocked(f"{TARGET}: {problem}; auditd would not start with it", "reinstall the audit package")
+    unwanted = audit.generation == 3 and settings.dispatcher_line == "auto" and not faults
+    after = text if unwanted else auditd_conf.with_dispatcher(text, TARGET)
+    if after != text:
+        inert = audit.generation == 3
+        why = f"dispatcher = {TARGET}" + (" (the agent's vendor asks for it; audit 3 ignores it)" if inert else "")
+        change = EditAuditdConf(AUDITD_CONF, text, after, why, audit.conf.mtime, inert)
+        summary = "the dispatcher line is not in force"
+        return Finding(ID, TITLE, Status.CHANGE, summary, tuple(_said(line) for line in faults), (change,))
+    if not audit.plugin_dir_present:
+        return _blocked(f"the plugin directory {audit.plugin_dir} is missing", "reinstall the audit package")
+    how = f"audit {audit.generation}.x dispatches" + ("" if audit.generation == 2 else " by itself")
+    return Finding(ID, TITLE, Status.OK, f"{how}; plugins in {audit.plugin_dir}", warnings=_warnings(facts))
+
+
+def _blocked(summary: str, remedy: str) -> Finding:
+    return Finding(ID, TITLE, Status.BLOCKED, summary, remedy=remedy)
+
+
+def _said(line: auditd_conf.Line) -> str:
+    return f"{AUDITD_CONF}:{line.number}: {line.text.strip()!r}: {line.problem}"
+
+
+def _is_dispatcher(text: str) -> bool:
+    return text.strip().lower().startswith("dispatcher")
+
+
+def _unfit(target: Optional[Stat]) -> str:
+    if target is None:
+        return "is missing"
+    if target.uid != 0:
+        return f"belongs to uid {target.uid}, not root"
+    mode = stat.S_IMODE(target.mode)
+    return "" if mode in (0o750, 0o755) else f"has mode {mode:04o}; only 0750 and 0755 are accepted"
+
+
+def _warnings(facts: Facts) -> tuple[str, ...]:
+    agent, found = facts.agent, []
+    if agent.registration_problem:
+        found.append(f"the plugin is registered but will not start: {agent.registration_problem}")
+    if agent.plugin_file and (problem := _unfit(agent.plugin_file)):
+        found.append(f"{agent.plugin_file.path} {problem}: the dispatcher may skip it")
+    return tuple(found)

@@ -1,0 +1,19 @@
+"""Where the data files lie: in the source tree, or where the one-file binary unpacked them."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+BASE = getattr(sys, "_MEIPASS", os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def text_of(name: str) -> str:
+    """The text of a data file of this package."""
+    with open(os.path.join(BASE, "fim_bootstrap", name), encoding="utf-8") as file:
+        return file.read()
+
+
+def profile_folder() -> str:
+    """The folder of the profiles that are shipped."""
+    return os.path.join(BASE, "distro_profiles")

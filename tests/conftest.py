@@ -1,0 +1,116 @@
+"""Trees that look like hosts, and the command line run on them as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+DEBIAN_12 = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_CODENAME=bookworm\n'
+# what Debian's auditd ships, shortened to what auditd insists on
+AUDITD_CONF = """\
+# This file controls the configuration of the audit daemon
+local_events = yes
+write_logs = yes
+log_file = /var/log/audit/audit.log
+log_group = adm
+log_format = ENRICHED
+flush = INCREMENTAL_ASYNC
+freq = 50
+max_log_file = 8
+num_logs = 5
+priority_boost = 4
+name_format = NONE
+max_log_file_action = ROTATE
+space_left = 75
+space_left_action = SYSLOG
+admin_space_left = 50
+admin_space_left_action = SUSPEND
+disk_full_action = SUSPEND
+disk_error_action = SUSPEND
+"""
+RULES = "## First rule - delete all\n-D\n\n-b 8192\n\n--backlog_wait_time 60000\n\n-f 1\n"
+PROGRAMS = ("auditd", "auditctl", "augenrules", "checkmodule", "semodule_package", "semodule", "restorecon",
+            "sestatus", "getenforce")  # fmt: skip
+
+
+class Ran(NamedTuple):
+    """How a run ended, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Stdout as the one JSON object that it must be."""
+        return dict(json.loads(self.out))
+
+    def status_of(self, requirement: str) -> str:
+        """The status of one requirement in the report."""
+        return str(next(item["status"] for item in self.report["requirements"] if item["id"] == requirement))
+
+
+class Tree:
+    """A tree below a folder that looks like a Debian 12 with auditd, and that is not running."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.write("/etc/os-release", DEBIAN_12)
+        self.write("/etc/audit/auditd.conf", AUDITD_CONF, 0o640)
+        self.write("/etc/audit/audit.rules", RULES, 0o640)
+        self.write("/etc/audit/rules.d/audit.rules", RULES, 0o640)
+        (folder / "etc/audit/plugins.d").mkdir()
+        self.write("/lib/systemd/system/auditd.service", "[Unit]\n")
+        self.link("/etc/systemd/system/multi-user.target.wants/auditd.service", "/lib/systemd/system/auditd.service")
+        for program in PROGRAMS:
+            self.write(f"/usr/sbin/{program}", "#!/bin/false\n", 0o755)
+
+    def path(self, name: str) -> Path:
+        """Where a path of the tree lies."""
+        return self.folder / name.lstrip("/")
+
+    def write(self, name: str, text: str, mode: int = 0o644) -> None:
+        """Put a file there."""
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+        path.chmod(mode)
+
+    def link(self, name: str, target: str) -> None:
+        """Put a symbolic link there."""
+        self.path(name).parent.mkdir(parents=True, exist_ok=True)
+        self.path(name).symlink_to(target)
+
+    def read(self, name: str) -> str:
+        """A file of the tree."""
+        return self.path(name).read_bytes().decode("utf-8", "surrogateescape")
+
+    def fim(self, *words: str, **env: str) -> Ran:
+        """Run the command on this tree."""
+        return fim(*words, "--root", str(self.folder), **env)
+
+
+def fim(*words: str, **env: str) -> Ran:
+    """Run the command line in a process of its own, as a user does."""
+    environment = {"PATH": os.environ["PATH"], **env}
+    done = subprocess.run(
+        [sys.executable, str(PROJECT / "bootstrap.py"), *words],
+        capture_output=True, env=environment, timeout=120, check=False,
+    )  # fmt: skip
+    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """A tree that is right but for the dispatcher line."""
+    return Tree(tmp_path / "root")
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

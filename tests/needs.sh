@@ -1,0 +1,28 @@
+#!/bin/sh
+# Install from Debian what a run (venv), the tests, or the live tests (live) need; say what is missing otherwise.
+set -eu
+PYTHON=${PYTHON:-python3}
+
+case "${1:-test}" in
+venv)
+    "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null && exit 0
+    packages="python3-venv" ;;
+test) packages="auditd checkpolicy semodule-utils policycoreutils selinux-policy-default util-linux" ;;
+live) packages="qemu-system-x86 qemu-utils mmdebstrap e2fsprogs policycoreutils apt-utils gcc libc6-dev" ;;
+esac
+
+missing=
+for package in $packages; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+    echo "needs the packages:$missing" >&2
+    echo "  -> sudo apt-get install$missing" >&2
+    [ "${1:-test}" = test ] && exit 0    # the tests that need them say so and are skipped
+    exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get -qq -o DPkg::Lock::Timeout=300 update
+# shellcheck disable=SC2086 # a list of names
+apt-get -qq -y -o DPkg::Lock::Timeout=300 --no-install-recommends install $missing >/dev/null

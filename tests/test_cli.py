@@ -1,0 +1,221 @@
+"""The contract: words, exit statuses, stdout and stderr, state files."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.conftest import PROJECT, Tree, fim, needs_root
+
+SCHEMA = json.loads((PROJECT / "schemas/report-1.json").read_text())
+
+
+def test_check_of_a_tree_says_what_would_change_and_changes_nothing(tree: Tree) -> None:
+    before = {p: p.stat().st_mtime_ns for p in tree.folder.rglob("*")}
+    ran = tree.fim("check", "--format", "json")
+    assert ran.status == 3
+    assert ran.report["verdict"] == "not-ready"
+    assert ran.status_of("dispatcher") == "change"
+    assert "+dispatcher = /sbin/audispd" in ran.out
+    assert {p: p.stat().st_mtime_ns for p in tree.folder.rglob("*")} == before
+
+
+@needs_root
+def test_apply_then_check_then_apply_again(tree: Tree) -> None:
+    first = tree.fim("apply", "--format", "json")
+    assert (first.status, first.report["changed"], first.report["verdict"]) == (0, True, "ready")
+    assert tree.read("/etc/audit/auditd.conf").endswith("\ndispatcher = /sbin/audispd\n")
+    assert tree.fim("check").status == 0
+    stamps = {p: p.stat().st_mtime_ns for p in tree.path("/etc").rglob("*")}
+    second = tree.fim("apply", "--format", "json")
+    assert (second.status, second.report["changed"], second.report["done"]) == (0, False, [])
+    assert {p: p.stat().st_mtime_ns for p in tree.path("/etc").rglob("*")} == stamps
+
+
+@needs_root
+def test_rules_are_commented_out_and_revert_brings_back_every_byte(tree: Tree) -> None:
+    hostile = {
+        "/etc/audit/audit.rules": "-D\n-a never,task\n-e 2\n",
+        "/etc/audit/rules.d/10-no-audit.rules": "-D\r\n-a task,never\r\n",
+        "/etc/audit/rules.d/99-finalize.rules": "-b 8192 -e2",
+        "/etc/audit/auditd.conf": tree.read("/etc/audit/auditd.conf"),
+    }
+    for name, text in hostile.items():
+        tree.write(name, text, 0o640)
+    assert tree.fim("apply").status == 0
+    for name, text in hostile.items():
+        now = tree.read(name)
+        assert now != text
+        assert not any(line.startswith(("-e", "-a")) for line in now.splitlines())
+    assert "-b 8192\n" in tree.read("/etc/audit/rules.d/99-finalize.rules") + "\n"
+    reverted = tree.fim("revert", "--format", "json")
+    assert reverted.status == 0, reverted.err
+    assert {name: tree.read(name) for name in hostile} == hostile
+    assert tree.fim("revert", "--format", "json").report["changed"] is False
+
+
+@needs_root
+def test_revert_leaves_alone_what_was_edited_since(tree: Tree) -> None:
+    assert tree.fim("apply").status == 0
+    mine = tree.read("/etc/audit/auditd.conf") + "# mine\n"
+    tree.write("/etc/audit/auditd.conf", mine)
+    ran = tree.fim("revert")
+    assert ran.status == 1
+    assert "was edited since; left alone" in ran.out
+    assert tree.read("/etc/audit/auditd.conf") == mine
+
+
+@needs_root
+def test_a_broken_auditd_conf_is_named_with_its_line_and_nothing_is_changed(tree: Tree) -> None:
+    tree.write("/etc/audit/auditd.conf", "local_events = yes\nnonsense = 1\n")
+    tree.write("/etc/audit/audit.rules", "-e 2\n")
+    ran = tree.fim("apply", "--format", "json")
+    assert ran.status == 4
+    assert "/etc/audit/auditd.conf:2: 'nonsense = 1': unknown keyword nonsense" in ran.out
+    assert tree.read("/etc/audit/audit.rules") == "-e 2\n"
+
+
+@pytest.mark.parametrize("words", [("check",), ("apply",), ("apply", "--dry-run")])
+def test_json_is_alone_on_stdout_and_fits_the_schema(tree: Tree, words: tuple[str, ...]) -> None:
+    if words == ("apply",) and os.geteuid() != 0:
+        pytest.skip("needs root")
+    ran = tree.fim(*words, "--format", "json")
+    jsonschema.validate(ran.report, SCHEMA)
+    assert ran.status == {"check": 3, "apply": 0}[words[0]]
+
+
+@needs_root
+def test_the_report_is_written_to_a_file_too(tree: Tree, tmp_path: Path) -> None:
+    ran = tree.fim("check", "--format", "json", "--report", str(tmp_path / "report.json"))
+    assert json.loads((tmp_path / "report.json").read_text()) == ran.report
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("nonsense",), 64, "invalid choice"),
+        (("check", "--only", "all"), 64, "invalid choice: 'all'"),
+        (("check", "--root", "/does/not/exist"), 64, "no such directory"),
+        (("check", "--config", "/does/not/exist"), 78, "/does/not/exist: cannot be read"),
+    ],
+)
+def test_bad_words_end_with_the_documented_status(words: tuple[str, ...], status: int, said: str) -> None:
+    ran = fim(*words)
+    assert ran.status == status
+    assert said in ran.err
+    assert "->" in ran.err or status == 78
+    assert ran.out == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("mode = ", "not valid TOML"),
+        ("mode = 'sideways'", "mode: must be one of auto, dispatcher, direct"),
+        ("colour = 'red'", "colour: no such option"),
+        ("probe = 1", "probe: must be a flag"),
+    ],
+)
+def test_a_bad_option_file_is_named_with_its_key(tree: Tree, tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    ran = tree.fim("check", "--config", str(file))
+    assert ran.status == 78
+    assert f"{file}: {said}" in ran.err
+
+
+def test_the_command_line_counts_more_than_the_environment_and_that_more_than_the_file(
+    tree: Tree, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("format = 'json'\nskip = ['dispatcher']\n")
+    assert tree.fim("check", "--config", str(file)).report["verdict"] == "ready"
+    assert tree.fim("check", "--config", str(file), FIM_BOOTSTRAP_SKIP="rules").report["verdict"] == "not-ready"
+    assert tree.fim("check", "--config", str(file), "--skip", "dispatcher", FIM_BOOTSTRAP_SKIP="rules").status == 0
+    assert tree.fim("check", FIM_BOOTSTRAP_PROBE="maybe").status == 78
+
+
+@needs_root
+def test_a_second_run_at_the_same_time_is_told_to_come_back(tree: Tree) -> None:
+    import fcntl
+
+    state = tree.path("/var/lib/fim-bootstrap")
+    state.mkdir(parents=True)
+    with (state / "lock").open("w") as lock:
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ran = tree.fim("apply")
+    assert ran.status == 75
+    assert f"another fim-bootstrap (pid {os.getpid()})" in ran.err
+
+
+@needs_root
+def test_state_belongs_to_root_alone(tree: Tree) -> None:
+    assert tree.fim("apply").status == 0
+    assert tree.path("/var/lib/fim-bootstrap").stat().st_mode & 0o777 == 0o700
+    assert tree.path("/var/lib/fim-bootstrap/journal.jsonl").stat().st_mode & 0o777 == 0o600
+    assert not list(tree.path("/etc/audit").rglob(".fim-bootstrap*"))
+
+
+def test_an_unknown_distribution_is_refused_with_what_was_seen_and_what_to_try(tree: Tree) -> None:
+    tree.write("/etc/os-release", "ID=haiku\nVERSION_ID=5\nNAME=Haiku\n")
+    ran = tree.fim("check", "--format", "json")
+    assert ran.status == 69
+    assert ran.report["verdict"] == "unsupported"
+    jsonschema.validate(ran.report, SCHEMA)
+    for part in ("ID=haiku, VERSION_ID=5", "--profile ID", "profiles.d/haiku.toml", 'ids = ["haiku"]'):
+        assert part in ran.err
+    assert tree.fim("check", "--profile", "debian-12").status == 3
+
+
+def test_no_install_names_the_packages_and_changes_nothing(tree: Tree) -> None:
+    tree.path("/usr/sbin/auditctl").unlink()
+    ran = tree.fim("check", "--no-install", "--format", "json")
+    assert ran.status == 4
+    assert "install auditd, or run without --no-install" in ran.out
+
+
+@needs_root
+@pytest.mark.parametrize("kind", ["link", "directory"])
+def test_a_rule_file_that_is_no_file_is_refused_clearly(tree: Tree, kind: str) -> None:
+    path = tree.path("/etc/audit/rules.d/50-odd.rules")
+    if kind == "link":
+        tree.write("/srv/odd.rules", "-e 2\n")
+        path.symlink_to("/srv/odd.rules")
+    else:
+        path.mkdir()
+    ran = tree.fim("apply", "--format", "json")
+    assert ran.status == 4
+    assert "/etc/audit/rules.d/50-odd.rules: a " in ran.out
+    assert "dispatcher" not in tree.read("/etc/audit/auditd.conf")
+
+
+def test_links_of_a_tree_stay_inside_the_tree(tree: Tree) -> None:
+    tree.path("/etc/os-release").unlink()
+    tree.write("/usr/lib/os-release", "ID=debian\nVERSION_ID=11\nVERSION_CODENAME=bullseye\n")
+    tree.link("/etc/os-release", "../usr/lib/os-release")
+    conf = tree.read("/etc/audit/auditd.conf")
+    tree.path("/etc/audit/auditd.conf").unlink()
+    tree.write("/srv/auditd.conf", conf)
+    tree.link("/etc/audit/auditd.conf", "/srv/auditd.conf")
+    ran = tree.fim("check", "--format", "json")
+    assert ran.report["host"]["profile"] == "debian-11"
+    assert "a symbolic link to /srv/auditd.conf" in ran.out
+
+
+def test_secrets_of_the_agent_never_come_out(tree: Tree) -> None:
+    secret = "0f3c2a1b-1111-2222-3333-444455556666"
+    tree.write(
+        "/etc/qualys/cloud-agent/qualys-cloud-agent.conf",
+        f"ActivationId={secret}\nCustomerId={secret}\nUseAuditDispatcher=1\n",
+        0o600,
+    )
+    tree.write("/etc/audit/audit.rules", f"-e 2 # see http://user:{secret}@proxy/ ActivationId={secret}\n")
+    for words in (("check",), ("check", "--format", "json"), ("facts",)):
+        ran = tree.fim(*words)
+        assert secret not in ran.out + ran.err

@@ -1,0 +1,77 @@
+"""The rules of the house, read off the syntax trees."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from tests.conftest import PROJECT
+
+PACKAGE = sorted((PROJECT / "fim_bootstrap").rglob("*.py"))
+NAMELESS = {"util", "utils", "helper", "helpers", "common", "base", "manager"}
+WRITERS = {"unlink", "replace", "rename", "makedirs", "mkdir", "mkstemp", "fchmod", "chmod", "setxattr", "fsync"}
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+def calls(path: Path) -> set[str]:
+    """What a file calls, as `name` or `os.name`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, (ast.Name, ast.Attribute)):
+            function = node.func
+            if isinstance(function, ast.Name):
+                found.add(function.id)
+            elif isinstance(function.value, ast.Name):
+                found.add(f"{function.value.id}.{function.attr}")
+    return found
+
+
+def test_only_host_starts_processes_or_writes() -> None:
+    for path in PACKAGE:
+        if path.name == "host.py":
+            continue
+        assert not imports(path) & {"sh", "subprocess", "shutil", "tempfile"}, path
+        assert not calls(path) & {f"os.{name}" for name in WRITERS}, path
+
+
+def test_only_the_command_line_prints() -> None:
+    for path in PACKAGE:
+        assert path.name == "cli.py" or "print" not in calls(path), path
+
+
+def test_nothing_ends_the_process_below_the_command_line() -> None:
+    for path in PACKAGE:
+        assert not calls(path) & {"sys.exit", "exit", "os._exit"}, path
+
+
+def test_requirements_see_facts_and_never_a_host() -> None:
+    for path in (PROJECT / "fim_bootstrap/requirements").glob("*.py"):
+        names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+        assert not names & {"Host", "Reader", "LiveHost"}, path
+
+
+def test_no_room_without_a_name() -> None:
+    assert not [path for path in PROJECT.rglob("*.py") if path.stem in NAMELESS and ".venv" not in path.parts]
+
+
+def test_packaging_does_not_shadow_the_library_of_that_name() -> None:
+    assert not (PROJECT / "packaging/__init__.py").exists()
+
+
+def test_every_requirement_has_its_page_in_the_schema() -> None:
+    import json
+
+    from fim_bootstrap.requirements import IDS
+
+    schema = json.loads((PROJECT / "schemas/report-1.json").read_text())
+    assert set(schema["properties"]["requirements"]["items"]["properties"]["id"]["enum"]) == set(IDS)
