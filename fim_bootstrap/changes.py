@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import journal, managers, selinux
+from . import auditd_conf, journal, managers, selinux
 from .errors import BootstrapError
 from .host import STATE, Host
 
 SEMODULE_TIMEOUT = 900.0  # seconds; a policy rebuild took 57 s in an emulated guest with 2 cores
 SERVICE_TIMEOUT = 120.0
-SETTLE = 30.0  # seconds for a daemon and its children to appear, or to go
+SETTLE = 30.0  # seconds for a daemon to appear, or to go
+CHILDREN = 10.0  # seconds for what it starts
 Record = Callable[..., None]
 
 
@@ -70,7 +71,8 @@ def preflight(host: Host, text: str) -> str:
     exit status 6 is a refused configuration, 1 an accepted one. Nothing outside is touched, but
     with priority_boost 0 it would get as far as removing /run/auditd.pid, so then it is not asked.
     """
-    if host.root != "/" or "priority_boost" not in text or "priority_boost = 0" in text:
+    boost = auditd_conf.settings(auditd_conf.parse(text)).get("priority_boost")
+    if host.root != "/" or boost is None or boost.value == "0":
         return ""
     with host.scratch() as folder:
         host.create(f"{folder}/auditd.conf", text.encode("utf-8", "surrogateescape"))
@@ -140,7 +142,9 @@ class LoadPolicy:
 
     def apply(self, host: Host, record: Record) -> None:
         """checkmodule, semodule_package, semodule; -n where no kernel of this tree is running."""
-        with host.scratch() as folder:
+        # semodule runs in a domain that may map files of the store's type, but not of /var/lib in general
+        store = next((found for root in selinux.STORES if (found := host.stat(root))), None)
+        with host.scratch(store.context if store else "") as folder:
             source, module, package = (f"{folder}/{selinux.MODULE}.{end}" for end in ("te", "mod", "pp"))
             host.create(source, self.source.encode())
             host.run("checkmodule", "-M", "-m", "-o", module, source)
@@ -235,7 +239,7 @@ class RestartService:
         if not _until(lambda: running(host, self.process) not in (0, self.pid)):
             raise BootstrapError(f"{self.name} did not come up", f"systemctl status {self.name}; the log tells more")
         for child in self.children:
-            _until(lambda child=child: running(host, child) != 0)  # type: ignore[misc]
+            _until(lambda child=child: running(host, child) != 0, CHILDREN)  # type: ignore[misc]
 
 
 def restart(host: Host, name: str, pid: int, refuses_stop: bool) -> None:
@@ -298,8 +302,8 @@ def running(host: Host, name: str) -> int:
     return 0
 
 
-def _until(true: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + SETTLE
+def _until(true: Callable[[], bool], patience: float = SETTLE) -> bool:
+    deadline = time.monotonic() + patience
     while not (held := true()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return held
@@ -327,18 +331,12 @@ def undo_edit(host: Host, entry: Mapping[str, Any]) -> str:
 
 def undo_policy(host: Host, entry: Mapping[str, Any]) -> str:
     """Unload the module, if it is still there."""
-    roots = ("/var/lib/selinux/*/active/modules", "/etc/selinux/*/active/modules")
-    stores = [store for root in roots for store in _expand(host, f"{root}/{selinux.PRIORITY}/{entry['module']}")]
-    if stores:
+    place = f"active/modules/{selinux.PRIORITY}/{entry['module']}"
+    folders = [folder for root in selinux.STORES for folder in host.glob(f"{root}/*")]
+    if any(host.stat(f"{folder}/{place}") for folder in folders):
         flags = () if host.stat(f"{selinux.FS}/enforce") and host.root == "/" else ("-n",)
         host.run("semodule", *flags, "-X", selinux.PRIORITY, "-r", entry["module"], timeout=SEMODULE_TIMEOUT)
     return ""
-
-
-def _expand(host: Host, pattern: str) -> Sequence[str]:
-    before, _, after = pattern.partition("*/")
-    folders = host.glob(f"{before}*")
-    return [f"{folder}/{after}" for folder in folders if host.stat(f"{folder}/{after}")]
 
 
 def undo_stop(host: Host, entry: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from .host import Host
 from .model import Change, Facts, Finding, Profile, Requirement, Settings, Status
 from .requirements import REQUIREMENTS, agent, delivery
 
-ROUNDS = 3  # a requirement may see new work after its first changes, such as a load after a build
+PASSES = 4  # a later change may make an earlier requirement see new work: an agent that registers its plugin
 # what the agent lacks does not stand in the way of preparing the host
 AFTERWARDS = (agent.ID, delivery.ID)
 
@@ -56,12 +56,12 @@ def converge(
         return Outcome(findings, facts)
     done: list[str] = []
     notes: dict[str, tuple[str, ...]] = {}
-    for requirement in REQUIREMENTS:
-        finding = _assess(requirement, facts, profile, settings)
-        for _ in range(ROUNDS):
-            if not finding.changes:
-                break
-            notes[finding.id] = finding.warnings
+    for _ in range(PASSES):
+        before = len(done)
+        for requirement in REQUIREMENTS:
+            finding = _assess(requirement, facts, profile, settings)
+            if finding.changes:
+                notes[finding.id] = finding.warnings
             for change in finding.changes:
                 tell(finding.id, change)
                 try:
@@ -70,8 +70,10 @@ def converge(
                     facts = look()
                     return Outcome(_failed(plan(facts, profile, settings), finding.id, error), facts, (*done,), error)
                 done.append(change.describe())
-            facts = look()
-            finding = _assess(requirement, facts, profile, settings)
+            if finding.changes:
+                facts = look()
+        if len(done) == before:
+            break
     findings = plan(facts, profile, settings)
     return Outcome(tuple(_judged(finding, notes) for finding in findings), facts, tuple(done))
 

@@ -125,8 +125,8 @@ class Host(Reader, Protocol):
     def log(self, line: str) -> None:
         """Add a line to the log."""
 
-    def scratch(self) -> contextlib.AbstractContextManager[str]:
-        """A private directory (0700) that is gone afterwards."""
+    def scratch(self, context: str = "") -> contextlib.AbstractContextManager[str]:
+        """A private directory (0700) that is gone afterwards; `context` is its SELinux label, if it needs one."""
 
 
 class LiveHost:
@@ -362,10 +362,13 @@ class LiveHost:
                 file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {self._conceal(line)}\n")
 
     @contextlib.contextmanager
-    def scratch(self) -> Iterator[str]:
-        """A private directory (0700) inside the tree that is gone afterwards."""
+    def scratch(self, context: str = "") -> Iterator[str]:
+        """A private directory (0700) inside the tree that is gone afterwards; its files inherit the label."""
         self._folder(STATE)
         with tempfile.TemporaryDirectory(prefix="work.", dir=self.real(STATE)) as folder:
+            if context:
+                with contextlib.suppress(OSError):  # a tree without labels, or a policy that forbids it
+                    os.setxattr(folder, "security.selinux", context.encode())
             yield "/" + os.path.relpath(folder, self.root)
 
     @contextlib.contextmanager

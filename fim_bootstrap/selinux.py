@@ -20,6 +20,7 @@ from .model import Process, SELinuxFacts
 from .resources import text_of
 
 FS = "/sys/fs/selinux"
+STORES = ("/var/lib/selinux", "/etc/selinux")  # the module store; since and before SELinux userspace 2.4
 MODULE = "fim_bootstrap"
 PRIORITY = "400"
 SOCKET_TYPE = "usr_t"
@@ -78,7 +79,7 @@ def gather(
     agents = AGENT_TYPES if agent_type in ("", *AGENT_TYPES) else (*AGENT_TYPES, agent_type)
     source, marker = render(dispatcher, agents)
 
-    roots = (f"/var/lib/selinux/{kind}/active/modules", f"{folder}/active/modules")
+    roots = [f"{store}/{kind}/active/modules" for store in STORES]
     stored = next((p for root in roots if host.stat(p := f"{root}/{PRIORITY}/{MODULE}")), "")
     facts = SELinuxFacts(
         mode=mode,

@@ -40,6 +40,9 @@ PROGRAMS = ("auditd", "auditctl", "augenrules", "checkmodule", "semodule_package
             "sestatus", "getenforce")  # fmt: skip
 
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
 class Ran(NamedTuple):
     """How a run ended, and what it said."""
 
@@ -113,4 +116,8 @@ def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path / "root")
 
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--live: boot guests."""
+    parser.addoption("--live", action="store_true", help="run the tests that boot guests, too")

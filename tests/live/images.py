@@ -1,0 +1,168 @@
+"""Build the guests' disks: Debian with SELinux enforcing, the stand-in agent, and a local package repository.
+
+auditd and the policy compilers are not installed; the guest has no network and gets them from /repo. A disk
+is kept under a digest of what it is made of, in $FIM_LIVE_CACHE or /var/cache/fim-bootstrap-live.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CACHE = Path(os.environ.get("FIM_LIVE_CACHE", "/var/cache/fim-bootstrap-live"))
+SUITES = ("bookworm", "bullseye", "trixie", "sid")
+PACKAGES = "linux-image-cloud-amd64,systemd-sysv,udev,dbus,python3,selinux-policy-default,kmod,apt-utils"
+SERVED = ("auditd", "checkpolicy", "semodule-utils", "policycoreutils", "selinux-utils")
+AGENT = "usr/local/qualys/cloud-agent"
+AGENT_UNIT = f"""\
+[Unit]
+Description=Stand-in for the vendor's agent
+After=auditd.service
+
+[Service]
+ExecStart=/{AGENT}/bin/qualys-cloud-agent
+Restart=always
+
+[Install]
+WantedBy=multi-user.target
+"""
+SERVER_UNIT = """\
+[Unit]
+Description=Command channel of the live tests
+After=systemd-udev-settle.service dev-virtio\\x2dports-fim.device
+Wants=dev-virtio\\x2dports-fim.device
+
+[Service]
+ExecStart=/usr/bin/python3 /usr/local/sbin/fim-live-server
+SELinuxContext=-unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023
+Restart=always
+KillMode=process
+
+[Install]
+WantedBy=multi-user.target
+"""
+AGENT_CONF = """\
+ActivationId=11111111-2222-3333-4444-555555555555
+CustomerId=66666666-7777-8888-9999-000000000000
+LogLevel=3
+UseAuditDispatcher=1
+"""
+FSTAB = "/dev/vda / ext4 defaults 0 1\n"
+MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "serial-getty@ttyS0.service", "dpkg-db-backup.timer",
+          "systemd-networkd-wait-online.service", "e2scrub_all.timer", "fstrim.timer")  # fmt: skip
+
+
+def image(suite: str) -> Path:
+    """The folder with disk.raw, vmlinuz and initrd.img of a suite; built where it is not there yet."""
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(HERE.glob("*.[cp]*")) if p.name in INPUTS))
+    folder = CACHE / f"{suite}-{digest.hexdigest()[:12]}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{suite}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"{suite}.") as work:
+                _build(suite, Path(work))
+                (Path(work) / "result").rename(folder)
+    return folder
+
+
+INPUTS = ("images.py", "agent.c", "server.py")
+
+
+def sources(suite: str) -> str:
+    """The suite's apt source, on the mirror that this machine itself uses."""
+    lines = _output("apt-get", "indextargets", "--format", "$(SITE)|$(CODENAME)", "Created-By: Packages").splitlines()
+    sites = [line.split("|")[0] for line in lines if "security" not in line]
+    return f"deb [trusted=yes] {sites[0]} {suite} main"
+
+
+def _build(suite: str, work: Path) -> None:
+    root, result = work / "root", work / "result"
+    result.mkdir()
+    _run(
+        "mmdebstrap", "--variant=important", "--mode=root", f"--include={PACKAGES}",
+        "--aptopt=Acquire::Check-Valid-Until false", "--dpkgopt=path-exclude=/usr/share/man/*",
+        "--dpkgopt=path-exclude=/usr/share/doc/*", "--skip=cleanup/apt/lists", suite, str(root), sources(suite),
+    )  # fmt: skip
+    _repository(root)
+    _agent(root)
+    for name in MASKED:
+        _put(root / "etc/systemd/system" / name, None)
+    _put(root / "etc/systemd/system/fim-live.service", SERVER_UNIT)
+    _put(root / "usr/local/sbin/fim-live-server", (HERE / "server.py").read_text(), 0o755)
+    _put(root / "etc/fstab", FSTAB)
+    _put(root / "etc/hostname", f"{suite}\n")
+    for unit in ("fim-live", "qualys-cloud-agent"):
+        _run("systemctl", f"--root={root}", "enable", f"{unit}.service")
+    config = root / "etc/selinux/config"
+    _put(config, "SELINUX=enforcing\nSELINUXTYPE=default\n")
+    contexts = root / "etc/selinux/default/contexts/files/file_contexts"
+    _run("setfiles", "-F", "-m", "-r", str(root), str(contexts), str(root))
+    for name in ("vmlinuz", "initrd.img"):
+        shutil.copy(max((root / "boot").glob(f"{name}-*")), result / name)
+    disk = result / "disk.raw"
+    with disk.open("wb") as file:
+        file.truncate(4 << 30)
+    _run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1", "-d", str(root), str(disk))
+
+
+def _repository(root: Path) -> None:
+    archives = root / "var/cache/apt/archives"
+    _run("chroot", str(root), "apt-get", "-q", "-y", "--no-install-recommends", "--download-only", "--reinstall",
+         "-o", "Acquire::Check-Valid-Until=false", "install", *SERVED)  # fmt: skip
+    (root / "repo").mkdir()
+    for package in archives.glob("*.deb"):
+        package.rename(root / "repo" / package.name)
+    (root / "repo/Packages").write_text(_output("apt-ftparchive", "packages", ".", cwd=root / "repo"))
+    shutil.rmtree(root / "etc/apt/sources.list.d", ignore_errors=True)
+    _put(root / "etc/apt/sources.list", "deb [trusted=yes] file:/repo ./\n")
+    shutil.rmtree(root / "var/lib/apt/lists")
+    (root / "var/lib/apt/lists/partial").mkdir(parents=True)
+
+
+def _agent(root: Path) -> None:
+    folder = root / AGENT
+    for name in ("bin", "lib", "sock", "fim/manifests"):
+        (folder / name).mkdir(parents=True)
+    programs = [folder / "bin" / name for name in ("qualys-cloud-agent", "qualys-edr", "edr-plugin")]
+    _run("gcc", "-O2", "-static", "-Wall", "-Wextra", "-o", str(programs[0]), str(HERE / "agent.c"))
+    for program in programs[1:]:
+        shutil.copy(programs[0], program)
+    for program in programs:
+        program.chmod(0o750)
+    _put(folder / "fim/manifests/22e653bf.json", "{}\n", 0o600)
+    _put(root / "etc/qualys/cloud-agent/qualys-cloud-agent.conf", AGENT_CONF, 0o600)
+    _put(root / "etc/systemd/system/qualys-cloud-agent.service", AGENT_UNIT)
+
+
+def _put(path: Path, text: str | None, mode: int = 0o644) -> None:
+    """Write a file, or mask a unit where there is no text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if text is None:
+        path.symlink_to("/dev/null")
+    else:
+        path.write_text(text)
+        path.chmod(mode)
+
+
+def _run(*argv: str) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stdout[-2000:] + done.stderr[-4000:]
+        raise RuntimeError(f"{' '.join(argv)}: exit status {done.returncode}\n{said}")
+
+
+def _output(*argv: str, cwd: Path | None = None) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=True, cwd=cwd).stdout
+
+
+if __name__ == "__main__":
+    for word in sys.argv[1:] or SUITES:
+        print(word, image(word))

@@ -1,0 +1,230 @@
+"""The loop on a real kernel: from "no event arrives" to "ready", and the next run changes nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.conftest import Ran
+from tests.live.guest import Guest, guest
+from tests.live.images import CACHE
+from tests.test_cli import SCHEMA
+
+pytestmark = pytest.mark.live
+
+LOG = "/var/log/qualys/edr.log"
+AGENT_CONF = "/etc/qualys/cloud-agent/qualys-cloud-agent.conf"
+AVC = "ausearch -m avc -c edr-plugin -ts boot --raw 2>/dev/null | cat"
+STATE = "find /etc/audit /etc/selinux /var/lib/selinux /var/lib/dpkg -type f -printf '%p %T@ %C@\\n' | sort | sha256sum"
+# commands that a run without work to do must not start, recorded by the kernel itself
+WATCHED = ("apt-get", "apt-cache", "dpkg", "semodule", "checkmodule", "semodule_package", "restorecon")
+
+
+def ready(machine: Guest) -> Ran:
+    """The host is ready, and an event that the tool causes arrives."""
+    seen = machine.fim("check --probe")
+    assert (seen.status, seen.report["verdict"]) == (0, "ready"), seen.out
+    assert seen.status_of("delivery") == "ok"
+    jsonschema.validate(seen.report, SCHEMA)
+    return seen
+
+
+def healed(machine: Guest, because: str) -> None:
+    """Check tells what is wrong, one apply mends it, and the host is ready again."""
+    before = machine.fim("check")
+    assert before.status == 3, before.out
+    assert because in before.out
+    applied = machine.fim("apply")
+    assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out + applied.err
+    ready(machine)
+
+
+def watched_event_arrives(machine: Guest, name: str) -> None:
+    """A change to a watched file is in the agent's log."""
+    machine.run(f"mkdir -p /etc/fim-test && auditctl -w /etc/fim-test -p wa -k {name} && touch /etc/fim-test/{name}")
+    found = f"grep -q 'name=\"/etc/fim-test/{name}\"' {LOG}"
+    machine.run(f"for i in $(seq 50); do {found} && exit 0; sleep 0.2; done; exit 1")
+
+
+def denied(machine: Guest) -> None:
+    """The plugin is refused the agent's socket, and the kernel says so."""
+    machine.run("auditctl -m denied-or-not; sleep 2")
+    assert "sock_file" in (avc := machine.run(AVC).out), avc
+    assert "usr_t" in avc
+    assert machine.run(f"grep -c denied-or-not {LOG}", check=False).out.strip() in ("", "0")
+
+
+@pytest.mark.parametrize("suite", ["bookworm", "bullseye", "trixie", "sid"])
+def test_fresh_and_enforcing(suite: str) -> None:
+    """From nothing installed to events arriving, and a second run that does nothing at all."""
+    with guest(suite) as machine:
+        assert machine.run("getenforce").out.strip() == "Enforcing"
+        assert "auditd: not found" in machine.fim("check").out
+        first = machine.fim("apply")
+        assert (first.status, first.report["changed"], first.report["verdict"]) == (0, True, "ready"), first.out
+        jsonschema.validate(first.report, SCHEMA)
+        ready(machine)
+        watched_event_arrives(machine, "fresh")
+        assert before_apply(machine), machine.run(AVC).out
+        for command in WATCHED:
+            machine.run(f"p=$(command -v {command}) && auditctl -w $(realpath $p) -p x -k started")
+        before = machine.run(STATE).out
+        second = machine.fim("apply")
+        assert (second.status, second.report["changed"], second.report["done"]) == (0, False, [])
+        assert machine.run(STATE).out == before
+        started = machine.run("ausearch -k started -sc execve -i 2>/dev/null | grep -c 'type=EXECVE'", check=False)
+        assert started.out.strip() in ("", "0"), machine.run("ausearch -k started -i | tail -n 20").out
+
+
+def before_apply(machine: Guest) -> bool:
+    """Every denial of the plugin is older than the auditd that runs now."""
+    pid = machine.run("pidof auditd").out.strip()
+    started = float(machine.run(f"stat -c %Y /proc/{pid}").out)
+    stamps = [float(line.partition("audit(")[2].partition(":")[0]) for line in machine.run(AVC).out.splitlines()
+              if "avc:" in line]  # fmt: skip
+    return all(stamp <= started + 1 for stamp in stamps)
+
+
+@pytest.fixture(scope="module")
+def layer() -> Iterator[Path]:
+    """The disk of a Debian 12 on which the denial was seen first and which was then made ready."""
+    with guest("bookworm") as machine:
+        machine.run("apt-get update && apt-get install -y auditd && systemctl restart qualys-cloud-agent", timeout=300)
+        machine.run("sleep 2; systemctl restart auditd; sleep 2")
+        denied(machine)
+        refused = machine.fim("check --probe")
+        assert refused.status == 1
+        assert "auditd_t usr_t:sock_file write" in refused.out
+        machine.run("cp -a /etc/audit /root/audit.before")
+        applied = machine.fim("apply --probe")
+        assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out + applied.err
+        machine.shutdown()
+        with tempfile.TemporaryDirectory(dir=CACHE, prefix="layer.") as folder:
+            disk = Path(folder) / "ready.qcow2"
+            machine.overlay.rename(disk)
+            yield disk
+
+
+def test_what_breaks_is_healed(layer: Path) -> None:
+    """One thing after another goes wrong on a ready host; last, revert takes everything back."""
+    with guest("bookworm", layer=layer) as machine:
+        ready(machine)
+        machine.run("sed -i 's/^dispatcher/#dispatcher/' /etc/audit/auditd.conf")
+        healed(machine, "the dispatcher line is not in force")
+        # masked, so that systemd does not start it again before we look
+        machine.run("systemctl mask --runtime auditd; kill -9 $(pidof auditd); sleep 1")
+        machine.run("systemctl unmask --runtime auditd")
+        healed(machine, "auditd is not running")
+        machine.run("semodule -X 400 -r fim_bootstrap", timeout=300)
+        healed(machine, "the module fim_bootstrap is not in the store")
+        broken_auditd_conf(machine)
+        the_agent_wants_auditd_stopped(machine)
+        machine.run(f"tail -n 3 {LOG}")
+        revert_takes_everything_back(machine)
+
+
+def broken_auditd_conf(machine: Guest) -> None:
+    """Which line is broken is said, and nothing else is touched."""
+    machine.run("cp -a /etc/audit /root/audit.good; sed -i '3a nonsense = 1' /etc/audit/auditd.conf")
+    machine.run("echo '-e 2' > /etc/audit/rules.d/99-lock.rules")
+    before = machine.run(STATE).out
+    refused = machine.fim("apply")
+    assert refused.status == 4
+    assert "/etc/audit/auditd.conf:4: 'nonsense = 1'" in refused.out
+    assert machine.run(STATE).out == before
+    machine.run("rm -r /etc/audit; mv /root/audit.good /etc/audit")
+    assert machine.fim("apply").status == 0
+    ready(machine)
+
+
+def the_agent_wants_auditd_stopped(machine: Guest) -> None:
+    """UseAuditDispatcher=0: blocked with both ways out, until --mode direct agrees."""
+    machine.run(f"sed -i 's/^UseAuditDispatcher=1/UseAuditDispatcher=0/' {AGENT_CONF}")
+    blocked = machine.fim("apply")
+    assert blocked.status == 4
+    assert "UseAuditDispatcher=1" in blocked.out
+    assert "--mode direct" in blocked.out
+    assert machine.run("systemctl is-active auditd").out.strip() == "active"
+    direct = machine.fim("apply --mode direct")
+    assert direct.status == 0, direct.out + direct.err
+    assert machine.run("systemctl is-active auditd; systemctl is-enabled auditd", check=False).out.split() == [
+        "inactive", "disabled",
+    ]  # fmt: skip
+    assert machine.fim("apply --mode direct").report["changed"] is False
+    machine.run(f"sed -i 's/^UseAuditDispatcher=0/UseAuditDispatcher=1/' {AGENT_CONF}")
+    healed(machine, "auditd is not running")
+
+
+def revert_takes_everything_back(machine: Guest) -> None:
+    """Every edited file byte for byte, the module unloaded, the plugin denied again."""
+    reverted = machine.fim("revert")
+    assert reverted.status == 0, reverted.out + reverted.err
+    machine.run("diff -r -x '*.prev' -x edr-standin.conf /root/audit.before /etc/audit")
+    assert "fim_bootstrap" not in machine.run("semodule -lfull").out
+    assert "SELinux" in (checked := machine.fim("check")).out
+    assert checked.status_of("policy") == "change"
+    machine.run("systemctl restart auditd; sleep 2")
+    machine.run(f"> {LOG}")
+    denied(machine)
+
+
+def test_hostile_rules_need_one_reboot(layer: Path) -> None:
+    """-e 2 and never,task in several files and spellings, with a kernel that is really immutable."""
+    with guest("bookworm", layer=layer) as machine:
+        machine.run(r"""
+            printf -- '-D\n-b 8192\n-f 1\n' > /etc/audit/rules.d/audit.rules
+            printf -- '-a task,never\n' > /etc/audit/rules.d/10-no-audit.rules
+            printf -- '-A never,task\n' > /etc/audit/rules.d/20-more.rules
+            printf -- '-w /etc/passwd -p wa -k who\n' > /etc/audit/rules.d/50-keep.rules
+            printf -- '-f 1 -e2\n' > /etc/audit/rules.d/98-lock.rules
+            printf -- '-e 2' > /etc/audit/rules.d/99-finalize.rules
+        """)
+        machine.reboot()
+        assert "enabled 2" in machine.run("auditctl -s").out
+        assert "-a never,task" in machine.run("auditctl -l").out
+        applied = machine.fim("apply")
+        assert (applied.status, applied.report["reboot_required"]) == (0, True), applied.out + applied.err
+        assert applied.report["verdict"] == "ready-after-reboot"
+        assert "reboot required" in applied.report["comment"]
+        assert machine.fim("apply").report["changed"] is False
+        assert machine.fim("reboot-required").status == 0
+        assert machine.fim("check").status == 3
+        machine.reboot()
+        assert "enabled 1" in machine.run("auditctl -s").out
+        assert "-w /etc/passwd -p wa -k who" in machine.run("auditctl -l").out
+        ready(machine)
+        watched_event_arrives(machine, "unlocked")
+        assert machine.fim("reboot-required").status == 1
+
+
+@pytest.mark.parametrize(("options", "mode"), [("enforcing=0", "permissive"), ("selinux=0", "disabled")])
+def test_selinux_that_does_not_enforce(options: str, mode: str) -> None:
+    """Permissive is prepared like enforcing; where SELinux is off its tools are not even installed."""
+    with guest("bookworm", options) as machine:
+        applied = machine.fim("apply")
+        assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out + applied.err
+        policy = next(item for item in applied.report["requirements"] if item["id"] == "policy")
+        if mode == "permissive":
+            assert policy["status"] == "ok"
+            assert "permissive" in policy["summary"]
+        else:
+            assert policy["status"] == "skipped"
+            assert machine.run("command -v checkmodule", check=False).status != 0
+        ready(machine)
+        assert machine.fim("apply").report["changed"] is False
+
+
+def test_no_agent(layer: Path) -> None:
+    """A host is made ready before its agent comes; a missing agent is no failure."""
+    with guest("bookworm", layer=layer) as machine:
+        machine.run("systemctl disable --now qualys-cloud-agent; rm -r /usr/local/qualys /etc/qualys")
+        machine.run("rm /etc/systemd/system/qualys-cloud-agent.service /etc/audit/plugins.d/edr-standin.conf")
+        machine.run("systemctl daemon-reload; systemctl restart auditd")
+        seen = machine.fim("check")
+        assert (seen.status, seen.report["verdict"]) == (0, "ready"), seen.out
+        assert seen.status_of("agent") == "skipped"
+        assert machine.fim("apply").report["changed"] is False

@@ -1,0 +1,218 @@
+"""Each requirement on facts: one value differs from a ready host, and the finding follows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fim_bootstrap import engine, report
+from fim_bootstrap.facts import AUDIT_COMMANDS, SELINUX_COMMANDS
+from fim_bootstrap.host import File, Stat
+from fim_bootstrap.model import (
+    AgentFacts,
+    AuditFacts,
+    Delivery,
+    Environment,
+    Facts,
+    Finding,
+    OsRelease,
+    Process,
+    Profile,
+    SELinuxFacts,
+    Service,
+    Settings,
+    Status,
+)
+from tests.conftest import AUDITD_CONF, RULES
+
+PROFILE = Profile("debian-12", "Debian 12", manager="apt", packages=dict.fromkeys(AUDIT_COMMANDS, ("auditd",)))
+CONF = "/etc/audit/auditd.conf"
+READY = Facts(
+    environment=Environment.BOOTED,
+    root="/",
+    hostname="web1",
+    today="2026-11-23",
+    privileged=True,
+    os=OsRelease("debian", "12"),
+    commands={command: f"/usr/sbin/{command}" for command in (*AUDIT_COMMANDS, *SELINUX_COMMANDS)},
+    audit=AuditFacts(
+        generation=3,
+        conf=File(CONF, f"{AUDITD_CONF}dispatcher = /sbin/audispd\n", 100.0),
+        conf_since=100.0,
+        rules=(File("/etc/audit/audit.rules", RULES), File("/etc/audit/rules.d/audit.rules", RULES)),
+        plugin_dir="/etc/audit/plugins.d",
+        plugin_dir_present=True,
+        service=Service("auditd", present=True, active=True, enabled=True),
+        daemon=Process(500, 1, "auditd", 200.0),
+        status={"enabled": 1, "failure": 1, "pid": 500, "backlog_limit": 8192, "lost": 0},
+        owner="auditd",
+        live_rules=(),
+    ),
+    selinux=SELinuxFacts(
+        mode="enforcing", type="default", policy_present=True, marker="m_t", source="s", in_store=True,
+        in_policy=True, in_kernel=True, effective=True, module_present=True,
+    ),
+    agent=AgentFacts(
+        installed=True,
+        dispatcher_setting="1",
+        service=Service("qualys-cloud-agent", present=True, active=True, enabled=True),
+        main=Process(600, 1, "qualys-cloud-ag", 300.0),
+        edr=Process(601, 600, "qualys-edr", 300.0, 0),
+        plugin=Process(602, 500, "edr-plugin", 300.0, 0),
+        registration="/etc/audit/plugins.d/edr.conf",
+        manifests=1,
+        log="/var/log/qualys/edr.log",
+        log_size=10,
+    ),
+)  # fmt: skip
+AUDISPD = Stat("/sbin/audispd", 0o100750, 0, 0.0, 1)
+
+
+def facts(where: str = "", **values: Any) -> Facts:
+    """The ready host with some values changed, in itself or in one of its parts."""
+    return replace(READY, **{where: replace(getattr(READY, where), **values)}) if where else replace(READY, **values)
+
+
+def rules(*texts: str) -> Facts:
+    """The ready host with these rule files."""
+    return facts("audit", rules=tuple(File(f"/etc/audit/rules.d/{n}.rules", text) for n, text in enumerate(texts)))
+
+
+def conf(text: str, generation: int = 3, **values: Any) -> Facts:
+    """The ready host with this auditd.conf."""
+    return facts("audit", conf=File(CONF, text, 100.0), generation=generation, **values)
+
+
+def find(which: str, host: Facts, **settings: Any) -> Finding:
+    """The finding of one requirement."""
+    return next(f for f in engine.plan(host, PROFILE, Settings(**settings)) if f.id == which)
+
+
+def test_the_ready_host_is_ready() -> None:
+    findings = engine.plan(READY, PROFILE, Settings())
+    assert {f.id: f.status for f in findings if f.status is not Status.OK} == {"delivery": Status.SKIPPED}
+    assert report.verdict(findings) == "ready"
+    assert not [f.warnings for f in findings if f.warnings]
+
+
+STATUS = {"enabled": 1, "failure": 1, "pid": 500, "backlog_limit": 8192, "lost": 0}
+BARE = replace(facts("selinux", mode="absent"), commands={})  # neither SELinux nor any command
+NO_FILE = File("/etc/audit/audit.rules", problem="a directory where a file should be")
+MALFORMED = f"{AUDITD_CONF}dispatcher=/sbin/audispd\n"
+CASES = [
+    # packages
+    ("packages", facts(commands={}), {}, Status.BLOCKED, "no package for checkmodule"),
+    ("packages", facts("selinux", mode="disabled"), {}, Status.OK, "SELinux is off"),
+    ("packages", BARE, {}, Status.CHANGE, "auditd, auditctl, augenrules"),
+    ("packages", BARE, {"install": False}, Status.BLOCKED, "--no-install"),
+    # dispatcher
+    ("dispatcher", facts("audit", generation=0), {}, Status.WAITING, "not installed yet"),
+    ("dispatcher", facts("audit", conf=None), {}, Status.BLOCKED, "auditd.conf is missing"),
+    ("dispatcher", facts("audit", conf=File(CONF, problem="a directory where a file should be")), {}, Status.BLOCKED,
+     "a directory"),
+    ("dispatcher", conf(AUDITD_CONF), {}, Status.CHANGE, "not in force"),
+    ("dispatcher", conf(AUDITD_CONF), {"dispatcher_line": "auto"}, Status.OK, "by itself"),
+    ("dispatcher", conf(MALFORMED), {"dispatcher_line": "auto"}, Status.CHANGE, "force"),
+    ("dispatcher", conf(f"{AUDITD_CONF}dispatcher = /sbin/other\n"), {}, Status.BLOCKED, "another product"),
+    ("dispatcher", conf("bogus = 1\n"), {}, Status.BLOCKED, "auditd refuses"),
+    ("dispatcher", conf(AUDITD_CONF, 2), {}, Status.BLOCKED, "/sbin/audispd: is missing"),
+    ("dispatcher", conf(AUDITD_CONF, 2, audispd=replace(AUDISPD, mode=0o100770)), {}, Status.BLOCKED, "mode 0770"),
+    ("dispatcher", conf(AUDITD_CONF, 2, audispd=replace(AUDISPD, uid=7)), {}, Status.BLOCKED, "uid 7"),
+    ("dispatcher", conf(AUDITD_CONF, 2, audispd=AUDISPD), {"dispatcher_line": "auto"}, Status.CHANGE, "not in force"),
+    ("dispatcher", facts("audit", plugin_dir_present=False), {}, Status.BLOCKED, "plugin directory"),
+    ("dispatcher", READY, {"mode": "direct"}, Status.SKIPPED, "direct mode"),
+    # rules
+    ("rules", rules("-e 2\n"), {}, Status.CHANGE, "freeze"),
+    ("rules", rules("-D\n", "-a task,never\n"), {}, Status.CHANGE, "freeze or silence"),
+    ("rules", rules("-a never,exit\n-a never,user\n# -e 2\n"), {}, Status.OK, "nothing freezes"),
+    ("rules", facts("audit", status={**STATUS, "enabled": 2}), {}, Status.REBOOT, "next boot"),
+    ("rules", facts("audit", status={**STATUS, "enabled": 0}), {}, Status.BLOCKED, "disabled in the kernel"),
+    ("rules", facts("audit", live_rules=("-a never,task",)), {}, Status.CHANGE, "silence"),
+    ("rules", facts("audit", rules=(NO_FILE,)), {}, Status.BLOCKED, "a dir"),
+    # policy
+    ("policy", facts("selinux", mode="absent"), {}, Status.SKIPPED, "left that way"),
+    ("policy", facts("selinux", policy_present=False), {}, Status.SKIPPED, "no base policy"),
+    ("policy", facts(commands={"auditd": "x"}), {}, Status.WAITING, "not installed yet"),
+    ("policy", facts("selinux", in_store=False, module_present=False), {}, Status.CHANGE, "not in the store"),
+    ("policy", facts("selinux", in_store=False), {}, Status.CHANGE, "is stale"),
+    ("policy", facts("selinux", in_kernel=False), {}, Status.CHANGE, "loaded policy differ"),
+    ("policy", facts("selinux", module_disabled=True), {}, Status.BLOCKED, "disabled by an administrator"),
+    ("policy", facts("selinux", in_store=False, load_locked=True), {}, Status.BLOCKED, "secure_mode_policyload"),
+    ("policy", facts("selinux", in_store=False, read_only="/etc/selinux"), {}, Status.BLOCKED, "read-only"),
+    ("policy", facts("selinux", effective=False, denied=("x",)), {}, Status.BLOCKED, "still denies"),
+    ("policy", facts("selinux", effective=None), {}, Status.OK, "could not be asked"),
+    ("policy", facts("selinux", mislabelled=("/x",)), {}, Status.CHANGE, "labels"),
+    ("policy", facts("selinux", mode="permissive"), {}, Status.OK, "permissive"),
+    # auditd
+    ("auditd", facts("audit", daemon=None), {}, Status.CHANGE, "not running"),
+    ("auditd", facts("audit", conf_since=201.0), {}, Status.CHANGE, "before auditd.conf last changed"),
+    ("auditd", facts("audit", status={**STATUS, "pid": 77}, owner=""), {}, Status.CHANGE, "does not send it events"),
+    ("auditd", facts("audit", owner="auditbeat"), {}, Status.BLOCKED, "auditbeat holds"),
+    ("auditd", facts("audit", service=Service("auditd", True, True)), {}, Status.CHANGE, "not enabled at boot"),
+    ("auditd", facts("agent", plugin=None), {}, Status.CHANGE, "given up"),
+    ("auditd", facts("agent", dispatcher_setting="0"), {}, Status.BLOCKED, "needs auditd stopped"),
+    ("auditd", facts("agent", dispatcher_setting="0"), {"mode": "direct"}, Status.CHANGE, "stopped and disabled"),
+    # agent
+    ("agent", facts(agent=AgentFacts()), {}, Status.SKIPPED, "no agent"),
+    ("agent", facts("agent", legacy=True), {}, Status.BLOCKED, "older than 4.1"),
+    ("agent", facts("agent", main=None), {}, Status.CHANGE, "not running"),
+    ("agent", facts("agent", main=Process(600, 1, "q", 100.0)), {}, Status.CHANGE, "started before auditd"),
+    ("agent", facts("agent", edr=None, plugin=None), {}, Status.BLOCKED, "qualys-edr is not running"),
+    ("agent", facts("agent", edr=Process(601, 600, "qualys-edr", 300.0, 1000)), {}, Status.BLOCKED, "uid 1000"),
+    ("agent", facts("agent", plugin=None), {}, Status.WAITING, "has not started edr-plugin"),
+    ("agent", facts("agent", plugin=None, registration=""), {}, Status.BLOCKED, "no plugin file names it"),
+    ("agent", facts("audit", daemon=None), {}, Status.WAITING, "not running yet"),
+    # delivery
+    ("delivery", facts(delivery=Delivery(True)), {}, Status.OK, "arrived"),
+    ("delivery", facts(delivery=Delivery(False)), {}, Status.FAILED, "did not arrive"),
+    ("delivery", facts(delivery=Delivery(False, refused="failure is 2")), {}, Status.SKIPPED, "failure is 2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("which", "host", "settings", "status", "said"), CASES, ids=[f"{c[0]}: {c[4]}" for c in CASES])
+def test_finding(which: str, host: Facts, settings: dict[str, Any], status: Status, said: str) -> None:
+    finding = find(which, host, **settings)
+    assert finding.status is status, finding
+    assert said in finding.summary
+    assert (finding.status is Status.CHANGE) == bool(finding.changes)
+    assert finding.remedy or status not in (Status.BLOCKED, Status.REBOOT)
+
+
+@pytest.mark.parametrize(
+    ("which", "host", "said"),
+    [
+        ("rules", rules("-f 2\n"), "failure mode 2"),
+        ("rules", rules("-a never,task -F uid=7\n"), "blinds FIM for some"),
+        ("rules", rules("# Ansible managed\n-D\n"), "looks generated"),
+        ("rules", rules("-w /x\t-p wa\n-e\t2\n"), "has no effect as written"),
+        ("rules", facts("audit", status={**STATUS, "failure": 2}), "panics"),
+        ("rules", facts("audit", status={**STATUS, "backlog_limit": 64}), "backlog_limit 64"),
+        ("rules", facts("audit", status={**STATUS, "lost": 3}), "3 audit events were lost"),
+        ("dispatcher", facts("agent", registration_problem="active = no"), "active = no"),
+        ("policy", facts("selinux", denials=("avc: denied",)), "denied since auditd started"),
+        ("agent", facts("agent", dispatcher_setting="unset"), "UseAuditDispatcher is unset"),
+        ("agent", facts("agent", settings_repeated=True), "more than once"),
+        ("agent", facts("agent", manifests=0), "no FIM profile"),
+        ("agent", facts("agent", service=Service("qualys-cloud-agent", True, True)), "not enabled at boot"),
+    ],
+)
+def test_warning(which: str, host: Facts, said: str) -> None:
+    finding = find(which, host)
+    assert any(said in warning for warning in finding.warnings), finding
+    assert finding.status is Status.OK
+
+
+def test_an_agent_that_lacks_something_does_not_keep_the_host_from_being_prepared() -> None:
+    host = replace(rules("-e 2\n"), agent=replace(READY.agent, edr=None, plugin=None))
+    assert report.verdict(engine.plan(host, PROFILE, Settings())) == "blocked"
+    held = [f.id for f in engine.plan(host, PROFILE, Settings()) if f.status is Status.BLOCKED]
+    assert held == ["agent"]
+    assert set(held) <= set(engine.AFTERWARDS)
+
+
+def test_what_an_unprivileged_user_cannot_see_is_not_called_ready() -> None:
+    unread = File(CONF, problem="cannot be read: Permission denied")
+    blind = replace(READY, privileged=False, audit=replace(READY.audit, conf=unread))
+    assert report.verdict(engine.plan(blind, PROFILE, Settings())) == "not-ready"
