@@ -18,7 +18,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("FIM_LIVE_CACHE", "/var/cache/fim-bootstrap-live"))
 SUITES = ("bookworm", "bullseye", "trixie", "sid")
-PACKAGES = "linux-image-cloud-amd64,systemd-sysv,udev,dbus,python3,selinux-policy-default,kmod,apt-utils"
+PACKAGES = ("linux-image-cloud-amd64", "systemd-sysv", "udev", "dbus", "python3", "kmod")
+# sid's own policy does not install (semodule: Failed on likewise), so sid gets the one of trixie
+POLICY_FROM = {"sid": "trixie"}
 SERVED = ("auditd", "checkpolicy", "semodule-utils", "policycoreutils", "selinux-utils")
 AGENT = "usr/local/qualys/cloud-agent"
 AGENT_UNIT = f"""\
@@ -76,7 +78,7 @@ def image(suite: str) -> Path:
 INPUTS = ("images.py", "agent.c", "server.py")
 
 
-def sources(suite: str) -> str:
+def source(suite: str) -> str:
     """The suite's apt source, on the mirror that this machine itself uses."""
     lines = _output("apt-get", "indextargets", "--format", "$(SITE)|$(CODENAME)", "Created-By: Packages").splitlines()
     sites = [line.split("|")[0] for line in lines if "security" not in line]
@@ -84,12 +86,14 @@ def sources(suite: str) -> str:
 
 
 def _build(suite: str, work: Path) -> None:
-    root, result = work / "root", work / "result"
+    root, result, policy = work / "root", work / "result", POLICY_FROM.get(suite, suite)
     result.mkdir()
     _run(
-        "mmdebstrap", "--variant=important", "--mode=root", f"--include={PACKAGES}",
+        "mmdebstrap", "--variant=important", "--mode=root",
+        f"--include={','.join(PACKAGES)},selinux-policy-default/{policy}",
         "--aptopt=Acquire::Check-Valid-Until false", "--dpkgopt=path-exclude=/usr/share/man/*",
-        "--dpkgopt=path-exclude=/usr/share/doc/*", "--skip=cleanup/apt/lists", suite, str(root), sources(suite),
+        "--dpkgopt=path-exclude=/usr/share/doc/*", "--skip=cleanup/apt/lists", suite, str(root),
+        *dict.fromkeys((source(suite), source(policy))),
     )  # fmt: skip
     _repository(root)
     _agent(root)
