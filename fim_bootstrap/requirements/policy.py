@@ -28,7 +28,8 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if not state.policy_present:
         return Finding(ID, TITLE, Status.SKIPPED, f"no base policy of type {state.type} is installed; none is added")
     if any(command not in facts.commands for command in SELINUX_COMMANDS):
-        return Finding(ID, TITLE, Status.WAITING, "the SELinux tools are not installed yet")
+        summary = "the SELinux tools are not installed yet"
+        return Finding(ID, TITLE, Status.WAITING, summary, _denied(facts) + state.denials)
     if state.module_disabled:
         return _blocked(
             f"the module {MODULE} was disabled by an administrator",
@@ -54,11 +55,11 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if changes:
         what = "is stale" if state.module_present else "is not in the store"
         summary = f"the module {MODULE} {what}" if state.in_store is False else "labels or the loaded policy differ"
-        return Finding(ID, TITLE, Status.CHANGE, summary, state.denied + state.mislabelled, tuple(changes))
+        return Finding(ID, TITLE, Status.CHANGE, summary, _denied(facts) + state.mislabelled, tuple(changes))
     warnings = tuple(f"denied since auditd started: {record}" for record in state.denials)
     if state.effective is False:
         return Finding(
-            ID, TITLE, Status.BLOCKED, "the module is loaded, but the kernel still denies the hand-over", state.denied,
+            ID, TITLE, Status.BLOCKED, "the module is loaded, but the kernel still denies the hand-over", _denied(facts),
             remedy="another policy module or constraint (MLS) forbids it; look at it with sesearch and ausearch -m avc",
             warnings=warnings,
         )  # fmt: skip
@@ -66,6 +67,10 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         return Finding(ID, TITLE, Status.OK, f"the module {MODULE} is in the store of this tree")
     proven = "granted by the kernel" if state.effective else "loaded; the kernel could not be asked for the access"
     return Finding(ID, TITLE, Status.OK, f"{state.mode}: the hand-over is {proven}", warnings=warnings)
+
+
+def _denied(facts: Facts) -> tuple[str, ...]:
+    return tuple(f"the kernel denies {access}" for access in facts.selinux.denied)
 
 
 def _blocked(summary: str, remedy: str) -> Finding:

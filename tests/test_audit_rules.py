@@ -1,0 +1,151 @@
+"""Rule files as auditctl reads them: tables of what real auditctl does, and properties of every edit."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fim_bootstrap.audit_rules import Rule, parse, parse_listing, parse_status, unblocked
+
+NOTE = "note"
+
+
+def only(line: str) -> Rule:
+    """The one rule of a line."""
+    (rule,) = parse(line)
+    return rule
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["-e 2", "-e2", "  -e   2   ", "-f 1 -e 2", "-e 2 # lock", "-e 2 -f 2", "-b 8192 -e2", "-e 1 -e 2", "-D -e 2"],
+)
+def test_locks(line: str) -> None:
+    assert only(f"{line}\n").locks
+    assert only(line).locks  # auditctl reads a last line without a newline too
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["-e 1", "-e\t2", "-e 2\r", "-e 02", "-e=2", "--enable 2", "\t-e 2", "# -e 2", "  # -e 2", "-w /e -k e2", "-w -e2",
+     "\ufeff-e 2", "nonsense -e 2"],
+)  # fmt: skip
+def test_does_not_lock(line: str) -> None:
+    assert not only(f"{line}\n").locks
+
+
+@pytest.mark.parametrize(
+    "line", ["-a never,task", "-a task,never", "-A task,never", "-anever,task", "  -a  never,task  "]
+)
+def test_never_task(line: str) -> None:
+    assert only(f"{line}\n").never_task
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["-a never,user", "-a never,exit", "-a exit,never -S open", "-a always,exclude -F msgtype=CWD", "-a always,task",
+     "-a never, task", "-a Never,Task", "-a task,never -k foo", "-a task,never -F uid=7", "-a never,filesystem", "-a"],
+)  # fmt: skip
+def test_not_never_task_and_left_alone(line: str) -> None:
+    assert not only(f"{line}\n").never_task
+    assert unblocked(f"{line}\n", NOTE) == f"{line}\n"
+
+
+def test_what_is_told_apart() -> None:
+    assert only("-a task,never -F uid=7\n").task_fields
+    assert only("-f 2\n").panic
+    assert not only("-f 1\n").panic
+    assert "takes 0, 1 or 2" in only("-e 3\n").aborts
+    assert not only("-w /etc/passwd -p wa -k who\n").aborts
+    assert not only("--loginuid-immutable\n").aborts
+    assert not only("--backlog_wait_time 60000\n").aborts
+
+
+def test_a_line_below_one_that_stops_the_loading_sleeps() -> None:
+    _, lock = parse("-e 3\n-e 2\n")
+    assert (lock.locks, lock.dormant) == (False, True)
+    assert "line 1" in lock.inert
+    assert parse("-c\n-e 3\n-e 2\n")[2].locks
+    assert parse("-i\n-e 3\n-e 2\n")[2].locks
+
+
+def test_a_carriage_return_sleeps_and_a_tab_is_dead() -> None:
+    assert only("-e 2\r\n").dormant
+    assert only("-a never,task\r\n").dormant
+    assert only("-e\t2\n").inert
+    assert not only("-e\t2\n").dormant
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("-e 2\n", "# note: -e 2\n"),
+        ("-D\n-e 2", "-D\n# note: -e 2"),
+        ("-D\r\n-e 2\r\n-b 1\r\n", "-D\r\n# note: -e 2\r\n-b 1\r\n"),
+        ("-b 8192 -e2\n-w /x\n", "# note: -b 8192 -e2\n-b 8192\n-w /x\n"),
+        ("-f 1 -e 2", "# note: -f 1 -e 2\n-f 1"),
+        ("-a never,task\n-e 1\n", "# note: -a never,task\n-e 1\n"),
+        ("-e 2 # lock\n", "# note: -e 2 # lock\n"),
+    ],
+)
+def test_unblocked(before: str, after: str) -> None:
+    assert unblocked(before, NOTE) == after
+
+
+LINES = st.sampled_from([
+    "-e 2", "-e2", "-f 1 -e 2", "-e 2 # x", "-e 1", "-e\t2", "-e 2\r", "-a never,task", "-A task,never", "-f 2", "-D",
+    "-a task,never -F uid=7", "-a never,exit", "-w /etc/passwd -p wa -k who", "# -e 2", "", "-i", "-c", "bad", "-e 9",
+    "-b 8192 -e2\r", "-a always,exit -F path=/x -k -e2", "\udcff-e 2",
+])  # fmt: skip
+ENDS = st.sampled_from(["", "\n"])
+FILES = st.builds(lambda lines, end: "\n".join(lines) + end, st.lists(LINES | st.text(max_size=12)), ENDS)
+
+
+@given(FILES)
+def test_the_lines_are_the_file(text: str) -> None:
+    assert "".join(rule.text for rule in parse(text)) == text
+
+
+@given(FILES)
+def test_an_edit_unblocks_and_a_second_one_does_nothing(text: str) -> None:
+    once = unblocked(text, NOTE)
+    assert unblocked(once, NOTE) == once
+    assert not [rule for rule in parse(once) if rule.locks or rule.never_task or rule.dormant]
+
+
+@given(FILES)
+def test_an_edit_keeps_every_byte_of_the_other_lines(text: str) -> None:
+    touched = {rule.text for rule in parse(text) if rule.locks or rule.never_task or rule.dormant}
+    kept = [rule.text for rule in parse(text) if rule.text not in touched]
+    rest = [line.text for line in parse(unblocked(text, NOTE))]
+    position = 0
+    for line in kept:
+        position = rest.index(line, position) + 1
+    if not touched:
+        assert unblocked(text, NOTE) == text
+
+
+@given(st.text())
+def test_nothing_that_is_printed_can_break_the_parsers(text: str) -> None:
+    parse_listing(text)
+    assert all(isinstance(value, int) for value in parse_status(text).values())
+
+
+@pytest.mark.parametrize(
+    ("text", "enabled", "failure", "pid"),
+    [
+        ("enabled 1\nfailure 1\npid 28465\nrate_limit 0\nloginuid_immutable 0 unlocked\n", 1, 1, 28465),
+        ("enabled 2\nflag 2\npid 0\n", 2, 2, 0),
+        ("AUDIT_STATUS: enabled=1 flag=2 pid=3105 rate_limit=0 backlog_limit=8192 lost=0 backlog=0\n", 1, 2, 3105),
+    ],
+)
+def test_status_in_every_format(text: str, enabled: int, failure: int, pid: int) -> None:
+    status = parse_status(text)
+    assert (status["enabled"], status["failure"], status["pid"]) == (enabled, failure, pid)
+
+
+def test_listing() -> None:
+    assert parse_listing("No rules\n") == ()
+    assert parse_listing("LIST_RULES: task,never\n") == ("-a never,task",)
+    assert parse_listing("-a never,task\n-w /x -p wa\n") == ("-a never,task", "-w /x -p wa")

@@ -1,0 +1,124 @@
+"""auditd.conf as auditd reads it: tables, properties of the edit, and the real daemon as a judge."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fim_bootstrap.auditd_conf import dispatcher_of, faults, parse, settings, with_dispatcher
+from tests.conftest import AUDITD_CONF
+
+LINE = "dispatcher = /sbin/audispd\n"
+BAD = [
+    "flush\t= NONE", "\t", "\t# note", "flush=NONE", "flush =NONE", "flush =", "flush", "flush = NONE # note",
+    "bogus = 1", "flush = NONE\r", "flush = sometimes", "freq = many", "\r", "num_logs = -1", "space_left = 50",
+]  # fmt: skip
+GOOD = [
+    "", "   ", "# note", "  # flush\t=", "  FLUSH   =   none  ", "freq = 20", "flush = SYNC",
+    "dispatcher = /does/not/exist", "disp_qos = nonsense", "space_left_action = exec /bin/true", "space_left = 25%", "x" * 159, "q_depth = 2000",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_a_line_that_auditd_refuses_is_named(line: str) -> None:
+    (fault,) = faults(f"{AUDITD_CONF}{line}\n", 3)
+    assert fault.number == AUDITD_CONF.count("\n") + 1
+    assert fault.problem
+
+
+@pytest.mark.parametrize("line", GOOD)
+def test_a_line_that_auditd_takes_is_no_fault(line: str) -> None:
+    assert not faults(f"{AUDITD_CONF}{line}\n", 3)
+
+
+def test_generations_differ() -> None:
+    assert faults(f"{AUDITD_CONF}q_depth = 2000\n", 2)
+    assert not faults(f"{AUDITD_CONF}{LINE}", 2)
+
+
+def test_a_file_without_settings_is_refused() -> None:
+    assert "space_left (0) must be larger" in faults("# nothing\n", 3)[0].problem
+    assert not faults("", 3)
+
+
+def test_the_last_of_two_counts_and_a_last_line_without_newline_is_dropped() -> None:
+    assert settings(parse("freq = 1\nFREQ = 2\n"))["freq"].value == "2"
+    assert dispatcher_of(f"{AUDITD_CONF}{LINE.strip()}") == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (AUDITD_CONF, AUDITD_CONF + LINE),
+        (AUDITD_CONF[:-1], AUDITD_CONF + LINE),
+        (f"#dispatcher = /sbin/audispd\n{AUDITD_CONF}", LINE + AUDITD_CONF),
+        (f" # dispatcher = /sbin/audispd\n{AUDITD_CONF}", LINE + AUDITD_CONF),
+        (f"dispatcher=/sbin/audispd\n{AUDITD_CONF}", LINE + AUDITD_CONF),
+        (f"dispatcher = /sbin/audispd # on\n{AUDITD_CONF}", LINE + AUDITD_CONF),
+        (f"{AUDITD_CONF}dispatcher = /sbin/audispd", AUDITD_CONF + LINE),
+        (f"{AUDITD_CONF}dispatcher = /usr/bin/audispd\n", f"{AUDITD_CONF}dispatcher = /usr/bin/audispd\n"),
+    ],
+)
+def test_with_dispatcher(before: str, after: str) -> None:
+    assert with_dispatcher(before) == after
+
+
+def test_another_products_dispatcher_is_not_overwritten() -> None:
+    with pytest.raises(ValueError, match="is not audispd"):
+        with_dispatcher(f"{AUDITD_CONF}dispatcher = /opt/other\n")
+
+
+LINES = st.sampled_from([
+    *BAD, *GOOD, "#dispatcher = /sbin/audispd", "dispatcher=/sbin/audispd", "dispatcher = /sbin/audispd",
+    "dispatcher\t= x", "# dispatcher = other",
+])  # fmt: skip
+ENDS = st.sampled_from(["", "\n"])
+FILES = st.builds(lambda lines, end: "\n".join(lines) + end, st.lists(LINES | st.text(max_size=10)), ENDS)
+
+
+@given(FILES)
+def test_the_lines_are_the_file(text: str) -> None:
+    assert "".join(line.text for line in parse(text)) == text
+
+
+@given(FILES)
+def test_the_edit_puts_the_line_in_force_once_and_keeps_the_rest(text: str) -> None:
+    if (value := dispatcher_of(text)) and not value.endswith("/audispd"):
+        return
+    once = with_dispatcher(text)
+    assert with_dispatcher(once) == once
+    assert dispatcher_of(once).endswith("/audispd")
+    kept = [line for line in text.split("\n") if "dispatcher" not in line.lower()]
+    assert [line for line in once.split("\n") if "dispatcher" not in line.lower()][: len(kept) - 1] == kept[:-1]
+
+
+def verdict(text: str, folder: Path) -> bool:
+    """Whether the real daemon takes a configuration; it gets no further than its priority (user namespace)."""
+    (folder / "auditd.conf").write_bytes(text.encode("utf-8", "surrogateescape"))
+    script = f"mount -t tmpfs none /run && exec auditd -f -s nochange -c {folder}"
+    done = subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", script], capture_output=True, timeout=20, check=False,
+        env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"},
+    )  # fmt: skip
+    assert done.returncode in (1, 6), done.stderr.decode()
+    return done.returncode == 1
+
+
+def has_daemon() -> bool:
+    """Whether auditd is here and may have a user namespace of its own."""
+    if not shutil.which("auditd", path="/usr/sbin:/sbin") or not Path("/var/log/audit").is_dir():
+        return False
+    return subprocess.run(["unshare", "-Urm", "true"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not has_daemon(), reason="needs auditd and user namespaces")
+@pytest.mark.parametrize("line", [*BAD, *GOOD])
+def test_the_real_auditd_agrees(line: str, tmp_path: Path) -> None:
+    # a tree that the mapped root of the namespace may read
+    text = f"{AUDITD_CONF}{line}\n"
+    assert verdict(text, tmp_path) == (not faults(text, 3)), line
