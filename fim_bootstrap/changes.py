@@ -156,11 +156,13 @@ class LoadPolicy:
 
 @dataclass(frozen=True)
 class ReloadPolicy:
-    """Load the policy that the store already holds into the kernel."""
+    """Build the policy that the store already holds, and load it into the kernel if it runs this tree."""
+
+    live: bool
 
     def describe(self) -> str:
         """The plan line."""
-        return "load the stored SELinux policy into the kernel (semodule -B)"
+        return "build the stored SELinux policy anew" + (" and load it" if self.live else "")
 
     def diff(self) -> str:
         """No file."""
@@ -168,7 +170,7 @@ class ReloadPolicy:
 
     def apply(self, host: Host, record: Record) -> None:
         """Rebuild and load; there is nothing to undo."""
-        host.run("semodule", "-B", timeout=SEMODULE_TIMEOUT)
+        host.run("semodule", *(() if self.live else ("-n",)), "-B", timeout=SEMODULE_TIMEOUT)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from .host import Host
 from .model import Change, Facts, Finding, Profile, Requirement, Settings, Status
 from .requirements import REQUIREMENTS, agent, delivery
 
-PASSES = 4  # a later change may make an earlier requirement see new work: an agent that registers its plugin
+PASSES = 2  # a later change may make an earlier requirement see new work: an agent that registers its plugin
 # what the agent lacks does not stand in the way of preparing the host
 AFTERWARDS = (agent.ID, delivery.ID)
 

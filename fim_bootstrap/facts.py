@@ -160,6 +160,12 @@ def _named(processes: Mapping[int, Process], name: str) -> Optional[Process]:
     return next((p for p in processes.values() if p.name == name[:15]), None)
 
 
+def _child_of_dispatcher(processes: Mapping[int, Process]) -> Optional[Process]:
+    """edr-plugin where the dispatcher started it: auditd, or audispd with audit 2.x."""
+    found = (p for p in processes.values() if p.name == "edr-plugin" and p.parent in processes)
+    return next((p for p in found if processes[p.parent].name in ("auditd", "audispd")), None)
+
+
 def _services(host: Reader, where: Environment, shown: Optional[Output]) -> dict[str, Service]:
     services = {}
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
@@ -278,10 +284,10 @@ def _agent(
         service=services[AGENT_SERVICE],
         main=_named(processes, AGENT_SERVICE),
         edr=edr,
-        plugin=_named(processes, "edr-plugin"),
+        plugin=_child_of_dispatcher(processes),
         plugin_file=host.stat(PLUGIN),
         registration=listed[0][0].path if listed else "",
-        registration_problem=_registration_problem(listed),
+        registration_problem=_registration_problem(listed) or _left_behind(host, audit, bool(listed)),
         manifests=len(host.glob(f"{AGENT}/fim/manifests/*.json")),
         log=f"{folder}/edr.log",
         log_size=log.size if log else -1,
@@ -299,6 +305,15 @@ def _registration_problem(listed: Sequence[tuple[File, Mapping[str, str]]]) -> s
         if pairs.get("active", "no").lower() != "yes":
             return f"{file.path}: active = {pairs.get('active', 'no')}"
     return ""
+
+
+def _left_behind(host: Reader, audit: AuditFacts, registered: bool) -> str:
+    """A plugin file that stayed where audit 2.x looked for it, after an upgrade to audit 3."""
+    if registered or audit.generation != 3:
+        return ""
+    old = [file for path in host.glob(f"{PLUGIN_DIRS[2]}/*") if (file := host.read(path))]
+    where = f"is not read by audit 3, which reads {audit.plugin_dir}"
+    return next((f"{file.path} {where}" for file, _ in registrations(old)), "")
 
 
 def _mislabelled(host: Reader, agent: AgentFacts) -> tuple[str, ...]:

@@ -65,6 +65,7 @@ class Stat:
     mtime: float
     size: int
     context: str = ""
+    read_only: bool = False  # lies on a file system that is mounted read-only
 
     @property
     def is_directory(self) -> bool:
@@ -195,13 +196,14 @@ class LiveHost:
         try:
             real = self.real(path)
             info = os.stat(real)
+            read_only = bool(os.statvfs(real).f_flag & os.ST_RDONLY)
         except OSError:
             return None
         context = b""
         with contextlib.suppress(OSError):
             context = os.getxattr(real, "security.selinux")
         label = context.rstrip(b"\0").decode()
-        return Stat(path, info.st_mode, info.st_uid, info.st_mtime, info.st_size, label)
+        return Stat(path, info.st_mode, info.st_uid, info.st_mtime, info.st_size, label, read_only)
 
     def glob(self, pattern: str) -> Sequence[str]:
         """The paths that match, sorted."""
@@ -271,6 +273,7 @@ class LiveHost:
         environment.update(env)
         manner: dict[str, Any] = {
             "_bg": True, "_bg_exc": False, "_return_cmd": True, "_tty_out": False, "_ok_code": range(-64, 256),
+            "_decode_errors": "replace",
             "_new_session": True,  # so that a timeout can end the grandchildren too
         }  # fmt: skip
         try:

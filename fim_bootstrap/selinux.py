@@ -86,6 +86,7 @@ def gather(
         type=kind,
         mls=mls,
         policy_present=bool(policies),
+        read_only=next((p for p in (*STORES[:1], folder) if (found := host.stat(p)) and found.read_only), ""),
         load_locked=bool(live and _flag(host, f"{FS}/booleans/secure_mode_policyload")),
         marker=marker,
         source=source,

@@ -20,7 +20,8 @@ BAD = [
 ]  # fmt: skip
 GOOD = [
     "", "   ", "# note", "  # flush\t=", "  FLUSH   =   none  ", "freq = 20", "flush = SYNC",
-    "dispatcher = /does/not/exist", "disp_qos = nonsense", "space_left_action = exec /bin/true", "space_left = 25%", "x" * 159, "q_depth = 2000",
+    "dispatcher = /does/not/exist",
+    "disp_qos = nonsense", "space_left_action = exec /bin/true", "space_left = 25%", "x" * 159, "q_depth = 2000",
 ]  # fmt: skip
 
 

@@ -26,7 +26,8 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if state.mode in ("absent", "disabled"):
         return Finding(ID, TITLE, Status.SKIPPED, f"SELinux is {state.mode}; it is left that way")
     if not state.policy_present:
-        return Finding(ID, TITLE, Status.SKIPPED, f"no base policy of type {state.type} is installed; none is added")
+        summary = f"no base policy of type {state.type} is installed; none is added"
+        return Finding(ID, TITLE, Status.SKIPPED, summary)
     if any(command not in facts.commands for command in SELINUX_COMMANDS):
         summary = "the SELinux tools are not installed yet"
         return Finding(ID, TITLE, Status.WAITING, summary, _denied(facts) + state.denials)
@@ -40,8 +41,8 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         changes.append(RestoreLabels(state.mislabelled))
     if state.in_store is False:
         changes.append(LoadPolicy(state.source, state.marker, facts.environment.live))
-    elif state.in_kernel is False:
-        changes.append(ReloadPolicy())
+    elif False in (state.in_kernel, state.in_policy):
+        changes.append(ReloadPolicy(facts.environment.live))
     if any(isinstance(change, (LoadPolicy, ReloadPolicy)) for change in changes):
         if state.load_locked:
             return _blocked(
@@ -59,7 +60,8 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     warnings = tuple(f"denied since auditd started: {record}" for record in state.denials)
     if state.effective is False:
         return Finding(
-            ID, TITLE, Status.BLOCKED, "the module is loaded, but the kernel still denies the hand-over", _denied(facts),
+            ID, TITLE, Status.BLOCKED, "the module is loaded, but the kernel still denies the hand-over",
+            _denied(facts),
             remedy="another policy module or constraint (MLS) forbids it; look at it with sesearch and ausearch -m avc",
             warnings=warnings,
         )  # fmt: skip

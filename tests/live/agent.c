@@ -5,6 +5,7 @@
  * edr-plugin SOCKET   is started by the dispatcher: copies its standard input to the socket
  *
  * The plugin ends when it cannot connect, as a plain plugin would; the dispatcher starts it again a few times.
+ * It connects anew when the agent was restarted, and outlives the SIGHUP by which auditd passes on its own.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -40,13 +41,26 @@ static int copy(int from, int to)
 	return 0;
 }
 
-static int plugin(const char *path)
+static int connected(const char *path)
 {
 	struct sockaddr_un a = address(path);
 	int s = socket(AF_UNIX, SOCK_STREAM, 0);
-	if (s < 0 || connect(s, (struct sockaddr *)&a, sizeof a))
-		return 1;
-	return copy(0, s);
+	return s < 0 || connect(s, (struct sockaddr *)&a, sizeof a) ? -1 : s;
+}
+
+static int plugin(const char *path)
+{
+	char buffer[16384];
+	ssize_t n;
+	int s = connected(path);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	while (s >= 0 && (n = read(0, buffer, sizeof buffer)) > 0)
+		while (s >= 0 && write(s, buffer, n) != n) {
+			close(s);
+			s = connected(path);
+		}
+	return s < 0;
 }
 
 static int edr(void)

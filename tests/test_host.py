@@ -1,0 +1,217 @@
+"""The machine's edge: real processes, real files, real locks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from fim_bootstrap import changes, journal, managers
+from fim_bootstrap.errors import BootstrapError, Busy
+from fim_bootstrap.host import LiveHost, Output
+from tests.conftest import AUDITD_CONF, needs_root
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> LiveHost:
+    """A tree of its own; nothing is run in it."""
+    (tmp_path / "etc").mkdir()
+    return LiveHost(str(tmp_path))
+
+
+def answer(*argv: str) -> Output:
+    """One query on this machine."""
+    return LiveHost().query(argv)[0]
+
+
+def test_a_child_has_our_path_the_c_locale_and_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("https_proxy", "http://proxy:1")
+    said = answer("sh", "-c", "env; tty; cat; test -t 1 && echo terminal")
+    lines = said.stdout.splitlines()
+    assert "LC_ALL=C" in lines
+    assert "https_proxy=http://proxy:1" in lines
+    assert "not a tty" in lines
+    assert "terminal" not in lines
+    assert not [line for line in lines if line.startswith(("LD_LIBRARY_PATH", "PYTHON"))]
+
+
+def test_every_way_to_end_is_a_status() -> None:
+    assert answer("sh", "-c", "exit 7").status == 7
+    assert answer("no-such-command").status == 127
+    assert answer("sh", "-c", "kill -9 $$").status == 137
+    assert answer("sh", "-c", "printf 'a\\377b'").stdout == "a\ufffdb"
+
+
+def test_queries_run_side_by_side() -> None:
+    begun = time.monotonic()
+    assert [output.status for output in LiveHost().query(*[("sleep", "0.5")] * 6)] == [0] * 6
+    assert time.monotonic() - begun < 2.5
+
+
+def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
+    mark = tmp_path / "pid"
+    with pytest.raises(BootstrapError, match="did not end within 1 s"):
+        LiveHost().run("sh", "-c", f"sleep 60 & echo $! > {mark}; wait", timeout=1)
+    for _ in range(50):
+        try:
+            state = Path(f"/proc/{mark.read_text().strip()}/stat").read_text().rpartition(") ")[2][0]
+        except FileNotFoundError:
+            return
+        if state == "Z":  # ended; only its new parent has not looked yet
+            return
+        time.sleep(0.1)
+    pytest.fail("the grandchild lives on")
+
+
+def test_a_failure_says_command_status_and_the_end_of_what_was_said() -> None:
+    with pytest.raises(BootstrapError, match=r"sh -c .* failed with exit status 3: no luck"):
+        LiveHost().run("sh", "-c", "echo no luck >&2; exit 3")
+
+
+@needs_root
+def test_replace_keeps_owner_mode_and_attributes(host: LiveHost, tmp_path: Path) -> None:
+    file = tmp_path / "etc/conf"
+    file.write_text("old")
+    os.chown(file, 1234, 4321)
+    file.chmod(0o640)
+    os.setxattr(file, "user.mark", b"kept")
+    host.replace("/etc/conf", "old", "new\udcff")
+    info = file.stat()
+    assert file.read_bytes() == b"new\xff"
+    assert (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (1234, 4321, 0o640)
+    assert os.getxattr(file, "user.mark") == b"kept"
+    assert os.listdir(tmp_path / "etc") == ["conf"]
+
+
+def test_replace_refuses_what_changed_meanwhile_and_what_is_a_link(host: LiveHost, tmp_path: Path) -> None:
+    (tmp_path / "etc/conf").write_text("theirs")
+    with pytest.raises(BootstrapError, match="changed while it was being looked at"):
+        host.replace("/etc/conf", "old", "new")
+    (tmp_path / "etc/link").symlink_to("conf")
+    with pytest.raises(BootstrapError, match="a symbolic link to conf"):
+        host.replace("/etc/link", "theirs", "new")
+    with pytest.raises(BootstrapError, match="is gone"):
+        host.replace("/etc/none", "", "new")
+    assert (tmp_path / "etc/conf").read_text() == "theirs"
+
+
+@needs_root
+def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path: Path) -> None:
+    mount = tmp_path / "small"
+    mount.mkdir()
+    if os.system(f"mount -t tmpfs -o size=16k none {mount}") != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        (mount / "conf").write_text("old")
+        with pytest.raises(BootstrapError, match=r"No space left on device; what stood") as caught:
+            LiveHost(str(mount)).replace("/conf", "old", "x" * 100_000)
+        assert caught.value.remedy == "free some space, then run again"
+        assert os.listdir(mount) == ["conf"]
+        assert (mount / "conf").read_text() == "old"
+        os.system(f"mount -o remount,ro {mount}")
+        with pytest.raises(BootstrapError, match="Read-only file system"):
+            LiveHost(str(mount)).replace("/conf", "old", "new")
+    finally:
+        os.system(f"umount {mount}")
+
+
+def test_what_cannot_be_read_has_a_reason(host: LiveHost, tmp_path: Path) -> None:
+    (tmp_path / "etc/folder").mkdir()
+    os.mkfifo(tmp_path / "etc/pipe")
+    problems = {name: host.read(f"/etc/{name}") for name in ("folder", "pipe", "none")}
+    assert problems["folder"]
+    assert problems["folder"].problem == "a directory where a file should be"
+    assert problems["pipe"]
+    assert problems["pipe"].problem == "not a regular file"
+    assert problems["none"] is None
+
+
+def test_links_never_lead_out_of_the_tree(host: LiveHost, tmp_path: Path) -> None:
+    (tmp_path / "etc/up").symlink_to("../../../../../../etc/passwd")
+    (tmp_path / "etc/passwd").write_text("inside")
+    file = host.read("/etc/up")
+    assert file
+    assert file.text == "inside"
+    (tmp_path / "etc/loop").symlink_to("loop")
+    with pytest.raises(BootstrapError, match="too many symbolic links"):
+        host.real("/etc/loop")
+
+
+def test_the_log_is_private_and_bounded(host: LiveHost, tmp_path: Path) -> None:
+    (tmp_path / "var/log").mkdir(parents=True)
+    for _ in range(3):
+        host.log("x" * 700_000)
+    logs = sorted((tmp_path / "var/log").iterdir())
+    assert [log.name for log in logs] == ["fim-bootstrap.log", "fim-bootstrap.log.1"]
+    assert logs[0].stat().st_mode & 0o777 == 0o600
+
+
+def test_a_damaged_journal_keeps_its_good_lines(host: LiveHost, tmp_path: Path) -> None:
+    journal.record(host, "edit", path="/a", before="1", after="2")
+    journal.record(host, "edit", path="/b", before="1", after="2")
+    file = tmp_path / "var/lib/fim-bootstrap/journal.jsonl"
+    first, second = file.read_text().splitlines()
+    file.write_text(f"{first[:20]}\nnull\n[]\n{second}\n\x00\x00")
+    assert [entry["path"] for entry in journal.entries(host)] == ["/b"]
+
+
+def test_an_inert_edit_does_not_make_the_daemon_stale(host: LiveHost, tmp_path: Path) -> None:
+    conf = tmp_path / "etc/auditd.conf"
+    conf.write_text("old")
+    os.utime(conf, (1000, 1000))
+    changes.EditFile("/etc/auditd.conf", "old", "new", "why", 1000.0, True).apply(
+        host, lambda kind, **details: journal.record(host, kind, **details)
+    )
+    file = host.read("/etc/auditd.conf")
+    assert file
+    assert file.mtime > 1000
+    assert journal.effective_since(journal.entries(host), file) == 1000.0
+    conf.write_text("by hand")
+    edited = host.read("/etc/auditd.conf")
+    assert edited
+    assert journal.effective_since(journal.entries(host), edited) == edited.mtime
+
+
+@needs_root
+def test_the_preflight_asks_the_real_auditd() -> None:
+    if not Path("/usr/sbin/auditd").exists() or answer("unshare", "-Ur", "true").status != 0:
+        pytest.skip("needs auditd and user namespaces")
+    assert changes.preflight(LiveHost(), f"{AUDITD_CONF}dispatcher = /sbin/audispd\n") == ""
+    assert "bogus" in changes.preflight(LiveHost(), f"{AUDITD_CONF}bogus = 1\n")
+
+
+@needs_root
+def test_a_lock_that_is_held_is_waited_for_and_its_holder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/var/lib/dpkg/lock-frontend").exists():
+        pytest.skip("needs dpkg")
+    import fcntl
+
+    monkeypatch.setattr(managers, "PAUSE", 0.2)
+    child = os.fork()
+    if child == 0:
+        with open("/var/lib/dpkg/lock-frontend", "w") as lock:
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+            signal.pause()
+    try:
+        time.sleep(0.5)
+        begun = time.monotonic()
+        with pytest.raises(Busy, match=rf"apt is locked by process {child} \(.*python"):
+            managers.install(LiveHost(), managers.APT, {"true": ("coreutils",)}, 1.0)
+        assert time.monotonic() - begun >= 1.0
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@needs_root
+def test_an_unknown_package_is_named_before_anything_is_installed() -> None:
+    if answer("apt-cache", "policy", "bash").status != 0:
+        pytest.skip("needs apt")
+    with pytest.raises(BootstrapError, match="no package for the command frobnicate: .* none of no-such-package-1"):
+        managers.install(LiveHost(), managers.APT, {"frobnicate": ("no-such-package-1",), "sh": ("dash",)}, 5.0)

@@ -1,0 +1,90 @@
+"""The policy module: rendered, built with the real compiler, and seen again in a store."""
+
+from __future__ import annotations
+
+import bz2
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fim_bootstrap import selinux
+from fim_bootstrap.host import LiveHost
+
+TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which("checkmodule", path=TOOLS) and shutil.which("semodule_package", path=TOOLS)),
+    reason="needs checkpolicy and semodule-utils",
+)
+
+
+def build(folder: Path, source: str) -> bytes:
+    """The module package that the real tools make of a source."""
+    (folder / "fim_bootstrap.te").write_text(source)
+    for argv in (
+        ["checkmodule", "-M", "-m", "-o", "fim_bootstrap.mod", "fim_bootstrap.te"],
+        ["semodule_package", "-o", "fim_bootstrap.pp", "-m", "fim_bootstrap.mod"],
+    ):
+        subprocess.run(argv, cwd=folder, check=True, capture_output=True, env={"PATH": TOOLS})
+    return (folder / "fim_bootstrap.pp").read_bytes()
+
+
+@needs_compiler
+@pytest.mark.parametrize("generation", [2, 3])
+def test_the_real_compiler_takes_the_module_and_keeps_the_marker(tmp_path: Path, generation: int) -> None:
+    source, marker = selinux.render(selinux.DISPATCHER_TYPE[generation], (*selinux.AGENT_TYPES, "agent_t"))
+    assert marker.encode() in build(tmp_path, source)
+
+
+def test_the_marker_follows_the_grants() -> None:
+    one, two = (selinux.render("auditd_t", agents) for agents in (("initrc_t",), ("initrc_t", "agent_t")))
+    assert one[1] != two[1]
+    assert one == selinux.render("auditd_t", ("initrc_t",))
+    assert f"type {one[1]};" in one[0]
+
+
+def test_every_grant_is_optional_and_small() -> None:
+    source, _ = selinux.render("auditd_t", selinux.AGENT_TYPES)
+    grants = [line.strip() for line in source.splitlines() if line.strip().startswith("allow")]
+    assert grants == [
+        "allow auditd_t usr_t:dir { getattr search };",
+        "allow auditd_t usr_t:sock_file { getattr write };",
+        "allow auditd_t unconfined_service_t:unix_stream_socket connectto;",
+        "allow auditd_t initrc_t:unix_stream_socket connectto;",
+    ]
+    outside = source
+    while "optional {" in outside:
+        before, _, rest = outside.partition("optional {")
+        outside = before + rest.partition("\n}\n")[2]
+    assert "allow" not in [line.split()[0] for line in outside.splitlines() if line.split()]
+    assert "auditd_t" not in outside
+
+
+@pytest.mark.parametrize("name", ["", "1t", "a b", "a;allow", "t\n"])
+def test_a_name_that_is_no_type_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="not an SELinux type name"):
+        selinux.render("auditd_t", (name,))
+
+
+@pytest.mark.parametrize("compress", [bz2.compress, bytes])
+def test_the_store_is_read_compressed_or_not(tmp_path: Path, compress: type[bytes]) -> None:
+    (tmp_path / "etc/selinux/default/policy").mkdir(parents=True)
+    (tmp_path / "etc/selinux/config").write_text("SELINUX=enforcing\nSELINUXTYPE=default\n")
+    (tmp_path / "etc/selinux/default/policy/policy.33").write_bytes(b"policy")
+    module = tmp_path / "var/lib/selinux/default/active/modules/400/fim_bootstrap"
+    host = LiveHost(str(tmp_path))
+
+    def look() -> tuple[object, ...]:
+        state = selinux.gather(host, False, 3, None, None, "/none")
+        return state.mode, state.module_present, state.in_store, state.in_policy, state.in_kernel
+
+    assert look() == ("enforcing", False, False, False, None)
+    module.mkdir(parents=True)
+    assert look()[1:3] == (True, None)
+    (module / "cil").write_bytes(compress(b"(type other_t)"))
+    assert look()[1:3] == (True, False)
+    _, marker = selinux.render("auditd_t", selinux.AGENT_TYPES)
+    (module / "cil").write_bytes(compress(f"(type {marker})".encode()))
+    (tmp_path / "etc/selinux/default/policy/policy.33").write_bytes(marker.encode())
+    assert look()[1:4] == (True, True, True)
