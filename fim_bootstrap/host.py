@@ -12,6 +12,7 @@ import fcntl
 import os
 import stat
 import tempfile
+import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -395,17 +396,21 @@ class LiveHost:
 def _finish(argv: tuple[str, ...], process: Any, timeout: float) -> Output:
     if process is None:
         return Output(argv, NOT_FOUND, "", f"{argv[0]}: not found")
-    import sh
+    expired = threading.Event()
 
-    try:
-        process.wait(timeout=timeout)
-    except sh.TimeoutException:
-        for signal in (15, 9):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal)
-            with contextlib.suppress(sh.TimeoutException):
-                process.wait(timeout=5)
-                break
+    def end(number: int) -> None:
+        expired.set()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+
+    # sh's own wait(timeout) polls every 100 ms and returns before the output is read to its end
+    timers = [threading.Timer(timeout, end, [15]), threading.Timer(timeout + 5, end, [9])]
+    for timer in timers:
+        timer.start()
+    process.wait()
+    for timer in timers:
+        timer.cancel()
+    if expired.is_set():
         return Output(argv, TIMED_OUT, "", f"{argv[0]}: no end within {timeout:.0f} s")
     status = process.exit_code
     text = (process.stdout.decode(errors="replace"), process.stderr.decode(errors="replace"))

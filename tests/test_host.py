@@ -213,5 +213,5 @@ def test_a_lock_that_is_held_is_waited_for_and_its_holder_is_named(monkeypatch: 
 def test_an_unknown_package_is_named_before_anything_is_installed() -> None:
     if answer("apt-cache", "policy", "bash").status != 0:
         pytest.skip("needs apt")
-    with pytest.raises(BootstrapError, match="no package for the command frobnicate: .* none of no-such-package-1"):
+    with pytest.raises(BootstrapError, match=r"no package for the command frobnicate: .* none of no-such-package-1"):
         managers.install(LiveHost(), managers.APT, {"frobnicate": ("no-such-package-1",), "sh": ("dash",)}, 5.0)
