@@ -76,6 +76,9 @@ class Service:
     refuses_stop: bool = False  # RefuseManualStop=yes, upstream's auditd.service
 
 
+PANIC = 2  # auditctl -f
+
+
 @dataclass(frozen=True)
 class AuditFacts:
     """The audit userspace on disk, its daemon, and the kernel's audit state (auditctl -s, -l)."""
@@ -93,6 +96,11 @@ class AuditFacts:
     status: Optional[Mapping[str, int]] = None  # None: the kernel could not be asked
     owner: str = ""  # name of the process that owns the audit socket
     live_rules: Optional[tuple[str, ...]] = None
+
+    @property
+    def may_cause_event(self) -> bool:
+        """Whether a test event does no harm: with failure 2 an audit failure would panic the kernel."""
+        return self.status is not None and self.status.get("failure") != PANIC
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from .host import Host
 from .model import Delivery, Facts
 
 PATIENCE = 10.0  # seconds
-PANIC = 2
 
 
 def probe(host: Host, facts: Facts) -> Optional[Delivery]:
@@ -39,10 +38,9 @@ def probe(host: Host, facts: Facts) -> Optional[Delivery]:
 
 
 def _refusal(facts: Facts) -> str:
-    status = facts.audit.status
-    if not facts.environment.live or not facts.privileged or status is None:
+    if not facts.environment.live or not facts.privileged or facts.audit.status is None:
         return "the kernel's audit state cannot be asked here, so no event is caused"
-    if status.get("failure") == PANIC:
+    if not facts.audit.may_cause_event:
         return "no event is caused while failure is 2: an audit failure would panic the kernel"
     if facts.agent.edr is None:
         return "no agent is running that an event could arrive at"

@@ -35,7 +35,8 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if reason:
         pid = agent.main.pid if agent.main else 0
         children = ("qualys-edr", "edr-plugin") if dispatching else ("qualys-edr",)
-        change = RestartService(AGENT_SERVICE, AGENT_SERVICE, pid, children=children)
+        wake = facts.audit.may_cause_event
+        change = RestartService(AGENT_SERVICE, AGENT_SERVICE, pid, children=children, may_wake=wake)
         return Finding(ID, TITLE, Status.CHANGE, reason, changes=(change,), warnings=warnings)
     if agent.edr is None:
         return _blocked("qualys-edr is not running", "see why in the agent's log; is a FIM profile assigned to it?")

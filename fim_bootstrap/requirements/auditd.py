@@ -37,7 +37,7 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         changes.append(
             RestartService(
                 "auditd", "auditd", audit.daemon.pid if audit.daemon else 0, audit.service.refuses_stop,
-                ("edr-plugin",) if _plugin_expected(facts) else (),
+                ("edr-plugin",) if _plugin_expected(facts) else (), facts.audit.may_cause_event,
             )
         )  # fmt: skip
     if changes:

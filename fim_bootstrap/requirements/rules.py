@@ -16,7 +16,6 @@ ID = "rules"
 TITLE = "audit rules are mutable and let events through"
 IMMUTABLE = 2
 DISABLED = 0
-PANIC = 2
 BACKLOG = 8192  # the agent's own default for AuditBacklogLimit
 MANAGERS = ("ansible", "puppet", "chef", "salt", "scap", "managed by")
 
@@ -85,7 +84,7 @@ def _warnings(facts: Facts) -> tuple[str, ...]:
         header = file.text[:600].lower()
         if any(word in header for word in MANAGERS):
             found.append(f"{file.path} looks generated: change it at its source too, or it comes back")
-    if status.get("failure") == PANIC:
+    if audit.status and not audit.may_cause_event:
         found.append("failure 2: the kernel panics when audit fails; no test event is ever caused here")
     if 0 < status.get("backlog_limit", 0) < BACKLOG:
         found.append(f"backlog_limit {status['backlog_limit']} is low for FIM; the agent asks for {BACKLOG}")
