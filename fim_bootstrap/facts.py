@@ -53,8 +53,8 @@ def environment(host: Reader, offline: bool) -> Environment:
     """Where we run. A tree named with --root is never asked through the running kernel."""
     if offline:
         return Environment.OFFLINE
-    top, init = host.stat("/"), host.read("/proc/1/comm")
-    if top is None or init is None or _is_chroot():
+    init, mine = host.read("/proc/1/comm"), _root_mount(host, "self")
+    if init is None or mine is None or mine != (_root_mount(host, "1") or mine):
         return Environment.CHROOT
     marks = ("/run/systemd/container", "/run/host/container-manager", "/run/.containerenv", "/.dockerenv")
     if any(host.stat(mark) for mark in marks) or b"container=" in (host.read_bytes("/proc/1/environ") or b""):
@@ -63,11 +63,12 @@ def environment(host: Reader, offline: bool) -> Environment:
     return Environment.BOOTED if booted else Environment.CONTAINER
 
 
-def _is_chroot() -> bool:
-    try:
-        return os.stat("/proc/1/root/.").st_ino != os.stat("/.").st_ino
-    except OSError:  # an unprivileged user may not look there
-        return False
+def _root_mount(host: Reader, process: str) -> Optional[tuple[str, str]]:
+    """Device and folder that a process has as its root; None in a chroot, whose root is no mount of its own."""
+    file = host.read(f"/proc/{process}/mountinfo")
+    lines = (line.split() for line in (file.text if file else "").splitlines())
+    roots = [(fields[2], fields[3]) for fields in lines if len(fields) > 4 and fields[4] == "/"]
+    return roots[-1] if roots else None
 
 
 def gather(host: Reader, profile: Profile, settings: Settings, release: OsRelease) -> Facts:
