@@ -365,6 +365,14 @@ def undo_nothing(host: Host, entry: Mapping[str, Any]) -> str:
     return ""
 
 
+def undo(host: Host, entry: Mapping[str, Any]) -> str:
+    """Take one journal entry back; why it could not be, or ''."""
+    try:
+        return UNDO[entry["kind"]](host, entry)
+    except KeyError as error:
+        return f"a journal entry of kind {entry.get('kind')!r} cannot be read: {error} is missing or unknown"
+
+
 UNDO: Mapping[str, Callable[[Host, Mapping[str, Any]], str]] = {
     "edit": undo_edit,
     "policy": undo_policy,

@@ -12,7 +12,7 @@ from typing import Any
 
 from . import changes, engine, facts, journal, managers, options, profiles, report
 from .errors import BootstrapError, NeedsRoot, Unsupported
-from .host import RUN, LiveHost
+from .host import LOG, RUN, LiveHost
 from .model import Change, Environment, Facts, Profile, Settings, Status
 from .redact import redact
 
@@ -34,19 +34,29 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise Unsupported(system, "run this on a Linux host")
         return COMMANDS[command](values, begun)
     except BootstrapError as error:
-        document = report.of_error(command, error, time.monotonic() - begun)
-        _tell(f"fim-bootstrap: {redact(str(error))}")
-        if error.remedy:
-            _tell(f"  -> {redact(error.remedy)}")
-        if values["format"] == "json":
-            _print(json.dumps(document, indent=2))
-        return error.exit_code
+        return _failed(command, values["format"], error, begun)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except KeyboardInterrupt:
         _tell("fim-bootstrap: interrupted; run it again to finish")
         return 130
+    except Exception as error:  # noqa: BLE001 - who reads the JSON must get one, whatever happened
+        import traceback
+
+        LiveHost(conceal=redact).log(traceback.format_exc())
+        mistake = BootstrapError(f"a mistake in this program: {type(error).__name__}: {error}", f"report it with {LOG}")
+        return _failed(command, values["format"], mistake, begun)
+
+
+def _failed(command: str, form: str, error: BootstrapError, begun: float) -> int:
+    """Say what went wrong on stderr, and on stdout to a program."""
+    _tell(f"fim-bootstrap: {redact(str(error))}")
+    if error.remedy:
+        _tell(f"  -> {redact(error.remedy)}")
+    if form == "json":
+        _print(_dump(report.of_error(command, error, time.monotonic() - begun)))
+    return error.exit_code
 
 
 class _Session:
@@ -123,12 +133,12 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
     undone = 0
     with host.alone():
         steps = journal.entries(host)
-        installed = [step for step in steps if step["kind"] == "install"]
+        installed = [step for step in steps if step.get("kind") == "install"]
         for step in reversed(steps):
-            if step["kind"] == "install":
+            if step in installed:
                 continue
-            _tell(f"revert: {step['kind']} {step.get('path') or step.get('module') or step.get('service') or ''}")
-            problem = changes.UNDO[step["kind"]](host, step)
+            _tell(f"revert: {step.get('kind')} {step.get('path') or step.get('module') or step.get('service') or ''}")
+            problem = changes.undo(host, step)
             if problem:
                 problems.append(problem)
             else:

@@ -52,7 +52,7 @@ def converge(
     """
     facts = look()
     findings = plan(facts, profile, settings)
-    if any(finding.status is Status.BLOCKED and finding.id not in AFTERWARDS for finding in findings):
+    if any(_holds_back(finding) for finding in findings):
         return Outcome(findings, facts)
     done: list[str] = []
     notes: dict[str, tuple[str, ...]] = {}
@@ -60,6 +60,8 @@ def converge(
         before = len(done)
         for requirement in REQUIREMENTS:
             finding = _assess(requirement, facts, profile, settings)
+            if _holds_back(finding):  # one that an earlier change brought to light
+                return Outcome(plan(facts, profile, settings), facts, tuple(done))
             if finding.changes:
                 notes[finding.id] = finding.warnings
             for change in finding.changes:
@@ -76,6 +78,10 @@ def converge(
             break
     findings = plan(facts, profile, settings)
     return Outcome(tuple(_judged(finding, notes) for finding in findings), facts, tuple(done))
+
+
+def _holds_back(finding: Finding) -> bool:
+    return finding.status is Status.BLOCKED and finding.id not in AFTERWARDS
 
 
 def _judged(finding: Finding, notes: dict[str, tuple[str, ...]]) -> Finding:

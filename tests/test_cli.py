@@ -208,6 +208,18 @@ def test_links_of_a_tree_stay_inside_the_tree(tree: Tree) -> None:
     assert "a symbolic link to /srv/auditd.conf" in ran.out
 
 
+@needs_root
+def test_a_journal_that_makes_no_sense_is_said_and_the_rest_is_taken_back(tree: Tree) -> None:
+    before = tree.read("/etc/audit/auditd.conf")
+    assert tree.fim("apply").status == 0
+    journal = tree.path("/var/lib/fim-bootstrap/journal.jsonl")
+    journal.write_text('{"id": "1", "kind": "dance"}\n{"id": "2"}\n{"id": "3", "kind": "edit"}\n' + journal.read_text())
+    ran = tree.fim("revert")
+    assert ran.status == 1
+    assert "kind 'dance' cannot be read" in ran.out
+    assert tree.read("/etc/audit/auditd.conf") == before
+
+
 def test_secrets_of_the_agent_never_come_out(tree: Tree) -> None:
     secret = "0f3c2a1b-1111-2222-3333-444455556666"
     tree.write(

@@ -212,6 +212,18 @@ def test_an_agent_that_lacks_something_does_not_keep_the_host_from_being_prepare
     assert set(held) <= set(engine.AFTERWARDS)
 
 
+def test_no_event_is_caused_where_an_audit_failure_would_panic_the_kernel() -> None:
+    from fim_bootstrap.host import LiveHost
+    from fim_bootstrap.probe import probe
+
+    delivery = probe(LiveHost("/nowhere"), facts("audit", status={**STATUS, "failure": 2}))
+    assert delivery
+    assert "failure is 2" in delivery.refused
+    assert not facts("audit", status={**STATUS, "failure": 2}).audit.may_cause_event
+    (restart,) = find("agent", replace(facts("agent", main=None))).changes
+    assert getattr(restart, "may_wake", None) is True
+
+
 def test_what_an_unprivileged_user_cannot_see_is_not_called_ready() -> None:
     unread = File(CONF, problem="cannot be read: Permission denied")
     blind = replace(READY, privileged=False, audit=replace(READY.audit, conf=unread))
