@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 
 LOCKED, PANIC = "2", "2"
 WITH_ARGUMENT = frozenset("ebfraAdSFCmRwWkpq")
@@ -50,7 +51,7 @@ def parse(text: str) -> tuple[Rule, ...]:
     rules: list[Rule] = []
     stopped = 0
     tolerant = False
-    for number, line in enumerate(_physical(text), 1):
+    for number, line in enumerate(StringIO(text, newline="\n"), 1):
         rule, goes_on = _rule(number, line)
         tolerant = tolerant or goes_on
         if stopped and (rule.locks or rule.never_task):
@@ -94,12 +95,6 @@ def parse_status(text: str) -> dict[str, int]:
     pairs = zip(words, words[1:])
     return {STATUS_NAMES.get(name, name): int(value) for name, value in pairs
             if value.isascii() and value.isdigit() and not name.isdigit()}  # fmt: skip
-
-
-def _physical(text: str) -> list[str]:
-    lines = [f"{line}\n" for line in text.split("\n")]
-    lines[-1] = lines[-1][:-1]
-    return lines if lines[-1] else lines[:-1]
 
 
 def _rule(number: int, line: str) -> tuple[Rule, bool]:

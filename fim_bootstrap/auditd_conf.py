@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from typing import Optional
 
 LONGEST = 158  # characters before the newline; audit 4.1.4 and later read 510
@@ -60,7 +61,7 @@ class Line:
 
 def parse(text: str) -> tuple[Line, ...]:
     """The lines of a file; their texts joined are the file again."""
-    return tuple(_line(number, line) for number, line in enumerate(_physical(text), 1))
+    return tuple(_line(number, line) for number, line in enumerate(StringIO(text, newline="\n"), 1))
 
 
 def settings(lines: Sequence[Line]) -> dict[str, Line]:
@@ -114,12 +115,6 @@ def with_dispatcher(text: str, target: str = "/sbin/audispd") -> str:
             end = "" if not text or text.endswith("\n") else "\n"
             return f"{text}{end}{wanted}"
     return "".join(texts.values())
-
-
-def _physical(text: str) -> list[str]:
-    lines = [f"{line}\n" for line in text.split("\n")]
-    lines[-1] = lines[-1][:-1]
-    return lines if lines[-1] else lines[:-1]
 
 
 def _line(number: int, text: str) -> Line:

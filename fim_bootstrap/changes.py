@@ -360,11 +360,6 @@ def undo_enable(host: Host, entry: Mapping[str, Any]) -> str:
     return ""
 
 
-def undo_nothing(host: Host, entry: Mapping[str, Any]) -> str:
-    """A running state: the files that define it were brought back."""
-    return ""
-
-
 def undo(host: Host, entry: Mapping[str, Any]) -> str:
     """Take one journal entry back; why it could not be, or ''."""
     try:
@@ -378,7 +373,6 @@ UNDO: Mapping[str, Callable[[Host, Mapping[str, Any]], str]] = {
     "policy": undo_policy,
     "stop": undo_stop,
     "enable": undo_enable,
-    "rule": undo_nothing,
-    "restart": undo_nothing,
-    "start": undo_nothing,
 }
+# running states, which follow from the files that are brought back
+PASSING = ("rule", "restart", "start")

@@ -137,6 +137,9 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
         for step in reversed(steps):
             if step in installed:
                 continue
+            if step.get("kind") in changes.PASSING:
+                journal.undone(host, step)
+                continue
             _tell(f"revert: {step.get('kind')} {step.get('path') or step.get('module') or step.get('service') or ''}")
             problem = changes.undo(host, step)
             if problem:
