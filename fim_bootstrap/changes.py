@@ -19,7 +19,7 @@ from .host import STATE, Host
 SEMODULE_TIMEOUT = 900.0  # seconds; a policy rebuild took 57 s in an emulated guest with 2 cores
 SERVICE_TIMEOUT = 120.0
 SETTLE = 30.0  # seconds for a daemon to appear, or to go
-CHILDREN = 5.0  # seconds for what it starts
+CHILDREN = 3.0  # seconds for what it starts
 Record = Callable[..., None]
 
 
