@@ -4,9 +4,10 @@
  * qualys-edr          listens on the socket and appends to edr.log what arrives
  * edr-plugin SOCKET   is started by the dispatcher: copies its standard input to the socket
  *
- * The plugin ends when it cannot connect, as a plain plugin would; the dispatcher starts it again a few times.
- * It connects anew when the agent was restarted, and outlives the SIGHUP by which auditd passes on its own.
+ * The plugin waits for an agent that is not up yet, as at boot, and connects anew when the agent was restarted;
+ * it ends when it may not connect. It outlives the SIGHUP by which auditd passes on its own.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -45,7 +46,12 @@ static int connected(const char *path)
 {
 	struct sockaddr_un a = address(path);
 	int s = socket(AF_UNIX, SOCK_STREAM, 0);
-	return s < 0 || connect(s, (struct sockaddr *)&a, sizeof a) ? -1 : s;
+	while (s >= 0 && connect(s, (struct sockaddr *)&a, sizeof a)) {
+		if (errno != ENOENT && errno != ECONNREFUSED)
+			return -1;
+		usleep(200000);
+	}
+	return s;
 }
 
 static int plugin(const char *path)
