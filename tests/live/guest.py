@@ -17,8 +17,10 @@ from tests.conftest import PROJECT, Ran
 from tests.live.images import CACHE, image
 
 BOOT = 300.0  # seconds
-KERNEL = ("root=/dev/vda rw console=ttyS0 security=selinux selinux=1 audit=1 quiet "
-          "systemd.unit=multi-user.target systemd.show_status=no")  # fmt: skip
+KERNEL = "root=/dev/vda rw console=ttyS0 audit=1 quiet systemd.unit=multi-user.target systemd.show_status=no"
+ENFORCING = "security=selinux selinux=1 enforcing=1"
+PERMISSIVE = "security=selinux selinux=1 enforcing=0"
+NO_SELINUX = "security=apparmor selinux=0"
 # qemu 7.2 emulates cmpxchg16b wrongly with several processors
 MACHINE = ("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,cx16=off", "-smp", "2", "-m", "2048",
            "-nographic", "-no-reboot", "-nic", "none")  # fmt: skip
@@ -124,7 +126,7 @@ class Guest:
 
 
 @contextlib.contextmanager
-def guest(suite: str, options: str = "enforcing=1", layer: Optional[Path] = None) -> Iterator[Guest]:
+def guest(suite: str, options: str = ENFORCING, layer: Optional[Path] = None) -> Iterator[Guest]:
     """Boot a guest on a suite's image, or on a layer that another guest left; it is gone afterwards."""
     base = image(suite)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"guest-{suite}.") as work:

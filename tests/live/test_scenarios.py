@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from tests.conftest import Ran
-from tests.live.guest import Guest, guest
+from tests.live.guest import NO_SELINUX, PERMISSIVE, Guest, guest
 from tests.live.images import CACHE
 from tests.test_cli import SCHEMA
 
@@ -205,7 +205,9 @@ def test_hostile_rules_need_one_reboot(layer: Path) -> None:
         assert machine.fim("reboot-required").status == 1
 
 
-@pytest.mark.parametrize(("options", "mode"), [("enforcing=0", "permissive"), ("selinux=0", "disabled")])
+@pytest.mark.parametrize(
+    ("options", "mode"), [(PERMISSIVE, "permissive"), (NO_SELINUX, "disabled")], ids=["permissive", "off"]
+)
 def test_selinux_that_does_not_enforce(options: str, mode: str) -> None:
     """Permissive is prepared like enforcing; where SELinux is off its tools are not even installed."""
     with guest("bookworm", options) as machine:
