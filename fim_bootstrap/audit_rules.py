@@ -74,10 +74,11 @@ def unblocked(text: str, note: str) -> str:
             lines.append(rule.text)
             continue
         body = rule.text.rstrip("\r\n")
-        end = rule.text[len(body) :]
+        # augenrules joins files as they are: a comment without a newline would swallow the next file's first line
+        end = rule.text[len(body) :] or "\n"
         lines.append(f"# {note}: {body}{end}")
         if rule.locks and (rest := _without(body)):
-            lines.append(f"{'' if end else chr(10)}{rest}{end}")
+            lines.append(f"{rest}{end}")
     return "".join(lines)
 
 

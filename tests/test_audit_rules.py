@@ -81,10 +81,10 @@ def test_a_carriage_return_sleeps_and_a_tab_is_dead() -> None:
     ("before", "after"),
     [
         ("-e 2\n", "# note: -e 2\n"),
-        ("-D\n-e 2", "-D\n# note: -e 2"),
+        ("-D\n-e 2", "-D\n# note: -e 2\n"),
         ("-D\r\n-e 2\r\n-b 1\r\n", "-D\r\n# note: -e 2\r\n-b 1\r\n"),
         ("-b 8192 -e2\n-w /x\n", "# note: -b 8192 -e2\n-b 8192\n-w /x\n"),
-        ("-f 1 -e 2", "# note: -f 1 -e 2\n-f 1"),
+        ("-f 1 -e 2", "# note: -f 1 -e 2\n-f 1\n"),
         ("-a never,task\n-e 1\n", "# note: -a never,task\n-e 1\n"),
         ("-e 2 # lock\n", "# note: -e 2 # lock\n"),
     ],

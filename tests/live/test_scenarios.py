@@ -185,7 +185,7 @@ def test_hostile_rules_need_one_reboot(layer: Path) -> None:
             printf -- '-A never,task\n' > /etc/audit/rules.d/20-more.rules
             printf -- '-w /etc/passwd -p wa -k who\n' > /etc/audit/rules.d/50-keep.rules
             printf -- '-f 1 -e2\n' > /etc/audit/rules.d/98-lock.rules
-            printf -- '-e 2' > /etc/audit/rules.d/99-finalize.rules
+            printf -- '-e 2\n' > /etc/audit/rules.d/99-finalize.rules
         """)
         machine.reboot()
         assert "enabled 2" in machine.run("auditctl -s").out
