@@ -68,15 +68,16 @@ def preflight(host: Host, text: str) -> str:
     """Why auditd refuses this auditd.conf, or '' where it accepts it or cannot be asked.
 
     In a user namespace of its own auditd reads its configuration and then fails to set its priority:
-    exit status 6 is a refused configuration, 1 an accepted one. Nothing outside is touched, but
-    with priority_boost 0 it would get as far as removing /run/auditd.pid, so then it is not asked.
+    exit status 6 is a refused configuration, 1 an accepted one. On its way out it removes /run/auditd.pid,
+    and an agent that sends auditd a signal by that file would send none: so it sees another file system
+    there. With priority_boost 0 it would get as far as the audit log, so then it is not asked.
     """
     boost = auditd_conf.settings(auditd_conf.parse(text)).get("priority_boost")
     if host.root != "/" or boost is None or boost.value == "0":
         return ""
     with host.scratch() as folder:
         host.create(f"{folder}/auditd.conf", text.encode("utf-8", "surrogateescape"))
-        argv = ("unshare", "-Ur", "auditd", "-f", "-s", "nochange", "-c", folder)
+        argv = ("unshare", "-Urpf", "--mount-proc=/run", "auditd", "-f", "-s", "nochange", "-c", folder)
         output = host.run(*argv, ok=range(256), timeout=20)
     return output.why() if output.status == 6 else ""
 

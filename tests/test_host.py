@@ -180,10 +180,17 @@ def test_an_inert_edit_does_not_make_the_daemon_stale(host: LiveHost, tmp_path: 
 
 @needs_root
 def test_the_preflight_asks_the_real_auditd() -> None:
-    if not Path("/usr/sbin/auditd").exists() or answer("unshare", "-Ur", "true").status != 0:
+    if not Path("/usr/sbin/auditd").exists() or answer("unshare", "-Urpf", "--mount-proc=/run", "true").status != 0:
         pytest.skip("needs auditd and user namespaces")
+    pid_file = Path("/run/auditd.pid")
+    lent = not pid_file.exists()
+    if lent:
+        pid_file.write_text("1\n")
     assert changes.preflight(LiveHost(), f"{AUDITD_CONF}dispatcher = /sbin/audispd\n") == ""
     assert "bogus" in changes.preflight(LiveHost(), f"{AUDITD_CONF}bogus = 1\n")
+    assert pid_file.exists()
+    if lent:
+        pid_file.unlink()
 
 
 @needs_root
