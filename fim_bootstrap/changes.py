@@ -86,14 +86,13 @@ def preflight(host: Host, text: str) -> str:
 class InstallPackages:
     """Install what provides the missing commands, in one transaction."""
 
-    manager: str
-    wanted: Mapping[str, tuple[str, ...]]
-    patience: float
+    order: managers.Order
+    boot: str  # the present boot; kept where the packages are there from the next one on
 
     def describe(self) -> str:
         """The plan line."""
-        names = sorted({" or ".join(alternatives) for alternatives in self.wanted.values()})
-        return f"install {', '.join(names)} (for {', '.join(self.wanted)})"
+        names = sorted({" or ".join(alternatives) for alternatives in self.order.wanted.values()})
+        return f"install {', '.join(names)} (for {', '.join(self.order.wanted)})"
 
     def diff(self) -> str:
         """No file of ours."""
@@ -101,8 +100,9 @@ class InstallPackages:
 
     def apply(self, host: Host, record: Record) -> None:
         """Install, and write down what was chosen."""
-        names = managers.install(host, managers.MANAGERS[self.manager], self.wanted, self.patience)
-        record("install", manager=self.manager, packages=list(names))
+        manager = self.order.manager
+        names = managers.install(host, self.order)
+        record("install", manager=manager.name, packages=list(names), boot=self.boot if manager.staged else "")
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,7 @@ class LoadPolicy:
     source: str
     marker: str
     live: bool
+    priorities: bool = True  # semodule has priorities (-X) since SELinux userspace 2.4
 
     def describe(self) -> str:
         """The plan line."""
@@ -150,9 +151,10 @@ class LoadPolicy:
             host.create(source, self.source.encode())
             host.run("checkmodule", "-M", "-m", "-o", module, source)
             host.run("semodule_package", "-o", package, "-m", module)
-            record("policy", module=selinux.MODULE, marker=self.marker)
+            priority = ["-X", selinux.PRIORITY] if self.priorities else []
+            record("policy", module=selinux.MODULE, marker=self.marker, priority=priority)
             flags = () if self.live else ("-n",)
-            host.run("semodule", *flags, "-X", selinux.PRIORITY, "-i", package, timeout=SEMODULE_TIMEOUT)
+            host.run("semodule", *flags, *priority, "-i", package, timeout=SEMODULE_TIMEOUT)
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,18 @@ class EnableService:
     def apply(self, host: Host, record: Record) -> None:
         """systemctl enable works in a tree that is not running, too."""
         record("enable", service=self.name)
-        host.run("systemctl", "enable", f"{self.name}.service")
+        enable(host, self.name, True)
+
+
+def enable(host: Host, name: str, wanted: bool) -> None:
+    """Have a service started at boot, or not, by systemd or by the init scripts' own tool."""
+    word = "enable" if wanted else "disable"
+    if host.which("systemctl"):
+        host.run("systemctl", word, f"{name}.service")
+    elif host.which("chkconfig"):
+        host.run("chkconfig", name, "on" if wanted else "off")
+    else:
+        host.run("update-rc.d", name, word)
 
 
 @dataclass(frozen=True)
@@ -285,11 +298,13 @@ class StopService:
     def apply(self, host: Host, record: Record) -> None:
         """Disable first, so that nothing between here and the stop starts it again."""
         record("stop", service=self.name)
-        host.run("systemctl", "disable", f"{self.name}.service")
+        enable(host, self.name, False)
         if self.pid and self.refuses_stop:
             host.run("kill", "-TERM", str(self.pid), ok=(0, 1))
-        elif self.pid:
+        elif self.pid and host.stat("/run/systemd/system"):
             host.run("systemctl", "stop", f"{self.name}.service", timeout=SERVICE_TIMEOUT)
+        elif self.pid:
+            host.run("service", self.name, "stop", timeout=SERVICE_TIMEOUT, ok=range(256))
         if self.pid and not _until(lambda: host.stat(f"/proc/{self.pid}") is None):
             raise BootstrapError(f"{self.name} (pid {self.pid}) did not stop")
 
@@ -340,24 +355,24 @@ def undo_edit(host: Host, entry: Mapping[str, Any]) -> str:
 
 def undo_policy(host: Host, entry: Mapping[str, Any]) -> str:
     """Unload the module, if it is still there."""
-    place = f"active/modules/{selinux.PRIORITY}/{entry['module']}"
-    folders = [folder for root in selinux.STORES for folder in host.glob(f"{root}/*")]
-    if any(host.stat(f"{folder}/{place}") for folder in folders):
+    kinds = {folder.rpartition("/")[2] for root in selinux.STORES for folder in host.glob(f"{root}/*")}
+    if any(selinux.stored(host, kind) for kind in kinds):
         flags = () if host.stat(f"{selinux.FS}/enforce") and host.root == "/" else ("-n",)
-        host.run("semodule", *flags, "-X", selinux.PRIORITY, "-r", entry["module"], timeout=SEMODULE_TIMEOUT)
+        priority = entry.get("priority", ["-X", selinux.PRIORITY])
+        host.run("semodule", *flags, *priority, "-r", entry["module"], timeout=SEMODULE_TIMEOUT)
     return ""
 
 
 def undo_stop(host: Host, entry: Mapping[str, Any]) -> str:
     """Enable and start the service again."""
-    host.run("systemctl", "enable", f"{entry['service']}.service")
+    enable(host, entry["service"], True)
     restart(host, entry["service"], 0, False)
     return ""
 
 
 def undo_enable(host: Host, entry: Mapping[str, Any]) -> str:
     """Leave the service as it was at boot: not started."""
-    host.run("systemctl", "disable", f"{entry['service']}.service", ok=range(256))
+    enable(host, entry["service"], False)
     return ""
 
 

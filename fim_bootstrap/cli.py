@@ -67,7 +67,7 @@ class _Session:
         self.host = LiveHost(self.settings.root or "/", redact)
         self.release = facts.identify(self.host)
         table = profiles.load(profiles.standard_folders(self.settings.profiles, self.settings.root))
-        self.profile: Profile = profiles.select(table, self.release, self.settings.profile)
+        self.profile: Profile = profiles.select(table, self.release, self.settings.profile, self.host.which)
 
     def look(self) -> Facts:
         """The facts as they are now."""
@@ -176,16 +176,19 @@ def _profiles(values: Mapping[str, Any], begun: float) -> int:
         if values["format"] == "json":
             _print(_dump([asdict(profile) for profile in listed]))
         else:
-            _print("\n".join(f"{p.id:14} {p.title:30} {p.manager:8} tested: {p.tested}" for p in listed))
+            _print("\n".join(f"{p.id:14} {p.title:38} {' '.join(p.managers):14} tested: {p.tested}" for p in listed))
         return 0
-    profile = profiles.select(table, facts.identify(host), settings.profile)
+    profile = profiles.select(table, facts.identify(host), settings.profile, host.which)
+    name, _ = managers.choose(host, profile)
+    if not name:
+        raise Unsupported(f"none of {', '.join(profile.managers)} is here", "choose another profile with --profile")
     names = sorted({name for alternatives in profile.packages.values() for name in alternatives})
-    found = managers.available(host, managers.MANAGERS[profile.manager], names)
+    found = managers.available(host, managers.MANAGERS[name], names)
     rows = {c: [n for n in alternatives if n in found] for c, alternatives in profile.packages.items()}
     if values["format"] == "json":
         _print(_dump({"profile": profile.id, "packages": rows}))
     else:
-        _print(f"profile {profile.id}: {profile.title}")
+        _print(f"profile {profile.id}: {profile.title}" + (f" ({profile.nearest})" if profile.nearest else ""))
         _print("\n".join(f"{c:18} {' '.join(n) or 'NOT IN THE REPOSITORIES'}" for c, n in rows.items()))
     return 0 if all(rows.values()) else 3
 

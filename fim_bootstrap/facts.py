@@ -7,12 +7,13 @@ neither is asked unless the running system is this tree's own.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Optional
+from typing import Any, Optional
 
-from . import audit_rules, auditd_conf, journal, selinux
+from . import audit_rules, auditd_conf, journal, managers, selinux
 from .host import File, Output, Reader
 from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
 
@@ -38,6 +39,9 @@ def identify(host: Reader) -> OsRelease:
 
     system = distro.LinuxDistribution(include_lsb=False, include_uname=False, root_dir=host.root)
     info = system.os_release_info() or system.distro_release_info()
+    if not info and (file := host.read("/etc/system-release")):  # which distro passes over
+        found = re.match(r"(?P<name>Amazon Linux)(?: AMI)? release (?P<version_id>[\d.]+)", file.text)
+        info = {"id": "amzn", **found.groupdict()} if found else {}
     return OsRelease(
         id=info.get("id", ""),
         version=info.get("version_id", ""),
@@ -46,6 +50,7 @@ def identify(host: Reader) -> OsRelease:
         platform=info.get("platform_id", ""),
         variant=info.get("variant_id", ""),
         codename=info.get("version_codename", ""),
+        parent=info.get("ubuntu_codename", "") or info.get("debian_codename", ""),
     )
 
 
@@ -75,13 +80,16 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     """Everything the requirements judge, looked at once."""
     where = environment(host, bool(settings.root))
     privileged = os.geteuid() == 0
-    commands = {name: path for name in (*AUDIT_COMMANDS, *SELINUX_COMMANDS) if (path := host.which(name))}
+    names = {*AUDIT_COMMANDS, *SELINUX_COMMANDS, *profile.packages}
+    commands = {name: path for name in sorted(names) if (path := host.which(name))}
+    manager, image_based = managers.choose(host, profile)
     answers = _ask(host, where, commands, privileged)
     if answers.get("is-system-running", Output((), 0)).stdout.strip() in ("initializing", "starting"):
         where = Environment.BOOTING
     processes = _processes(host) if where.live else {}
-    services = _services(host, where, answers.get("show"))
+    services = _services(host, where, answers.get("show"), profile)
     steps = journal.entries(host)
+    boot = (host.read_bytes("/proc/sys/kernel/random/boot_id") or b"").decode().strip()
     audit = _audit(host, commands, profile, services, processes, answers, steps)
     agent = _agent(host, services, processes, audit)
     state = selinux.gather(
@@ -98,6 +106,10 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         privileged=privileged,
         os=release,
         commands=commands,
+        manager=manager,
+        image_based=image_based,
+        staged=tuple(name for step in steps if _staged(step, boot) for name in step["packages"]),
+        boot=boot,
         audit=audit,
         selinux=state,
         agent=agent,
@@ -118,6 +130,11 @@ def _ask(host: Reader, where: Environment, commands: Mapping[str, str], privileg
         questions["show"] = ("systemctl", "show", f"--property={UNIT_KEYS}", *units)
         questions["is-system-running"] = ("systemctl", "is-system-running")
     return dict(zip(questions, host.query(*questions.values()))) if questions else {}
+
+
+def _staged(step: Mapping[str, Any], boot: str) -> bool:
+    """Whether a journal entry put packages into the system of the next boot, in this one."""
+    return step.get("kind") == "install" and bool(boot) and step.get("boot") == boot
 
 
 def _unseen(where: Environment, privileged: bool) -> tuple[str, ...]:
@@ -167,11 +184,14 @@ def _child_of_dispatcher(processes: Mapping[int, Process]) -> Optional[Process]:
     return next((p for p in found if processes[p.parent].name in ("auditd", "audispd")), None)
 
 
-def _services(host: Reader, where: Environment, shown: Optional[Output]) -> dict[str, Service]:
+def _services(
+    host: Reader, where: Environment, shown: Optional[Output], profile: Profile
+) -> dict[str, Service]:
     services = {}
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
               for block in (shown.stdout if shown else "").split("\n\n")]  # fmt: skip
     units = {block.get("Id", ""): block for block in blocks}
+    expected = "yes" if profile.restart == "signal" else "no"
     for name in ("auditd", AGENT_SERVICE):
         unit = units.get(f"{name}.service", {})
         present = unit.get("LoadState") == "loaded" if unit else _unit_file(host, name)
@@ -182,7 +202,7 @@ def _services(host: Reader, where: Environment, shown: Optional[Output]) -> dict
             present=present,
             active=unit.get("ActiveState") in ("active", "reloading"),
             enabled=enabled,
-            refuses_stop=unit.get("RefuseManualStop") == "yes",
+            refuses_stop=unit.get("RefuseManualStop", expected if name == "auditd" else "") == "yes",
         )
     return services
 

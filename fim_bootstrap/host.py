@@ -67,6 +67,7 @@ class Stat:
     size: int
     context: str = ""
     read_only: bool = False  # lies on a file system that is mounted read-only
+    place: str = ""  # device and inode, as /proc/locks writes them
 
     @property
     def is_directory(self) -> bool:
@@ -100,8 +101,8 @@ class Reader(Protocol):
         '' where the kernel refuses the question as invalid, None where it could not be asked.
         """
 
-    def query(self, *commands: Sequence[str]) -> Sequence[Output]:
-        """Run commands that only look, side by side; never raises for what they answer."""
+    def query(self, *commands: Sequence[str], timeout: float = 30) -> Sequence[Output]:
+        """Run commands that only look, side by side; never raises for what they answer. Seconds for each."""
 
 
 class Host(Reader, Protocol):
@@ -204,7 +205,8 @@ class LiveHost:
         with contextlib.suppress(OSError):
             context = os.getxattr(real, "security.selinux")
         label = context.rstrip(b"\0").decode()
-        return Stat(path, info.st_mode, info.st_uid, info.st_mtime, info.st_size, label, read_only)
+        place = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}:{info.st_ino}"
+        return Stat(path, info.st_mode, info.st_uid, info.st_mtime, info.st_size, label, read_only, place)
 
     def glob(self, pattern: str) -> Sequence[str]:
         """The paths that match, sorted."""
@@ -233,10 +235,10 @@ class LiveHost:
         finally:
             os.close(file)
 
-    def query(self, *commands: Sequence[str]) -> Sequence[Output]:
+    def query(self, *commands: Sequence[str], timeout: float = 30) -> Sequence[Output]:
         """Run commands that only look, side by side."""
         started = [self._start(command, {}) for command in commands]
-        return [_finish(argv, process, 30) for argv, process in started]
+        return [_finish(argv, process, timeout) for argv, process in started]
 
     # ------------------------------------------------------------------ changing
 

@@ -1,120 +1,372 @@
 """Package managers, each a row: how to resolve a name, install, refresh, and what a held lock looks like.
 
-All waiting for locks and all retrying live here. apt-get exits 100 for a lock, an unknown name and a
-dead network alike, so the text decides, in the C locale.
+All waiting for locks and all retrying live here. Exit statuses say little: apt-get exits 100 for a lock, an
+unknown name and a dead network alike, and yum 3 exits 0 when it passed over a name; so each name is resolved
+before the transaction, the text decides in between (in the C locale), and the commands are looked up afterwards.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .errors import BootstrapError, Busy
 from .host import Host, Output, Reader
+from .model import Profile
 
 INSTALL_TIMEOUT = 1800.0  # seconds; a slow mirror is no error
+RESOLVE_TIMEOUT = 600.0  # the metadata may have to be fetched first
 PAUSE = 2.0  # seconds between two tries for a lock
 NETWORK_TRIES = 3
+NETWORK = (
+    r"Temporary failure resolving|Temporary failure in name resolution|Could not resolve host|Couldn't resolve host"
+    r"|Could not connect|Failed to connect|Connection timed out|Connection failed|Connection reset|Operation too slow"
+    r"|Timeout was reached|Hash Sum mismatch|Timeout exceeded"
+)
+RPM_LOCKS = ("/var/lib/rpm/.rpm.lock", "/usr/lib/sysimage/rpm/.rpm.lock")
 
 
 @dataclass(frozen=True)
 class Manager:
-    """One package manager's dialect."""
+    """One package manager's dialect. Names are appended to resolve, install, reinstall and remove."""
 
     name: str
-    resolve: tuple[str, ...]  # followed by names
-    candidate: str  # pattern whose first group is a name that can be installed
+    program: str
+    resolve: tuple[str, ...]
+    candidate: str  # pattern in what resolve says; its first group is a name that can be installed
     refresh: tuple[str, ...]
-    install: tuple[str, ...]  # followed by names
+    install: tuple[str, ...]
+    reinstall: tuple[str, ...]
     remove: tuple[str, ...]
-    locked: str  # pattern in the output of a run that met a lock; its group `pid` may name the holder
-    network: str  # pattern of a passing network failure
+    locks: tuple[str, ...]  # files that a manager at work has locked (fcntl)
+    locked: str  # pattern in the output of a run that met a lock; a group `pid` may name the holder
+    provides: tuple[str, ...] = ()  # resolves the path of a file; empty: the manager cannot
+    good: tuple[int, ...] = (0,)  # statuses after which the second look at the commands decides
+    again: tuple[int, ...] = ()  # statuses that ask for the same run once more
+    unfinished: str = "(?!)"  # pattern: an interrupted run has to be finished first ...
+    finish: tuple[str, ...] = ()  # ... by this
+    stale: str = "(?!)"  # pattern: the metadata names files that are gone; a refresh helps
+    staged: bool = False  # installs into the system of the next boot
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-APT = Manager(
-    name="apt",
-    resolve=("apt-cache", "policy"),
-    candidate=r"(?m)^(\S+):\n  Installed: .*\n  Candidate: (?!\(none\))",
-    refresh=("apt-get", "-q", "update"),
-    install=(
-        "apt-get", "-q", "-y", "--no-install-recommends",
-        "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", "install",
-    ),
-    remove=("apt-get", "-q", "-y", "remove"),
-    locked=r"Could not get lock|Unable to acquire the dpkg frontend lock|Unable to lock directory"
-    r"|held by process (?P<pid>\d+)",
-    network=r"Temporary failure resolving|Could not connect|Connection timed out|Connection failed|Hash Sum mismatch",
-    # needrestart would restart services on its own, or ask
-    env={"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "NEEDRESTART_MODE": "l"},
-)  # fmt: skip
+_DPKG = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
+_DNF = ("-y", "--setopt=exit_on_lock=True", "--setopt=install_weak_deps=False")
+_REPOQUERY = ("-q", "--setopt=exit_on_lock=True", "repoquery", "--qf", "%{name}\n")
+_YUM = ("-y", "--setopt=exit_on_lock=True")
+_ZYPPER_SEARCH = ("zypper", "--non-interactive", "--quiet", "--xmlout", "search", "--match-exact")
+_NAME_LINE = r"(?m)^([\w.+-]+)$"
+_LIST_LINE = r"(?m)^([\w.+-]+)\.(?:noarch|\w*86\w*|aarch64|ppc64\w*|s390x)\s+[\w:.~^+-]*\d[\w:.~^+-]*\s+@?\S+"
+_XML_NAME = r'<solvable [^>]*name="([^"]+)"'
+_RPM_LOCKED = r"can't create transaction lock|Failed to obtain rpm transaction lock"
 
-MANAGERS: Mapping[str, Manager] = {manager.name: manager for manager in (APT,)}
+MANAGERS: Mapping[str, Manager] = {
+    manager.name: manager
+    for manager in (
+        Manager(
+            "apt", "apt-get",
+            resolve=("apt-cache", "policy"),
+            candidate=r"(?m)^(\S+):\n  Installed: .*\n  Candidate: (?!\(none\))",
+            refresh=("apt-get", "-q", "update"),
+            install=("apt-get", "-q", "-y", "--no-install-recommends", *_DPKG, "install"),
+            reinstall=("apt-get", "-q", "-y", "--no-install-recommends", *_DPKG, "--reinstall", "install"),
+            remove=("apt-get", "-q", "-y", "remove"),
+            locks=("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock",
+                   "/var/cache/apt/archives/lock"),
+            locked=r"held by process (?P<pid>\d+)|Could not get lock|Unable to acquire the dpkg frontend lock"
+            r"|Unable to lock directory",
+            unfinished=r"dpkg was interrupted",
+            finish=("dpkg", "--configure", "-a", "--force-confdef", "--force-confold"),
+            stale=r"Unable to fetch some archives|404 +Not Found|File not found - ",
+            # needrestart would restart services on its own, or ask
+            env={"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "NEEDRESTART_MODE": "l"},
+        ),
+        Manager(
+            "dnf", "dnf",
+            resolve=("dnf", *_REPOQUERY),
+            candidate=_NAME_LINE,
+            provides=("dnf", *_REPOQUERY),
+            refresh=("dnf", "-q", "--setopt=exit_on_lock=True", "makecache", "--refresh"),
+            install=("dnf", *_DNF, "install"),
+            reinstall=("dnf", *_DNF, "reinstall"),
+            remove=("dnf", *_DNF, "remove"),
+            locks=RPM_LOCKS,
+            locked=rf"already locked by (?P<pid>\d+)|{_RPM_LOCKED}",
+            stale=r"incorrect checksum|Cannot download|Status code: 404",
+        ),
+        Manager(
+            "dnf5", "dnf5",
+            resolve=("dnf5", *_REPOQUERY),
+            candidate=_NAME_LINE,
+            provides=("dnf5", *_REPOQUERY),
+            refresh=("dnf5", "-q", "makecache", "--refresh"),
+            install=("dnf5", *_DNF, "install"),
+            reinstall=("dnf5", *_DNF, "reinstall"),
+            remove=("dnf5", *_DNF, "remove"),
+            locks=RPM_LOCKS,
+            locked=_RPM_LOCKED,
+            stale=r"Cannot download|Status code: 404|Curl error \(37\)",
+        ),
+        Manager(
+            "microdnf", "microdnf",
+            resolve=("microdnf", "repoquery"),
+            candidate=r"(?m)^([\w.+-]+)-[^-\s]+-[^-\s]+$",
+            refresh=("microdnf", "makecache"),
+            install=("microdnf", "-y", "--setopt=install_weak_deps=0", "install"),
+            reinstall=("microdnf", "-y", "reinstall"),
+            remove=("microdnf", "-y", "remove"),
+            locks=RPM_LOCKS,
+            locked=_RPM_LOCKED,
+        ),
+        Manager(
+            "yum", "yum",
+            resolve=("yum", "-q", "--setopt=exit_on_lock=True", "list"),
+            candidate=_LIST_LINE,
+            provides=("yum", "-q", "--setopt=exit_on_lock=True", "provides"),
+            refresh=("yum", "-q", "--setopt=exit_on_lock=True", "makecache", "fast"),
+            install=("yum", *_YUM, "install"),
+            reinstall=("yum", *_YUM, "reinstall"),
+            remove=("yum", *_YUM, "remove"),
+            locks=RPM_LOCKS,
+            locked=r"another copy is running as pid (?P<pid>\d+)|Another app is currently holding the yum lock"
+            rf"|{_RPM_LOCKED}",
+        ),
+        Manager(
+            "tdnf", "tdnf",
+            resolve=("tdnf", "-q", "list"),
+            candidate=_LIST_LINE,
+            refresh=("tdnf", "-q", "makecache"),
+            install=("tdnf", "-y", "install"),
+            reinstall=("tdnf", "-y", "reinstall"),
+            remove=("tdnf", "-y", "erase"),
+            locks=("/var/run/.tdnf-instance-lockfile", *RPM_LOCKS),
+            locked=rf"tdnf_instance lock|{_RPM_LOCKED}",
+        ),
+        Manager(
+            "zypper", "zypper",
+            resolve=(*_ZYPPER_SEARCH, "--type", "package"),
+            candidate=_XML_NAME,
+            provides=(*_ZYPPER_SEARCH, "--provides"),
+            refresh=("zypper", "--non-interactive", "--quiet", "refresh"),
+            install=("zypper", "--non-interactive", "install", "--no-recommends"),
+            reinstall=("zypper", "--non-interactive", "install", "--no-recommends", "--force"),
+            remove=("zypper", "--non-interactive", "remove"),
+            locks=RPM_LOCKS,
+            locked=rf"locked by the application with pid (?P<pid>\d+)|{_RPM_LOCKED}",
+            good=(0, 102, 106, 107),  # reboot suggested; a repository was passed over; a %post script failed
+            again=(103,),  # zypper itself was updated
+            stale=r"Problem retrieving files|not found on medium|Specified path .* is not a directory",
+        ),
+        Manager(
+            "transactional-update", "transactional-update",
+            resolve=(*_ZYPPER_SEARCH, "--type", "package"),
+            candidate=_XML_NAME,
+            refresh=("zypper", "--non-interactive", "--quiet", "refresh"),
+            install=("transactional-update", "--non-interactive", "--continue", "pkg", "install"),
+            reinstall=("transactional-update", "--non-interactive", "--continue", "pkg", "install", "--force"),
+            remove=("transactional-update", "--non-interactive", "--continue", "pkg", "remove"),
+            locks=RPM_LOCKS,
+            locked=r"locked by the application with pid (?P<pid>\d+)|another instance already running",
+            staged=True,
+        ),
+        Manager(
+            "rpm-ostree", "rpm-ostree",
+            resolve=("rpm-ostree", "search"),
+            candidate=r"(?m)^([\w.+-]+) : ",
+            refresh=("rpm-ostree", "refresh-md"),
+            install=("rpm-ostree", "install", "--idempotent", "--allow-inactive", "-y"),
+            reinstall=("rpm-ostree", "install", "--idempotent", "--allow-inactive", "-y"),
+            remove=("rpm-ostree", "uninstall", "-y"),
+            locks=(),
+            locked=r"Transaction in progress",
+            staged=True,
+        ),
+    )
+}  # fmt: skip
+
+
+def choose(host: Reader, profile: Profile) -> tuple[str, bool]:
+    """The manager that a host has, or '', and whether the host is image-based.
+
+    An image-based host keeps its packages in an image or a snapshot, whatever its profile says.
+    """
+    names = profile.managers
+    if host.stat("/run/ostree-booted"):
+        names = ("rpm-ostree",)
+    elif host.which("transactional-update") and (usr := host.stat("/usr")) and usr.read_only:
+        names = ("transactional-update",)
+    return next((name for name in names if host.which(MANAGERS[name].program)), ""), names is not profile.managers
 
 
 def available(host: Reader, manager: Manager, names: Sequence[str]) -> set[str]:
-    """Those of the names that the manager could install now; nothing is changed."""
-    output = host.query((*manager.resolve, *names))[0]
-    return set(re.findall(manager.candidate, output.stdout))
+    """Those of the names, or of the files' paths, that the manager could install now; nothing is changed."""
+    questions = _questions(manager, names)
+    return _found(manager, zip(questions, host.query(*questions.values(), timeout=RESOLVE_TIMEOUT)))
 
 
-def install(
-    host: Host, manager: Manager, wanted: Mapping[str, Sequence[str]], patience: float
-) -> tuple[str, ...]:
+def _questions(manager: Manager, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What has to be asked: all names at once (''), and each path alone, since the answer is a name."""
+    plain = [name for name in names if not name.startswith("/")]
+    paths = {name: (*manager.provides, name) for name in names if name.startswith("/") and manager.provides}
+    return {**({"": (*manager.resolve, *plain)} if plain else {}), **paths}
+
+
+def _found(manager: Manager, answers: Iterable[tuple[str, Output]]) -> set[str]:
+    found: set[str] = set()
+    for path, output in answers:
+        names = re.findall(manager.candidate, output.stdout)
+        if not path:
+            found.update(names)
+        elif names or f": {path}" in output.stdout:  # yum 3 names the file and not the package alone
+            found.add(path)
+    return found
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is wanted of a manager: package names by command, in order of preference, and what goes along."""
+
+    manager: Manager
+    profile: Profile
+    wanted: Mapping[str, Sequence[str]]
+    patience: float  # seconds to wait for a lock
+    today: str = ""  # ISO date, to tell whether the release is past its end of life
+
+
+def install(host: Host, order: Order) -> tuple[str, ...]:
     """Install a package for each wanted command in one transaction; the names that were installed.
 
-    `wanted` maps a command to package names in order of preference. Every name is resolved before the
-    transaction. Raises Busy when a lock is still held after `patience` seconds.
+    Every name is resolved before the transaction. A command that is still missing although its package is
+    there has its package installed anew. Raises Busy when a lock is held longer than the patience.
     """
-    deadline = time.monotonic() + patience
-    names = sorted({name for alternatives in wanted.values() for name in alternatives})
-    found = available(host, manager, names)
-    if not all(found.intersection(alternatives) for alternatives in wanted.values()):
-        _patiently(host, manager, manager.refresh, deadline)
-        found = available(host, manager, names)
-    for command, alternatives in wanted.items():
+    manager, deadline = order.manager, time.monotonic() + order.patience
+    along = order.profile.along
+    names = sorted({*along, *(name for alternatives in order.wanted.values() for name in alternatives)})
+    found, said = _resolve(host, order, names, deadline), ""
+    if not all(found.intersection(alternatives) for alternatives in order.wanted.values()):
+        said = _text(_patiently(host, order, manager.refresh, deadline, strict=False))
+        found = _resolve(host, order, names, deadline)
+    for command, alternatives in order.wanted.items():
         if not found.intersection(alternatives):
-            raise BootstrapError(
-                f"no package for the command {command}: the repositories of this host have none of"
-                f" {', '.join(alternatives)}",
-                f"enable the repository that has it, then look at the answer of:"
-                f" {' '.join((*manager.resolve, *alternatives))}",
-            )
-    chosen = sorted({next(n for n in alternatives if n in found) for alternatives in wanted.values()})
-    _patiently(host, manager, (*manager.install, *chosen), deadline)
-    return tuple(chosen)
+            raise _unknown(order, command, alternatives, said)
+    chosen = {command: next(n for n in names if n in found) for command, names in order.wanted.items()}
+    packages = sorted({*chosen.values(), *found.intersection(along)})
+    try:
+        _patiently(host, order, (*manager.install, *packages), deadline)
+    except _Stale:
+        _patiently(host, order, manager.refresh, deadline, strict=False)
+        _patiently(host, order, (*manager.install, *packages), deadline)
+    broken = sorted({name for command, name in chosen.items() if not host.which(command)})
+    if broken and not manager.staged:
+        _patiently(host, order, (*manager.reinstall, *broken), deadline)
+    return tuple(packages)
 
 
 def remove(host: Host, manager: Manager, names: Sequence[str], patience: float) -> None:
     """Remove packages, with the same patience for a lock."""
-    _patiently(host, manager, (*manager.remove, *names), time.monotonic() + patience)
+    order = Order(manager, Profile("", ""), {}, patience)
+    _patiently(host, order, (*manager.remove, *names), time.monotonic() + patience)
 
 
-def _patiently(host: Host, manager: Manager, argv: Sequence[str], deadline: float) -> Output:
-    failures = 0
+def _resolve(host: Host, order: Order, names: Sequence[str], deadline: float) -> set[str]:
+    questions = _questions(order.manager, names)
+    answers = [_patiently(host, order, argv, deadline, strict=False) for argv in questions.values()]
+    return _found(order.manager, zip(questions, answers))
+
+
+class _Stale(BootstrapError):
+    """The metadata that the manager has names files that are gone."""
+
+
+def _patiently(host: Host, order: Order, argv: Sequence[str], deadline: float, strict: bool = True) -> Output:
+    """Run a manager; wait while another has the lock, and try a network that fails a few times more.
+
+    Not `strict`: any answer will do that is not about a lock or the network.
+    """
+    manager, failures, finished = order.manager, 0, False
     while True:
+        if pid := _holder(host, manager.locks):
+            _wait(host, manager, pid, deadline)
+            continue
         output = host.run(*argv, ok=range(256), timeout=INSTALL_TIMEOUT, env=manager.env)
-        if output.status == 0:
+        if output.status in manager.good:
             return output
-        said = output.stdout + output.stderr
+        said = _text(output)
         if locked := re.search(manager.locked, said):
-            if time.monotonic() > deadline:
-                raise Busy(f"{manager.name} is locked by {_holder(host, said, manager)}", "try again later")
-        elif re.search(manager.network, said) and failures < NETWORK_TRIES:
+            _wait(host, manager, int(locked.groupdict().get("pid") or 0), deadline)
+        elif not finished and (output.status in manager.again or re.search(manager.unfinished, said)):
+            finished = True
+            if manager.finish:
+                host.run(*manager.finish, timeout=INSTALL_TIMEOUT, env=manager.env)
+        elif failures < NETWORK_TRIES and re.search(NETWORK, said):
             failures += 1
+            host.log(f"the network failed, try {failures} of {NETWORK_TRIES}: {output.why()}")
+            time.sleep(PAUSE)
+        elif strict:
+            raise _failure(order, argv, output)
         else:
-            raise BootstrapError(f"{' '.join(argv)} failed: {output.why()}", "run that command by hand to see more")
-        host.log(f"waiting for {manager.name}: {locked.group() if locked else 'network'}")
-        time.sleep(PAUSE)
+            return output
 
 
-def _holder(host: Reader, said: str, manager: Manager) -> str:
-    pids = [match["pid"] for match in re.finditer(manager.locked, said) if match["pid"]]
-    if not pids:
+def _wait(host: Host, manager: Manager, pid: int, deadline: float) -> None:
+    holder = _named(host, pid)
+    if time.monotonic() > deadline:
+        raise Busy(f"{manager.name} is locked by {holder}", "try again later")
+    host.log(f"waiting for the lock of {manager.name}, held by {holder}")
+    time.sleep(PAUSE)
+
+
+def _text(output: Output) -> str:
+    return output.stdout + output.stderr
+
+
+def _failure(order: Order, argv: Sequence[str], output: Output) -> BootstrapError:
+    said = _text(output)
+    kind = _Stale if re.search(order.manager.stale, said) else BootstrapError
+    advice = _end_of_life(order, said) or "run that command by hand to see more"
+    return kind(f"{' '.join(argv)} failed: {output.why()}", advice)
+
+
+def _unknown(order: Order, command: str, alternatives: Sequence[str], said: str) -> BootstrapError:
+    profile, asked = order.profile, _questions(order.manager, alternatives)
+    doubt = profile.confidence.get(command) or profile.confidence.get("all", "")
+    advice = [_end_of_life(order, said)] if _end_of_life(order, said) else []
+    advice += [f"enable the repository {profile.repository}"] if profile.repository else []
+    advice += [f"this name is not certain ({doubt})"] if doubt else []
+    advice += [f"look at the answer of: {' '.join(next(iter(asked.values()), order.manager.resolve))}"]
+    trouble = next((line.strip() for line in said.splitlines() if re.search("(?i)error|failed|cannot", line)), "")
+    return BootstrapError(
+        f"no package for the command {command}: the repositories of this host have none of {', '.join(alternatives)}"
+        + (f" (refreshing them said: {trouble})" if trouble else ""),
+        "; ".join(advice),
+    )
+
+
+def _end_of_life(order: Order, said: str) -> str:
+    """What to do about repositories that are gone, where the release is past its end or the text gives it away."""
+    profile = order.profile
+    over = bool(profile.eol) and profile.eol < order.today
+    known = bool(profile.eol_signature) and re.search(profile.eol_signature, said) is not None
+    if not (known or (over and re.search(NETWORK, said))):
+        return ""
+    return f"{profile.title} reached its end of life on {profile.eol}: {profile.eol_advice or 'upgrade it'}"
+
+
+def _holder(host: Reader, locks: Sequence[str]) -> int:
+    """The pid of a process that has one of the files locked for writing (/proc/locks), or 0."""
+    places = {found.place for path in locks if (found := host.stat(path))}
+    table = host.read_bytes("/proc/locks") if places else b""
+    for line in (table or b"").decode(errors="replace").splitlines():
+        fields = line.split()  # 1: POSIX ADVISORY WRITE 4711 fe:00:131 0 EOF; a waiting one has -> in front
+        if len(fields) >= 6 and fields[3] == "WRITE" and fields[5] in places and fields[4].isdigit():
+            return int(fields[4])
+    return 0
+
+
+def _named(host: Reader, pid: int) -> str:
+    if not pid:
         return "another process"
-    line = host.read_bytes(f"/proc/{pids[0]}/cmdline") or b""
-    return f"process {pids[0]} ({line.replace(bytes(1), b' ').decode(errors='replace').strip() or 'gone by now'})"
-
-
+    line = host.read_bytes(f"/proc/{pid}/cmdline") or b""
+    return f"process {pid} ({line.replace(bytes(1), b' ').decode(errors='replace').strip() or 'gone by now'})"

@@ -42,7 +42,10 @@ class Environment(enum.Enum):
 
 @dataclass(frozen=True)
 class OsRelease:
-    """os-release(5), as the distribution wrote it; `version` is empty on rolling releases."""
+    """os-release(5), as the distribution wrote it; `version` is empty on rolling releases.
+
+    `parent` is the codename of the Debian or Ubuntu release that a derivative is made from.
+    """
 
     id: str
     version: str = ""
@@ -51,6 +54,7 @@ class OsRelease:
     platform: str = ""
     variant: str = ""
     codename: str = ""
+    parent: str = ""
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,10 @@ class Facts:
     privileged: bool
     os: OsRelease
     commands: Mapping[str, str] = field(default_factory=dict)  # command -> path, absent ones left out
+    manager: str = ""  # the package manager of the profile that is here
+    image_based: bool = False  # packages live in an image or a snapshot, and change at a boot
+    staged: tuple[str, ...] = ()  # packages that this tool put into the system of the next boot
+    boot: str = ""  # the kernel's id of this boot
     audit: AuditFacts = AuditFacts()
     selinux: SELinuxFacts = SELinuxFacts()
     agent: AgentFacts = AgentFacts()
@@ -185,10 +193,12 @@ class Profile:
     versions: tuple[str, ...] = ()
     platform: str = ""
     codenames: tuple[str, ...] = ()
-    manager: str = ""
+    managers: tuple[str, ...] = ()
     audit: int = 3
-    plugin_dir: str = "/etc/audit/plugins.d"
+    restart: str = "systemctl"
+    semodule_priorities: bool = True
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    along: tuple[str, ...] = ()
     not_applicable: Mapping[str, str] = field(default_factory=dict)  # command -> why it is not needed
     unavailable: Mapping[str, str] = field(default_factory=dict)  # command -> why it cannot be had
     repository: str = ""
@@ -197,8 +207,9 @@ class Profile:
     eol_signature: str = ""
     eol_advice: str = ""
     tested: str = "from facts"
-    confidence: str = "high"
+    confidence: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+    nearest: str = ""  # set by the selection: why this profile, although it does not name the release
 
 
 @dataclass(frozen=True)

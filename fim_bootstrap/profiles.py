@@ -5,18 +5,26 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
-from typing import Any, get_type_hints
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, Optional, get_type_hints
 
 from .errors import BadConfig, Unsupported
+from .managers import MANAGERS
 from .model import OsRelease, Profile
 from .resources import profile_folder
 
 DROP_INS = "/etc/fim-bootstrap/profiles.d"
-KEYS = {field.name for field in fields(Profile)} - {"id"} | {"like"}
+KEYS = {field.name for field in fields(Profile)} - {"id", "nearest"} | {"like"}
 NAMES = tuple[str, ...]
 MATCHING = ("ids", "versions", "codenames", "platform")  # a release's own, never inherited
+CHOICES: Mapping[str, tuple[Any, ...]] = {
+    "audit": (2, 3),
+    "restart": ("systemctl", "signal", "service"),
+    "lsm": ("selinux", "apparmor", "none"),
+    "tested": ("live", "real manager", "replay", "from facts"),
+}
+FALLBACK = "rpm-files"  # the table that knows files instead of packages
 
 
 def load(folders: Iterable[str]) -> tuple[Profile, ...]:
@@ -28,7 +36,9 @@ def load(folders: Iterable[str]) -> tuple[Profile, ...]:
             path = os.path.join(folder, name)
             for key, table in read_toml(path).items():
                 tables[key] = (path, _checked(path, key, table))
-    return tuple(_build(name, tables) for name in tables)
+    profiles = tuple(_build(name, tables) for name in tables)
+    _no_two_alike(profiles, tables)
+    return profiles
 
 
 def standard_folders(extra: str, root: str) -> tuple[str, ...]:
@@ -59,29 +69,77 @@ def read_toml(path: str) -> dict[str, Any]:
         raise BadConfig(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def select(profiles: Sequence[Profile], os_release: OsRelease, forced: str = "") -> Profile:
-    """The profile of a release; raises Unsupported with what was seen and what to try."""
+def select(
+    profiles: Sequence[Profile],
+    release: OsRelease,
+    forced: str = "",
+    has: Optional[Callable[[str], object]] = None,
+) -> Profile:
+    """The profile of a release; raises Unsupported with what was seen and what to try.
+
+    ID and version count first, exactly as written; a release that no table names gets the nearest by
+    PLATFORM_ID, then by ID_LIKE, and on an RPM system (`has` finds its programs) the table of files.
+    """
     named = [profile for profile in profiles if profile.ids or profile.platform]
     if forced:
-        found = [profile for profile in named if profile.id == forced]
+        found = [profile for profile in profiles if profile.id == forced and (profile in named or forced == FALLBACK)]
         if not found:
             raise Unsupported(f"there is no profile {forced!r}", f"one of: {', '.join(p.id for p in named)}")
         return found[0]
-    same = [profile for profile in named if os_release.id in profile.ids]
-    found = (
-        [p for p in same if os_release.version and any(_within(os_release.version, v) for v in p.versions)]
-        or [p for p in same if not os_release.version and (os_release.codename in p.codenames or not p.versions)]
-        or [p for p in named if os_release.platform and p.platform == os_release.platform]
+    if exact := _best(named, release.id, release):
+        return exact
+    who = release.name or release.id or "this system"
+    for profile in named:
+        if release.platform and profile.platform == release.platform:
+            return _nearest(profile, f"{who} is not in the table; {profile.id} is taken for {release.platform}")
+    # the first word that a table knows decides: after "rhel", "fedora" would only be a guess
+    word = next((word for word in release.like if any(word in profile.ids for profile in named)), "")
+    if like := _best(named, word, release):
+        return _nearest(like, f"{who} is not in the table; {like.id} is taken because it is like {word}")
+    files = next((profile for profile in profiles if profile.id == FALLBACK), None)
+    if files and has and has("rpm") and any(has(name) for name in files.managers):
+        return _nearest(files, f"{who} is not in the table; packages are looked up by the files that they hold")
+    raise Unsupported(
+        f"no profile for this system: {_seen(release)}",
+        "name the nearest profile with --profile ID (fim-bootstrap profiles lists them), or write one to"
+        f" {DROP_INS}/{release.id or 'mine'}.toml, beginning with:\n{_snippet(release)}",
     )
-    if len(found) > 1:
-        raise BadConfig(f"profiles {', '.join(p.id for p in found)} all match {_seen(os_release)}")
-    if not found:
-        raise Unsupported(
-            f"no profile for this system: {_seen(os_release)}",
-            "name the nearest profile with --profile ID (fim-bootstrap profiles lists them), or write one to"
-            f" {DROP_INS}/{os_release.id or 'mine'}.toml, beginning with:\n{_snippet(os_release)}",
-        )
-    return found[0]
+
+
+def _best(profiles: Sequence[Profile], name: str, release: OsRelease) -> Optional[Profile]:
+    ranked = [(_rank(profile, release), profile) for profile in profiles if name and name in profile.ids]
+    rank, best = max(ranked, key=lambda pair: pair[0], default=(0, None))
+    return best if rank else None
+
+
+def _rank(profile: Profile, release: OsRelease) -> int:
+    """How well a profile fits the version: the longest beginning, then the codename, then any version."""
+    if release.parent and release.parent in profile.codenames:
+        return 100
+    fitting = [len(version) for version in profile.versions if _within(release.version, version)]
+    if fitting:
+        return 2 + max(fitting)
+    if release.codename and release.codename in profile.codenames:
+        return 2
+    return int(not profile.versions and (not profile.codenames or not release.version))
+
+
+def _nearest(profile: Profile, why: str) -> Profile:
+    return replace(profile, nearest=why)
+
+
+def _no_two_alike(profiles: Sequence[Profile], tables: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
+    """Two tables that claim the same release are an error, found when they are read."""
+    claims: dict[tuple[str, str], str] = {}
+    for profile in profiles:
+        releases = (*profile.versions, *profile.codenames) or ("any version",)
+        mine = [(f"ID {name}", release) for name in profile.ids for release in releases]
+        mine += [("PLATFORM_ID", profile.platform)] if profile.platform else []
+        for claim in mine:
+            if other := claims.get(claim):
+                where = f"{tables[profile.id][0]}: [{profile.id}] versions"
+                raise BadConfig(f"{where}: {' '.join(claim)} is claimed by [{other}] too", "take it out of one of them")
+            claims[claim] = profile.id
 
 
 def _within(version: str, prefix: str) -> bool:
@@ -95,8 +153,10 @@ def _seen(release: OsRelease) -> str:
 
 
 def _snippet(release: OsRelease) -> str:
+    relatives = (("suse", "leap-15.4"), ("rhel", "el9"), ("fedora", "fedora"))
+    model = next((model for word, model in relatives if word in " ".join((release.id, *release.like))), "debian-12")
     return (
-        f'[{release.id or "mine"}]\nlike = "debian-12"\ntitle = "{release.name}"\n'
+        f'[{release.id or "mine"}]\nlike = "{model}"\ntitle = "{release.name}"\n'
         f'ids = ["{release.id}"]\nversions = ["{release.version}"]'
     )
 
@@ -110,8 +170,8 @@ def _checked(path: str, name: str, table: Any) -> Mapping[str, Any]:
         if key not in KEYS:
             raise BadConfig(f"{where}: no such key", f"known keys: {', '.join(sorted(KEYS))}")
         kind = str if key == "like" else hints[key]
-        if kind in (str, int):
-            good, wanted = isinstance(value, kind) and not isinstance(value, bool), kind.__name__
+        if kind in (str, int, bool):
+            good, wanted = type(value) is kind, {str: "a text", int: "a number", bool: "true or false"}[kind]
         elif kind == NAMES:
             good, wanted = _texts(value), "a list of texts"
         elif kind == Mapping[str, NAMES]:
@@ -120,8 +180,11 @@ def _checked(path: str, name: str, table: Any) -> Mapping[str, Any]:
             good, wanted = isinstance(value, dict) and _texts(list(value.values())), "a table of texts"
         if not good:
             raise BadConfig(f"{where}: must be {wanted}, not {value!r}")
-    if table.get("audit", 3) not in (2, 3):
-        raise BadConfig(f"{path}: [{name}] audit: must be 2 or 3")
+        if key in CHOICES and value not in CHOICES[key]:
+            raise BadConfig(f"{where}: must be one of {', '.join(map(str, CHOICES[key]))}, not {value!r}")
+        for manager in value if key == "managers" else ():
+            if manager not in MANAGERS:
+                raise BadConfig(f"{where}: no such manager: {manager}", f"known: {', '.join(MANAGERS)}")
     return table
 
 
@@ -150,5 +213,6 @@ def _build(name: str, tables: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Pr
     if "title" not in merged:
         raise BadConfig(f"{tables[name][0]}: [{name}] title: is missing")
     typed: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in merged.items()}
-    packages = {command: tuple(names) for command, names in merged.get("packages", {}).items()}
+    lacking = merged.get("unavailable", {})
+    packages = {c: tuple(names) for c, names in merged.get("packages", {}).items() if c not in lacking}
     return Profile(**{**typed, "id": name, "packages": packages})

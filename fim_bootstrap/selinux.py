@@ -80,7 +80,7 @@ def gather(
     source, marker = render(dispatcher, agents)
 
     roots = [f"{store}/{kind}/active/modules" for store in STORES]
-    stored = next((p for root in roots if host.stat(p := f"{root}/{PRIORITY}/{MODULE}")), "")
+    module = stored(host, kind)
     facts = SELinuxFacts(
         mode=mode,
         type=kind,
@@ -90,9 +90,9 @@ def gather(
         load_locked=bool(live and _flag(host, f"{FS}/booleans/secure_mode_policyload")),
         marker=marker,
         source=source,
-        module_present=bool(stored),
+        module_present=bool(module),
         module_disabled=any(host.stat(f"{root}/disabled/{MODULE}") for root in roots),
-        in_store=_in_store(host, stored, marker),
+        in_store=_in_store(host, module, marker),
         in_policy=marker.encode() in (host.read_bytes(max(policies, key=_number)) or b"") if policies else False,
     )
     if not loaded:
@@ -136,11 +136,19 @@ def _number(path: str) -> int:
     return int(path.rpartition(".")[2])
 
 
-def _in_store(host: Reader, folder: str, marker: str) -> Optional[bool]:
+def stored(host: Reader, kind: str) -> str:
+    """Where the store of a policy type keeps our module: a folder, or a file before priorities came; or ''."""
+    places = [f"{store}/{kind}/active/modules/{PRIORITY}/{MODULE}" for store in STORES]
+    places.append(f"/etc/selinux/{kind}/modules/active/modules/{MODULE}.pp")
+    return next((place for place in places if host.stat(place)), "")
+
+
+def _in_store(host: Reader, module: str, marker: str) -> Optional[bool]:
     """Whether the stored module is the one rendered now; None where the store cannot be read."""
-    if not folder:
+    if not module:
         return False
-    parts = [content for name in ("cil", "hll") if (content := host.read_bytes(f"{folder}/{name}")) is not None]
+    files = [module] if module.endswith(".pp") else [f"{module}/cil", f"{module}/hll"]
+    parts = [content for path in files if (content := host.read_bytes(path)) is not None]
     if not parts:
         return None
     return any(marker.encode() in (bz2.decompress(c) if c[:3] == b"BZh" else c) for c in parts)

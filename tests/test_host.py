@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from fim_bootstrap import changes, journal, managers
 from fim_bootstrap.errors import BootstrapError, Busy
 from fim_bootstrap.host import LiveHost, Output
+from fim_bootstrap.model import Profile
 from tests.conftest import AUDITD_CONF, needs_root
 
 
@@ -193,6 +195,11 @@ def test_the_preflight_asks_the_real_auditd() -> None:
         pid_file.unlink()
 
 
+def order(wanted: Mapping[str, tuple[str, ...]], patience: float) -> managers.Order:
+    """What to install with this machine's apt."""
+    return managers.Order(managers.MANAGERS["apt"], Profile("debian-12", "Debian 12"), wanted, patience)
+
+
 @needs_root
 def test_a_lock_that_is_held_is_waited_for_and_its_holder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     if not Path("/var/lib/dpkg/lock-frontend").exists():
@@ -209,7 +216,7 @@ def test_a_lock_that_is_held_is_waited_for_and_its_holder_is_named(monkeypatch: 
         time.sleep(0.5)
         begun = time.monotonic()
         with pytest.raises(Busy, match=rf"apt is locked by process {child} \(.*python"):
-            managers.install(LiveHost(), managers.APT, {"true": ("coreutils",)}, 1.0)
+            managers.install(LiveHost(), order({"true": ("coreutils",)}, 1.0))
         assert time.monotonic() - begun >= 1.0
     finally:
         os.kill(child, signal.SIGKILL)
@@ -221,4 +228,4 @@ def test_an_unknown_package_is_named_before_anything_is_installed() -> None:
     if answer("apt-cache", "policy", "bash").status != 0:
         pytest.skip("needs apt")
     with pytest.raises(BootstrapError, match=r"no package for the command frobnicate: .* none of no-such-package-1"):
-        managers.install(LiveHost(), managers.APT, {"frobnicate": ("no-such-package-1",), "sh": ("dash",)}, 5.0)
+        managers.install(LiveHost(), order({"frobnicate": ("no-such-package-1",), "sh": ("dash",)}, 5.0))

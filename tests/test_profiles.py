@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from fim_bootstrap.changes import InstallPackages
 from fim_bootstrap.errors import BadConfig, Unsupported
-from fim_bootstrap.facts import AUDIT_COMMANDS, SELINUX_COMMANDS
-from fim_bootstrap.managers import MANAGERS
-from fim_bootstrap.model import OsRelease, Profile
+from fim_bootstrap.facts import AUDIT_COMMANDS, SELINUX_COMMANDS, identify
+from fim_bootstrap.host import LiveHost
+from fim_bootstrap.model import OsRelease, Profile, Settings, Status
 from fim_bootstrap.profiles import load, select
+from fim_bootstrap.requirements import packages
 from fim_bootstrap.resources import profile_folder
+from tests.test_requirements import READY
 
 SHIPPED = load([profile_folder()])
-GOOD = '[mine]\ntitle = "Mine"\nids = ["mine"]\nmanager = "apt"\n'
+SELECTABLE = [profile for profile in SHIPPED if profile.ids]
+GOOD = '[mine]\ntitle = "Mine"\nids = ["mine"]\nmanagers = ["apt"]\n'
 
 
 def table(folder: Path, text: str) -> tuple[Profile, ...]:
@@ -23,23 +31,57 @@ def table(folder: Path, text: str) -> tuple[Profile, ...]:
     return load([str(folder)])
 
 
-@pytest.mark.parametrize(
-    ("release", "profile"),
-    [
-        (OsRelease("debian", "11", codename="bullseye"), "debian-11"),
-        (OsRelease("debian", "12", codename="bookworm"), "debian-12"),
-        (OsRelease("debian", "13", codename="trixie"), "debian-13"),
-        (OsRelease("debian", "", codename="forky"), "debian-sid"),
-    ],
-)
-def test_selection(release: OsRelease, profile: str) -> None:
-    assert select(SHIPPED, release).id == profile
+def os_releases() -> list[tuple[str, str, str]]:
+    """Expected profile, path and text of each line of os_releases.txt."""
+    found = []
+    for line in (Path(__file__).parent / "os_releases.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            profile, _, text = line.partition(" ")
+            path, colon, rest = text.strip().partition(": ")
+            file = (path, f"{rest}\n") if colon and path.startswith("/") else ("/etc/os-release", "")
+            found.append((profile, file[0], file[1] or "\n".join(_words(text)) + "\n"))
+    return found
+
+
+def _words(text: str) -> list[str]:
+    """KEY=value words, with the quotes of os-release kept."""
+    return re.findall(r'[A-Z_]+=(?:"[^"]*"|\S+)', text)
+
+
+@pytest.mark.parametrize(("expected", "path", "text"), os_releases())
+def test_what_a_release_says_of_itself_selects_its_profile(
+    tmp_path: Path, expected: str, path: str, text: str
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / path.lstrip("/")).write_text(text)
+    release = identify(LiveHost(str(tmp_path)))
+    if expected == "-":
+        with pytest.raises(Unsupported, match=r"no profile for this system: .*ID="):
+            select(SHIPPED, release)
+    else:
+        profile = select(SHIPPED, release)
+        assert ("~" if profile.nearest else "") + profile.id == expected
+
+
+def test_every_profile_is_selected_by_some_release() -> None:
+    expected = {line[0].lstrip("~") for line in os_releases()}
+    assert {p.id for p in SHIPPED if p.ids} == expected - {"-"}
+
+
+def test_an_rpm_system_without_a_profile_looks_packages_up_by_their_files() -> None:
+    found = select(SHIPPED, OsRelease("altlinux", "10.1"), has={"rpm": "/bin/rpm", "dnf": "/bin/dnf"}.get)
+    assert found.id == "rpm-files"
+    assert "not in the table" in found.nearest
+    with pytest.raises(Unsupported):
+        select(SHIPPED, OsRelease("altlinux", "10.1"), has={"rpm": "/bin/rpm"}.get)
 
 
 @pytest.mark.parametrize("release", [OsRelease(""), OsRelease("Debian", "12"), OsRelease("debian", "121")])
 def test_what_is_not_known_is_refused(release: OsRelease) -> None:
-    with pytest.raises(Unsupported, match="no profile for this system"):
+    with pytest.raises(Unsupported, match="no profile for this system") as refused:
         select(SHIPPED, release)
+    assert "--profile ID" in refused.value.remedy
+    assert 'like = "debian-12"' in refused.value.remedy
 
 
 def test_a_forced_profile_must_exist() -> None:
@@ -48,11 +90,36 @@ def test_a_forced_profile_must_exist() -> None:
         select(SHIPPED, OsRelease(""), "debian")
 
 
-@pytest.mark.parametrize("profile", [p for p in SHIPPED if p.ids], ids=lambda p: p.id)
+@pytest.mark.parametrize("profile", SELECTABLE, ids=lambda p: p.id)
 def test_every_needed_command_has_a_package_or_a_reason(profile: Profile) -> None:
     for command in (*AUDIT_COMMANDS, *SELINUX_COMMANDS):
-        assert command in {**profile.packages, **profile.not_applicable, **profile.unavailable}
-    assert profile.manager in MANAGERS
+        answers = [command in table for table in (profile.packages, profile.not_applicable, profile.unavailable)]
+        assert answers.count(True) == 1, command
+    assert profile.managers
+    assert set(profile.confidence) <= {"all", *profile.packages}
+
+
+MISSING = st.sets(st.sampled_from((*AUDIT_COMMANDS, *SELINUX_COMMANDS, "semanage")), min_size=1)
+
+
+@given(st.sampled_from(SELECTABLE), MISSING, st.sampled_from(["enforcing", "disabled"]))
+def test_every_profile_yields_a_plan_for_whatever_is_missing(profile: Profile, gone: set[str], mode: str) -> None:
+    there = {c: c for c in (*AUDIT_COMMANDS, *SELINUX_COMMANDS, *profile.packages) if c not in gone}
+    facts = replace(
+        READY, commands=there, manager=profile.managers[0], selinux=replace(READY.selinux, mode=mode),
+    )  # fmt: skip
+    finding = packages.assess(facts, profile, Settings())
+    wanted = gone & set(packages.needed(facts, profile))
+    if not wanted:
+        assert finding.status is Status.OK
+    elif wanted & set(profile.unavailable):
+        assert finding.status is Status.BLOCKED
+        assert next(iter(profile.unavailable.values())) in finding.remedy
+    else:
+        (install,) = finding.changes
+        assert isinstance(install, InstallPackages)
+        assert set(install.order.wanted) == wanted
+        assert all(install.order.wanted.values())
 
 
 @pytest.mark.parametrize(
@@ -61,8 +128,15 @@ def test_every_needed_command_has_a_package_or_a_reason(profile: Profile) -> Non
         ("x = ", "not valid TOML"),
         ("mine = 1\n", "mine: a profile is a table"),
         (GOOD + "colour = 1\n", "[mine] colour: no such key"),
-        (GOOD + "audit = 4\n", "[mine] audit: must be 2 or 3"),
-        (GOOD + "audit = '3'\n", "[mine] audit: must be int, not '3'"),
+        (GOOD + "audit = 4\n", "[mine] audit: must be one of 2, 3, not 4"),
+        (GOOD + "audit = '3'\n", "[mine] audit: must be a number, not '3'"),
+        (GOOD + "audit = true\n", "[mine] audit: must be a number, not True"),
+        (GOOD + "semodule_priorities = 1\n", "[mine] semodule_priorities: must be true or false, not 1"),
+        (GOOD + "nearest = 'x'\n", "[mine] nearest: no such key"),
+        (GOOD + "tested = 'surely'\n", "[mine] tested: must be one of live, real manager, replay, from facts"),
+        (GOOD.replace("apt", "emerge"), "[mine] managers: no such manager: emerge"),
+        (GOOD + GOOD.replace("[mine]", "[also]"), "[also] versions: ID mine any version is claimed by [mine] too"),
+        (GOOD + "platform='p'\n[b]\ntitle='B'\nplatform='p'\n", "[b] versions: PLATFORM_ID p is claimed by [mine] too"),
         (GOOD + "versions = 12\n", "[mine] versions: must be a list of texts"),
         (GOOD + "packages = {auditd = 'audit'}\n", "[mine] packages: must be a table of lists of texts"),
         (GOOD + "unavailable = {auditd = 1}\n", "[mine] unavailable: must be a table of texts"),
@@ -78,16 +152,10 @@ def test_a_bad_table_is_named_with_file_and_key(tmp_path: Path, text: str, said:
     assert said in str(caught.value)
 
 
-def test_two_profiles_for_one_release_are_an_error(tmp_path: Path) -> None:
-    twice = table(tmp_path, GOOD + GOOD.replace("[mine]", "[also]"))
-    with pytest.raises(BadConfig, match="profiles mine, also all match ID=mine"):
-        select(twice, OsRelease("mine"))
-
-
 def test_a_child_inherits_all_but_what_it_is_matched_by(tmp_path: Path) -> None:
     text = GOOD + "packages = {auditd = ['audit']}\n[child]\nlike = 'mine'\npackages = {semodule = ['x']}\n"
     mine, child = table(tmp_path, text)
-    assert (child.manager, child.title, child.ids) == ("apt", "Mine", ())
+    assert (child.managers, child.title, child.ids) == (("apt",), "Mine", ())
     assert child.packages == {"auditd": ("audit",), "semodule": ("x",)}
     assert mine.ids == ("mine",)
 

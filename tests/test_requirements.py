@@ -27,7 +27,7 @@ from fim_bootstrap.model import (
 )
 from tests.conftest import AUDITD_CONF, RULES
 
-PROFILE = Profile("debian-12", "Debian 12", manager="apt", packages=dict.fromkeys(AUDIT_COMMANDS, ("auditd",)))
+PROFILE = Profile("debian-12", "Debian 12", managers=("apt",), packages=dict.fromkeys(AUDIT_COMMANDS, ("auditd",)))
 CONF = "/etc/audit/auditd.conf"
 READY = Facts(
     environment=Environment.BOOTED,
@@ -36,6 +36,7 @@ READY = Facts(
     today="2026-11-23",
     privileged=True,
     os=OsRelease("debian", "12"),
+    manager="apt",
     commands={command: f"/usr/sbin/{command}" for command in (*AUDIT_COMMANDS, *SELINUX_COMMANDS)},
     audit=AuditFacts(
         generation=3,

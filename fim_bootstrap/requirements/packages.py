@@ -7,39 +7,74 @@ The SELinux tools are required where SELinux is on; elsewhere there is nothing t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..changes import InstallPackages
 from ..facts import AUDIT_COMMANDS, SELINUX_COMMANDS
+from ..managers import MANAGERS, Order
 from ..model import Facts, Finding, Profile, Settings, Status
 
 ID = "packages"
 TITLE = "the audit daemon and the SELinux tools are installed"
 
 
-def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
-    """Find the missing commands, and the packages that have them."""
+def needed(facts: Facts, profile: Profile) -> tuple[str, ...]:
+    """The commands that this host must have; a profile may name more than the usual ones."""
     selinux = facts.selinux.mode in ("permissive", "enforcing")
-    needed = AUDIT_COMMANDS + (SELINUX_COMMANDS if selinux else ())
-    missing = [c for c in needed if c not in facts.commands and c not in profile.not_applicable]
+    tools = dict.fromkeys((*SELINUX_COMMANDS, *(c for c in profile.packages if c not in AUDIT_COMMANDS)))
+    return tuple(c for c in (*AUDIT_COMMANDS, *(tools if selinux else ())) if c not in profile.not_applicable)
+
+
+def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
+    """Find the missing commands, and the packages that have them; say so where the profile is a guess."""
+    finding = _judge(facts, profile, settings)
+    guess = (profile.nearest,) if profile.nearest and finding.status is not Status.OK else ()
+    return replace(finding, warnings=guess)
+
+
+def _judge(facts: Facts, profile: Profile, settings: Settings) -> Finding:
+    commands = needed(facts, profile)
+    missing = [command for command in commands if command not in facts.commands]
     if not missing:
+        selinux = facts.selinux.mode in ("permissive", "enforcing")
         extra = "" if selinux else "; SELinux is off, so its tools are not needed"
-        return Finding(ID, TITLE, Status.OK, f"all {len(needed)} commands are there{extra}")
+        return Finding(ID, TITLE, Status.OK, f"all {len(commands)} commands are there{extra}")
     evidence = tuple(f"{command}: not found" for command in missing)
     hopeless = [command for command in missing if command not in profile.packages]
     if hopeless:
         reasons = "; ".join(f"{c}: {profile.unavailable.get(c, 'no package is known')}" for c in hopeless)
-        return Finding(
-            ID, TITLE, Status.BLOCKED, f"{profile.title} has no package for {', '.join(hopeless)}", evidence,
-            remedy=f"install these commands by hand ({reasons}), then run again",
+        return _blocked(
+            f"{profile.title} has no package for {', '.join(hopeless)}", evidence,
+            f"install these commands by hand ({reasons}), then run again",
         )  # fmt: skip
     wanted = {command: profile.packages[command] for command in missing}
-    names = sorted({names[0] for names in wanted.values()})
-    if not settings.install:
+    names = " ".join(sorted({names[0] for names in wanted.values()}))
+    if facts.staged:
         return Finding(
-            ID, TITLE, Status.BLOCKED, f"{', '.join(missing)} missing, and --no-install forbids installing", evidence,
-            remedy=f"install {' '.join(names)}, or run without --no-install",
+            ID, TITLE, Status.REBOOT, "installed into the system of the next boot", evidence,
+            remedy="reboot, then run fim-bootstrap apply again: the rest can only be done in that system",
         )  # fmt: skip
-    change = InstallPackages(profile.manager, wanted, settings.lock_timeout)
+    if not settings.install:
+        return _blocked(
+            f"{', '.join(missing)} missing, and --no-install forbids installing", evidence,
+            f"install {names}, or run without --no-install",
+        )  # fmt: skip
+    if not facts.manager and facts.image_based:
+        return _blocked(
+            f"{', '.join(missing)} missing on an image-based host without rpm-ostree to add packages", evidence,
+            f"build them into the image (RUN dnf install -y {names}), and boot that image",
+        )  # fmt: skip
+    if not facts.manager:
+        return _blocked(
+            f"{', '.join(missing)} missing, and {' or '.join(profile.managers)} is not here to install them", evidence,
+            f"install {names} by hand, or choose a fitting profile with --profile",
+        )  # fmt: skip
+    order = Order(MANAGERS[facts.manager], profile, wanted, settings.lock_timeout, facts.today)
     return Finding(
-        ID, TITLE, Status.CHANGE, f"{', '.join(missing)} missing", evidence, (change,),
-        remedy=f"fim-bootstrap apply, or install {' '.join(names)} by hand",
+        ID, TITLE, Status.CHANGE, f"{', '.join(missing)} missing", evidence, (InstallPackages(order, facts.boot),),
+        remedy=f"fim-bootstrap apply, or install {names} by hand",
     )  # fmt: skip
+
+
+def _blocked(summary: str, evidence: tuple[str, ...], remedy: str) -> Finding:
+    return Finding(ID, TITLE, Status.BLOCKED, summary, evidence, remedy=remedy)

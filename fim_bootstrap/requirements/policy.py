@@ -40,7 +40,7 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if state.mislabelled:
         changes.append(RestoreLabels(state.mislabelled))
     if state.in_store is False:
-        changes.append(LoadPolicy(state.source, state.marker, facts.environment.live))
+        changes.append(LoadPolicy(state.source, state.marker, facts.environment.live, profile.semodule_priorities))
     elif False in (state.in_kernel, state.in_policy):
         changes.append(ReloadPolicy(facts.environment.live))
     if any(isinstance(change, (LoadPolicy, ReloadPolicy)) for change in changes):
