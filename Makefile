@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 ARGS   ?=
 
-.PHONY: help apply run test check lint type test-live bench clean
+.PHONY: help apply run test check lint type test-managers test-live bench table clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -31,6 +31,13 @@ type: $(VENV)/dev
 test-live: $(VENV)/dev  ## boot real guests and close the loop in them (as root, half an hour)
 	@sh tests/needs.sh live
 	$(PY) -m pytest -q -s --live tests/live $(ARGS)
+
+test-managers: $(VENV)/dev  ## real apt, dnf, dnf5 and zypper in roots dressed as other releases (as root)
+	@sh tests/needs.sh live
+	$(PY) -m pytest -q --managers tests/managers $(ARGS)
+
+table: $(VENV)/run  ## write the table of releases into README.md, from the profiles
+	@PYTHONPATH=. $(PY) packaging/support_table.py
 
 bench: $(VENV)/run  ## compare with a bare shell script, side by side
 	@$(PY) bench/check.py

@@ -91,7 +91,7 @@ class InstallPackages:
 
     def describe(self) -> str:
         """The plan line."""
-        names = sorted({" or ".join(alternatives) for alternatives in self.order.wanted.values()})
+        names = sorted({*self.order.profile.along, *(" or ".join(names) for names in self.order.wanted.values())})
         return f"install {', '.join(names)} (for {', '.join(self.order.wanted)})"
 
     def diff(self) -> str:

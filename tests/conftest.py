@@ -116,8 +116,18 @@ def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path / "root")
 
 
+SLOW = {"live": "boots a guest", "managers": "builds roots with real package managers"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--live: boot guests."""
-    parser.addoption("--live", action="store_true", help="run the tests that boot guests, too")
+    """--live, --managers: what takes minutes and root."""
+    for name, does in SLOW.items():
+        parser.addoption(f"--{name}", action="store_true", help=f"run the tests that need this: {does}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave them out of a plain run, in the count of skipped tests."""
+    for item in items:
+        for name, does in SLOW.items():
+            if item.get_closest_marker(name) and not config.getoption(f"--{name}"):
+                item.add_marker(pytest.mark.skip(reason=f"{does}: make test-{name}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import runpy
 from pathlib import Path
 
 from tests.conftest import PROJECT
@@ -75,3 +76,9 @@ def test_every_requirement_has_its_page_in_the_schema() -> None:
 
     schema = json.loads((PROJECT / "schemas/report-1.json").read_text())
     assert set(schema["properties"]["requirements"]["items"]["properties"]["id"]["enum"]) == set(IDS)
+
+
+def test_the_table_of_releases_is_the_one_of_the_profiles() -> None:
+    """`make table` writes it."""
+    readme = (PROJECT / "README.md").read_text()
+    assert runpy.run_path(str(PROJECT / "packaging/support_table.py"))["filled"](readme) == readme

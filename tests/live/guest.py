@@ -24,6 +24,7 @@ NO_SELINUX = "security=apparmor selinux=0"
 # qemu 7.2 emulates cmpxchg16b wrongly with several processors
 MACHINE = ("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,cx16=off", "-smp", "2", "-m", "2048",
            "-nographic", "-no-reboot", "-nic", "none")  # fmt: skip
+SHIPPED = ("bootstrap.py", "fim_bootstrap", "distro_profiles")
 FIM = "PYTHONPATH=/opt/fim-bootstrap/deps python3 /opt/fim-bootstrap/bootstrap.py"
 
 
@@ -145,16 +146,20 @@ def guest(suite: str, options: str = ENFORCING, layer: Optional[Path] = None) ->
             machine.kill()
 
 
-def _source(archive: Path) -> None:
-    """The project and the libraries that it runs with, as a tar."""
-    libraries = CACHE / "deps"
-    if not libraries.exists():
-        pip = ["python3", "-m", "pip", "install", "-q", "--target", str(libraries), "--no-deps", "--no-compile"]
+def libraries() -> Path:
+    """The folder with the libraries that the tool runs with, fetched once."""
+    folder = CACHE / "deps"
+    if not folder.exists():
+        pip = ["python3", "-m", "pip", "install", "-q", "--target", str(folder), "--no-deps", "--no-compile"]
         needs = [line.split(";")[0] for line in (PROJECT / "requirements.txt").read_text().splitlines()]
         subprocess.run([*pip, "--only-binary=:all:", "--platform=any", "--python-version=3.9", *needs], check=True)
-    subprocess.run(["tar", "-cf", str(archive), "-C", str(PROJECT), "--exclude=__pycache__", "bootstrap.py",
-                    "fim_bootstrap", "distro_profiles"], check=True)  # fmt: skip
-    subprocess.run(["tar", "-rf", str(archive), "-C", str(CACHE), "deps"], check=True)
+    return folder
+
+
+def _source(archive: Path) -> None:
+    """The project and its libraries, as a tar."""
+    subprocess.run(["tar", "-cf", str(archive), "-C", str(PROJECT), "--exclude=__pycache__", *SHIPPED], check=True)
+    subprocess.run(["tar", "-rf", str(archive), "-C", str(libraries().parent), libraries().name], check=True)
     size = archive.stat().st_size
     with archive.open("ab") as file:
         file.truncate((size + 511) // 512 * 512)

@@ -80,7 +80,7 @@ INPUTS = ("images.py", "agent.c", "server.py")
 
 def source(suite: str) -> str:
     """The suite's apt source, on the mirror that this machine itself uses."""
-    lines = _output("apt-get", "indextargets", "--format", "$(SITE)|$(CODENAME)", "Created-By: Packages").splitlines()
+    lines = output("apt-get", "indextargets", "--format", "$(SITE)|$(CODENAME)", "Created-By: Packages").splitlines()
     sites = [line.split("|")[0] for line in lines if "security" not in line]
     return f"deb [trusted=yes] {sites[0]} {suite} main"
 
@@ -88,7 +88,7 @@ def source(suite: str) -> str:
 def _build(suite: str, work: Path) -> None:
     root, result, policy = work / "root", work / "result", POLICY_FROM.get(suite, suite)
     result.mkdir()
-    _run(
+    run(
         "mmdebstrap", "--variant=important", "--mode=root",
         f"--include={','.join(PACKAGES)},selinux-policy-default/{policy}",
         "--aptopt=Acquire::Check-Valid-Until false", "--dpkgopt=path-exclude=/usr/share/man/*",
@@ -104,27 +104,27 @@ def _build(suite: str, work: Path) -> None:
     _put(root / "etc/fstab", FSTAB)
     _put(root / "etc/hostname", f"{suite}\n")
     for unit in ("fim-live", "qualys-cloud-agent"):
-        _run("systemctl", f"--root={root}", "enable", f"{unit}.service")
+        run("systemctl", f"--root={root}", "enable", f"{unit}.service")
     config = root / "etc/selinux/config"
     _put(config, "SELINUX=enforcing\nSELINUXTYPE=default\n")
     contexts = root / "etc/selinux/default/contexts/files/file_contexts"
-    _run("setfiles", "-F", "-m", "-r", str(root), str(contexts), str(root))
+    run("setfiles", "-F", "-m", "-r", str(root), str(contexts), str(root))
     for name in ("vmlinuz", "initrd.img"):
         shutil.copy(max((root / "boot").glob(f"{name}-*")), result / name)
     disk = result / "disk.raw"
     with disk.open("wb") as file:
         file.truncate(4 << 30)
-    _run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1", "-d", str(root), str(disk))
+    run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1", "-d", str(root), str(disk))
 
 
 def _repository(root: Path) -> None:
     archives = root / "var/cache/apt/archives"
-    _run("chroot", str(root), "apt-get", "-q", "-y", "--no-install-recommends", "--download-only", "--reinstall",
+    run("chroot", str(root), "apt-get", "-q", "-y", "--no-install-recommends", "--download-only", "--reinstall",
          "-o", "Acquire::Check-Valid-Until=false", "install", *SERVED)  # fmt: skip
     (root / "repo").mkdir()
     for package in archives.glob("*.deb"):
         package.rename(root / "repo" / package.name)
-    (root / "repo/Packages").write_text(_output("apt-ftparchive", "packages", ".", cwd=root / "repo"))
+    (root / "repo/Packages").write_text(output("apt-ftparchive", "packages", ".", cwd=root / "repo"))
     shutil.rmtree(root / "etc/apt/sources.list.d", ignore_errors=True)
     _put(root / "etc/apt/sources.list", "deb [trusted=yes] file:/repo ./\n")
     shutil.rmtree(root / "var/lib/apt/lists")
@@ -136,7 +136,7 @@ def _agent(root: Path) -> None:
     for name in ("bin", "lib", "sock", "fim/manifests"):
         (folder / name).mkdir(parents=True)
     programs = [folder / "bin" / name for name in ("qualys-cloud-agent", "qualys-edr", "edr-plugin")]
-    _run("gcc", "-O2", "-static", "-Wall", "-Wextra", "-o", str(programs[0]), str(HERE / "agent.c"))
+    run("gcc", "-O2", "-static", "-Wall", "-Wextra", "-o", str(programs[0]), str(HERE / "agent.c"))
     for program in programs[1:]:
         shutil.copy(programs[0], program)
     for program in programs:
@@ -156,14 +156,14 @@ def _put(path: Path, text: str | None, mode: int = 0o644) -> None:
         path.chmod(mode)
 
 
-def _run(*argv: str) -> None:
+def run(*argv: str) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stdout[-2000:] + done.stderr[-4000:]
         raise RuntimeError(f"{' '.join(argv)}: exit status {done.returncode}\n{said}")
 
 
-def _output(*argv: str, cwd: Path | None = None) -> str:
+def output(*argv: str, cwd: Path | None = None) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True, cwd=cwd).stdout
 
 
