@@ -110,7 +110,7 @@ bootloader() { # the one on PyPI needs the target's libz.so.1; ours also passes 
     local site="$WORK/python/lib/python3.13/site-packages"
     "$PYTHON" -m pip -q install --no-compile --no-deps --target "$site" --only-binary=:all: --python-version 3.13 \
         --platform manylinux2014_x86_64 --platform any "$(sed -n 's/.*  \(pyinstaller==[0-9.]*\) .*/\1/p' "$HERE/sources.txt")" \
-        altgraph==0.17.5 packaging==26.0 pyinstaller-hooks-contrib==2026.1 setuptools==80.9.0
+        altgraph==0.17.5 packaging==26.3 pyinstaller-hooks-contrib==2026.9 setuptools==80.9.0
     "$PYTHON" -m pip -q install --no-compile --no-deps --target "$site" --only-binary=:all: --python-version 3.13 \
         --platform any $(grep -v tomli "$PROJECT/requirements.txt")
     cd bootloader
