@@ -19,6 +19,7 @@ say() { echo "[$SECONDS s] $*" >&2; }
 fetch() {
     mkdir -p "$WORK/sources"
     cd "$WORK/sources"
+    # shellcheck disable=SC2016 # apt-get's own placeholder
     : "${MIRROR:=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | head -n 1)}"
     local sum what file
     while read -r sum what file; do
@@ -71,9 +72,9 @@ python() {
     tar xf "$WORK"/sources/python3.13_*.debian.tar.xz -C debian
     cd Python-3.13.*/
     local patch module
-    for patch in $(grep -E '^(CVE-|ssl-|dict-use|traverse-)' ../debian/debian/patches/series); do # security alone
+    while read -r patch; do # Debian's security fixes alone
         patch -p1 -s -f --no-backup-if-mismatch < "../debian/debian/patches/$patch"
-    done
+    done < <(grep -E '^(CVE-|ssl-|dict-use|traverse-)' ../debian/debian/patches/series)
     local absent=()
     for module in _ssl _hashlib _sqlite3 _tkinter _curses _curses_panel _dbm _gdbm readline nis ossaudiodev _uuid \
         _lzma _crypt _testcapi _testinternalcapi _testbuffer _testimportmultiple _testmultiphase _testsinglephase \
@@ -112,7 +113,7 @@ bootloader() { # the one on PyPI needs the target's libz.so.1; ours also passes 
         --platform manylinux2014_x86_64 --platform any "$(sed -n 's/.*  \(pyinstaller==[0-9.]*\) .*/\1/p' "$HERE/sources.txt")" \
         altgraph==0.17.5 packaging==26.3 pyinstaller-hooks-contrib==2026.9 setuptools==80.9.0
     "$PYTHON" -m pip -q install --no-compile --no-deps --target "$site" --only-binary=:all: --python-version 3.13 \
-        --platform any $(grep -v tomli "$PROJECT/requirements.txt")
+        --platform any -r <(grep -v tomli "$PROJECT/requirements.txt")
     cd bootloader
     compiler env CFLAGS="$HARDENED -ffile-prefix-map=$WORK=." \
         "$PYTHON" ./waf distclean configure --static-zlib build_release install_release

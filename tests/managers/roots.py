@@ -90,6 +90,10 @@ def _build(suite: str, root: Path) -> None:
             package.rename(root / "debs" / package.name)
     installed = [name for name in HELD if (root / f"var/lib/dpkg/info/{name}.list").exists()]
     run("chroot", str(root), "dpkg", "--purge", "--force-depends", *installed)
+    # the policy stays without the tools that it depends on; apt would ask for them first at every turn
+    status = root / "var/lib/dpkg/status"
+    needs = re.compile(r"(Package: selinux-policy-default\n(?:.+\n)*?)Depends: .+\n")
+    status.write_text(needs.sub(r"\1", status.read_text()))
     run("chroot", str(root), "apt-get", "clean")
     shutil.rmtree(root / "var/lib/apt/lists")
     (root / "var/lib/apt/lists/partial").mkdir(parents=True)
@@ -130,8 +134,10 @@ class Root:
         return self.run(f"{FIM} {words} --format json", check=False)
 
     @contextlib.contextmanager
-    def holding(self, command: str, seconds: int) -> Iterator[int]:
-        """A manager that is at work for some seconds; its pid. It is killed at the end."""
+    def holding(self, command: str, seconds: int) -> Iterator[None]:
+        """A manager that is at work for some seconds, and killed at the end."""
+        if not self.rpm:
+            self.run("apt-get update")
         (self.path / "slow").write_text(f"{seconds}\n")
         argv = ["chroot", str(self.path), "sh", "-c", f"exec {command} slow"]
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=ENVIRONMENT,
@@ -141,7 +147,7 @@ class Root:
             while not self.sleeping() and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.1)
             assert self.sleeping(), f"{command} never came to its slow part"
-            yield process.pid
+            yield
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,140 @@
+#!/bin/sh
+# Fetch fim-bootstrap, make sure that it is the right one, and run it or install it:
+#
+#   curl -fsSL URL/install.sh | sudo sh -s -- apply              run it once
+#   curl -fsSL URL/install.sh | sudo sh -s -- install            put it into /usr/local/sbin
+#   curl -fsSL URL/install.sh | sudo sh -s -- install apply      and run it from there
+#
+# What is trusted is a checksum: FIM_INSTALL_SHA256, or the one that a release has written below. Without either,
+# SHA256SUMS counts only with a good signature by the release's key. What cannot be verified is refused.
+#
+# FIM_INSTALL_URL     where the files are: https://, http://, file:// or a folder
+# FIM_INSTALL_SHA256  the checksum of the binary for this machine
+# FIM_INSTALL_DIR     where `install` puts it (/usr/local/sbin)
+# FIM_INSTALL_STALL   seconds without data after which a download is given up (30)
+#
+# All is in functions, and the last line starts them: of a download that was cut short nothing runs.
+set -eu
+
+RELEASE_URL=''
+SHA256_x86_64=''
+PUBLIC_KEY=''
+
+say() { printf 'fim-bootstrap install: %s\n' "$*" >&2; }
+fail() { # status, message, what to type
+    say "$2"
+    [ -z "${3:-}" ] || printf '  -> %s\n' "$3" >&2
+    exit "$1"
+}
+has() { command -v "$1" >/dev/null 2>&1; }
+
+system() {
+    [ "$(uname -s)" = Linux ] || fail 69 "$(uname -s) is not supported" 'run this on a Linux host'
+    case $(uname -m) in
+    x86_64) FILE=fim-bootstrap-linux-x86_64 PINNED=$SHA256_x86_64 ;;
+    *) fail 69 "there is no binary for $(uname -m)" 'run it from source: python3 bootstrap.py (Python 3.9 or newer)' ;;
+    esac
+}
+
+executable_folder() { # a private folder from which programs may run, whatever is mounted noexec
+    for place in "${TMPDIR:-}" /tmp /var/tmp /run /var/lib /root; do
+        [ -n "$place" ] || continue
+        FOLDER=$(mktemp -d "$place/fim-bootstrap.XXXXXXXX" 2>/dev/null) || continue
+        printf '#!/bin/sh\n' >"$FOLDER/try"
+        chmod 700 "$FOLDER" "$FOLDER/try"
+        if "$FOLDER/try" 2>/dev/null; then
+            rm "$FOLDER/try"
+            return 0
+        fi
+        rm -r "$FOLDER"
+    done
+    fail 1 'no folder from which a program may run' 'set TMPDIR to one that is not mounted noexec'
+}
+
+fetch() { # name, into the private folder
+    case $URL in
+    http://* | https://*)
+        stall=${FIM_INSTALL_STALL:-30}
+        if has curl; then
+            curl -fsSL --retry 2 --connect-timeout "$stall" --speed-limit 1 --speed-time "$stall" \
+                -o "$FOLDER/$1" "$URL/$1"
+        elif has wget; then
+            wget -q -T "$stall" -O "$FOLDER/$1" "$URL/$1"
+        else
+            fail 1 'neither curl nor wget is here' 'install one of them, or set FIM_INSTALL_URL to a folder'
+        fi
+        ;;
+    *) cp "${URL#file://}/$1" "$FOLDER/$1" ;;
+    esac || {
+        rm -f "${FOLDER:?}/$1"
+        return 1
+    }
+}
+
+sum_of() {
+    if has sha256sum; then sha256sum "$1"; elif has shasum; then shasum -a 256 "$1"; else openssl dgst -sha256 -r "$1"; fi |
+        cut -c 1-64
+}
+
+signature_is_good() { # 0 good, 1 bad, 2 cannot be told
+    [ -n "$PUBLIC_KEY" ] && has openssl || return 2
+    fetch SHA256SUMS && fetch SHA256SUMS.sig || return 1
+    printf '%s\n' "$PUBLIC_KEY" >"$FOLDER/key.pem"
+    openssl dgst -sha256 -verify "$FOLDER/key.pem" -signature "$FOLDER/SHA256SUMS.sig" "$FOLDER/SHA256SUMS" \
+        >/dev/null 2>&1
+}
+
+verify() {
+    actual=$(sum_of "$FOLDER/$FILE")
+    trusted=${FIM_INSTALL_SHA256:-$PINNED}
+    signature=0
+    signature_is_good || signature=$?
+    [ "$signature" != 1 ] || fail 1 "the signature of $URL/SHA256SUMS is bad or missing" 'do not run this file; ask where it comes from'
+    if [ "$signature" = 0 ]; then
+        signed=$(grep " [ *]$FILE\$" "$FOLDER/SHA256SUMS" | cut -c 1-64)
+        trusted=${trusted:-$signed}
+        [ "$signed" = "$actual" ] || fail 1 "$FILE is not the file that was signed" 'download it again; if that does not help, ask where it comes from'
+    elif [ -n "$trusted" ]; then
+        [ -z "$PUBLIC_KEY" ] || say 'the signature was not checked (no openssl here); the checksum is'
+    else
+        fail 1 'nothing to verify the download with' 'set FIM_INSTALL_SHA256, or use the install.sh of a release'
+    fi
+    [ "$actual" = "$trusted" ] ||
+        fail 1 "wrong checksum: $FILE is $actual, not $trusted" 'download it again; if that does not help, ask where it comes from'
+    chmod 755 "$FOLDER/$FILE"
+}
+
+main() {
+    system
+    URL=${FIM_INSTALL_URL:-$RELEASE_URL}
+    URL=${URL%/}
+    [ -n "$URL" ] || fail 64 'where to fetch from is not known' 'set FIM_INSTALL_URL to the URL or folder of a release'
+    mask=$(umask)
+    umask 077
+    executable_folder
+    trap 'rm -rf "$FOLDER"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' HUP TERM
+    fetch "$FILE" || fail 1 "$URL/$FILE cannot be had" 'look at the message above; a proxy is taken from https_proxy'
+    verify
+    program=$FOLDER/$FILE
+    if [ "${1:-}" = install ]; then
+        shift
+        target=${FIM_INSTALL_DIR:-/usr/local/sbin}
+        if ! { mkdir -p "$target" && cp "$program" "$target/.fim-bootstrap.new" &&
+            chmod 755 "$target/.fim-bootstrap.new" && mv "$target/.fim-bootstrap.new" "$target/fim-bootstrap"; }; then
+            fail 1 "cannot install into $target" 'run it as root, or set FIM_INSTALL_DIR'
+        fi
+        program=$target/fim-bootstrap
+        if has restorecon; then restorecon "$program" 2>/dev/null || true; fi
+        say "installed $program"
+        [ $# -gt 0 ] || exit 0
+    fi
+    unset FIM_INSTALL_URL FIM_INSTALL_SHA256 FIM_INSTALL_DIR FIM_INSTALL_STALL
+    umask "$mask"
+    status=0
+    TMPDIR=$FOLDER "$program" "$@" </dev/null || status=$?
+    exit "$status"
+}
+
+main "$@"
