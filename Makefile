@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 ARGS   ?=
 
-.PHONY: help apply run test check lint type test-managers test-live bench table clean
+.PHONY: help apply run test check lint type binary test-binary test-managers test-live bench table clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -31,6 +31,14 @@ type: $(VENV)/dev
 test-live: $(VENV)/dev  ## boot real guests and close the loop in them (as root, half an hour)
 	@sh tests/needs.sh live
 	$(PY) -m pytest -q -s --live tests/live $(ARGS)
+
+binary: $(VENV)/dev  ## dist/fim-bootstrap-linux-x86_64: one file that needs no Python, glibc 2.17 (as root or not)
+	@sh tests/needs.sh binary
+	@PYTHON=$(CURDIR)/$(PY) packaging/binary/build.sh
+
+test-binary: binary  ## the binary in hostile houses (as root), and built twice
+	@sh tests/needs.sh live
+	$(PY) -m pytest -q --binary tests/binary $(ARGS)
 
 test-managers: $(VENV)/dev  ## real apt, dnf, dnf5 and zypper in roots dressed as other releases (as root)
 	@sh tests/needs.sh live

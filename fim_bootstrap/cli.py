@@ -12,7 +12,7 @@ from typing import Any
 
 from . import changes, engine, facts, journal, managers, options, profiles, report
 from .errors import BootstrapError, NeedsRoot, Unsupported
-from .host import LOG, RUN, LiveHost
+from .host import LOG, RUN, LiveHost, sweep
 from .model import Change, Environment, Facts, Profile, Settings, Status
 from .redact import redact
 
@@ -47,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         LiveHost(conceal=redact).log(traceback.format_exc())
         mistake = BootstrapError(f"a mistake in this program: {type(error).__name__}: {error}", f"report it with {LOG}")
         return _failed(command, values["format"], mistake, begun)
+    finally:
+        if unpacked := getattr(sys, "_MEIPASS", ""):
+            sweep(os.path.dirname(unpacked))
 
 
 def _failed(command: str, form: str, error: BootstrapError, begun: float) -> int:

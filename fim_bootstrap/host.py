@@ -10,6 +10,8 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
+import shutil
 import stat
 import tempfile
 import threading
@@ -29,6 +31,7 @@ LOG = "/var/log/fim-bootstrap.log"
 LOG_LIMIT = 1 << 20  # bytes; the log is renamed to .1 beyond it, so two files are all it ever takes
 NOT_FOUND = 127
 TIMED_OUT = 124
+LEFT = 3600.0  # seconds after which an unpacked program whose process is gone counts as left behind
 
 
 @dataclass(frozen=True)
@@ -393,6 +396,23 @@ class LiveHost:
             raise Busy(f"another fim-bootstrap (pid {holder}) is at work here", "try again when it is done") from None
         finally:
             os.close(handle)
+
+
+def sweep(folder: str) -> None:
+    """Remove what one-file runs that were killed left in the folder into which they had been unpacked.
+
+    Only our own: of our user, private, marked by a file of ours, named after a process that is gone, and old,
+    since a process of another namespace may look gone from here.
+    """
+    for name in os.listdir(folder):
+        path, found = os.path.join(folder, name), re.fullmatch(r"_MEI([0-9a-f]{8})\w{6}", name)
+        if not found or os.path.exists(f"/proc/{int(found[1], 16)}"):
+            continue
+        with contextlib.suppress(OSError):
+            info = os.lstat(path)
+            private = stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid() and info.st_mode & 0o77 == 0
+            if private and time.time() - info.st_mtime > LEFT and os.path.exists(f"{path}/distro_profiles/debian.toml"):
+                shutil.rmtree(path)
 
 
 def _finish(argv: tuple[str, ...], process: Any, timeout: float) -> Output:

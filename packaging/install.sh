@@ -13,8 +13,8 @@
 # FIM_INSTALL_DIR     where `install` puts it (/usr/local/sbin)
 # FIM_INSTALL_STALL   seconds without data after which a download is given up (30)
 #
-# All is in functions, and the last line starts them: of a download that was cut short nothing runs.
-set -eu
+# All is in one group, which the last line closes: of a download that was cut short nothing runs.
+{
 
 RELEASE_URL=''
 SHA256_x86_64=''
@@ -56,7 +56,7 @@ fetch() { # name, into the private folder
     http://* | https://*)
         stall=${FIM_INSTALL_STALL:-30}
         if has curl; then
-            curl -fsSL --retry 2 --connect-timeout "$stall" --speed-limit 1 --speed-time "$stall" \
+            curl -fsSL --retry 2 --connect-timeout "$stall" --speed-limit 1000 --speed-time "$stall" \
                 -o "$FOLDER/$1" "$URL/$1"
         elif has wget; then
             wget -q -T "$stall" -O "$FOLDER/$1" "$URL/$1"
@@ -105,6 +105,7 @@ verify() {
 }
 
 main() {
+    set -eu
     system
     URL=${FIM_INSTALL_URL:-$RELEASE_URL}
     URL=${URL%/}
@@ -138,3 +139,4 @@ main() {
 }
 
 main "$@"
+}

@@ -116,11 +116,15 @@ def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path / "root")
 
 
-SLOW = {"live": "boots a guest", "managers": "builds roots with real package managers"}
+SLOW = {
+    "live": "boots a guest",
+    "managers": "builds roots with real package managers",
+    "binary": "builds the one-file binary",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--live, --managers: what takes minutes and root."""
+    """One option for each kind of test that takes minutes, and mostly root."""
     for name, does in SLOW.items():
         parser.addoption(f"--{name}", action="store_true", help=f"run the tests that need this: {does}")
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install from Debian what a run (venv), the tests, or the live tests (live) need; say what is missing otherwise.
+# Install from Debian what a run (venv), the tests, the live tests (live) or the binary need; say what is missing.
 set -eu
 PYTHON=${PYTHON:-python3}
 
@@ -7,7 +7,9 @@ case "${1:-test}" in
 venv)
     "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null && exit 0
     packages="python3-venv" ;;
-test) packages="auditd checkpolicy semodule-utils policycoreutils selinux-policy-default util-linux" ;;
+test) packages="auditd checkpolicy semodule-utils policycoreutils selinux-policy-default util-linux
+    curl wget openssl shellcheck busybox-static" ;;
+binary) packages="autoconf automake libtool libltdl-dev make patch xz-utils binutils curl ca-certificates procps" ;;
 live) packages="qemu-system-x86 qemu-utils mmdebstrap e2fsprogs policycoreutils apt-utils gcc libc6-dev" ;;
 esac
 

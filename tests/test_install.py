@@ -1,0 +1,216 @@
+"""packaging/install.sh as a person pipes it into a shell, with a real HTTP server on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import os
+import shutil
+import socketserver
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.conftest import PROJECT, Ran, needs_root
+
+SCRIPT = (PROJECT / "packaging/install.sh").read_text()
+NAME = "fim-bootstrap-linux-x86_64"
+PROGRAM = '#!/bin/sh\necho "ran: $*"\nread line && echo "stdin: $line"\nexit ${STATUS:-0}\n'
+SHELLS = [shell for shell in (["dash"], ["bash"], ["busybox", "sh"]) if shutil.which(shell[0])]
+
+
+class Release(NamedTuple):
+    """A folder with the files of a release, and a server that hands them out."""
+
+    folder: Path
+    url: str
+    sha256: str
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves the folder; /stalled/ and /cut/ do with the same files what their names say."""
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+    def do_GET(self) -> None:
+        """Send a file, or half of one."""
+        kind, _, name = self.path.lstrip("/").rpartition("/")
+        if kind not in ("stalled", "cut"):
+            super().do_GET()
+            return
+        content = (Path(self.directory) / name).read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2])
+        self.wfile.flush()
+        if kind == "stalled":
+            time.sleep(8)
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Iterator[Release]:
+    """A release whose program only says what it was given."""
+    folder = tmp_path / "release"
+    folder.mkdir()
+    (folder / NAME).write_text(PROGRAM)
+    digest = hashlib.sha256(PROGRAM.encode()).hexdigest()
+    (folder / "SHA256SUMS").write_text(f"{digest}  {NAME}\n")
+
+    def handler(*words: object) -> Handler:
+        return Handler(*words, directory=str(folder))  # type: ignore[arg-type]
+
+    class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield Release(folder, f"http://127.0.0.1:{server.server_port}", digest)
+        server.shutdown()
+
+
+def piped(script: str, *words: str, shell: list[str] | None = None, **env: str) -> Ran:
+    """`curl … | sh -s -- words`."""
+    done = subprocess.run(
+        [*(shell or SHELLS[0]), "-s", "--", *words], input=script, capture_output=True, text=True, timeout=60,
+        env={"PATH": os.environ["PATH"], **env}, check=False,
+    )  # fmt: skip
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_it_runs_what_it_verified_and_passes_everything_through(release: Release, shell: list[str]) -> None:
+    ran = piped(SCRIPT, "apply", "--mode", "a b", shell=shell, FIM_INSTALL_URL=release.url,
+                FIM_INSTALL_SHA256=release.sha256, STATUS="3")  # fmt: skip
+    assert (ran.status, ran.out) == (3, "ran: apply --mode a b\n"), ran.err
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_it_works_without_a_network(release: Release, kind: str) -> None:
+    url = str(release.folder) if kind == "folder" else f"file://{release.folder}"
+    ran = piped(SCRIPT, "check", FIM_INSTALL_URL=url, FIM_INSTALL_SHA256=release.sha256)
+    assert (ran.status, ran.out) == (0, "ran: check\n"), ran.err
+
+
+def test_it_installs(release: Release, tmp_path: Path) -> None:
+    target = tmp_path / "sbin"
+    ran = piped(SCRIPT, "install", "apply", FIM_INSTALL_URL=release.url, FIM_INSTALL_SHA256=release.sha256,
+                FIM_INSTALL_DIR=str(target))  # fmt: skip
+    assert (ran.status, ran.out) == (0, "ran: apply\n"), ran.err
+    assert (target / "fim-bootstrap").stat().st_mode & 0o777 == 0o755
+    assert [path.name for path in target.iterdir()] == ["fim-bootstrap"]
+
+
+@pytest.mark.parametrize(
+    ("url", "env", "said"),
+    [
+        ("", {}, "nothing to verify the download with"),
+        ("", {"FIM_INSTALL_SHA256": "0" * 64}, "wrong checksum"),
+        ("/no-such-folder", {"FIM_INSTALL_SHA256": "0" * 64}, "cannot be had"),
+        ("/cut", {"FIM_INSTALL_SHA256": "GOOD"}, "cannot be had"),
+        ("/stalled", {"FIM_INSTALL_SHA256": "GOOD", "FIM_INSTALL_STALL": "1"}, "cannot be had"),
+    ],
+    ids=["unverifiable", "wrong", "absent", "cut", "stalled"],
+)
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_what_is_not_right_is_not_run(
+    release: Release, shell: list[str], url: str, env: dict[str, str], said: str
+) -> None:
+    if url == "/stalled" and shell != SHELLS[0]:
+        pytest.skip("takes seconds, and curl waits the same way under every shell")
+    env = {key: release.sha256 if value == "GOOD" else value for key, value in env.items()}
+    ran = piped(SCRIPT, "apply", shell=shell, FIM_INSTALL_URL=release.url + url, **env)
+    assert ran.status == 1, ran.err
+    assert said in ran.err
+    assert "ran:" not in ran.out
+
+
+def test_where_to_fetch_from_must_be_known() -> None:
+    ran = piped(SCRIPT, "apply")
+    assert (ran.status, ran.out) == (64, "")
+    assert "set FIM_INSTALL_URL" in ran.err
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key pair of a release; private.pem and public.pem."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl")
+    folder = tmp_path_factory.mktemp("keys")
+    run = ["openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]
+    subprocess.run([*run, "-out", folder / "private.pem"], check=True)
+    subprocess.run(["openssl", "pkey", "-in", folder / "private.pem", "-pubout", "-out", folder / "public.pem"],
+                   check=True)  # fmt: skip
+    return folder
+
+
+def signed(release: Release, keys: Path) -> str:
+    """The script of a release that has a key but no checksum; SHA256SUMS is signed."""
+    subprocess.run(["openssl", "dgst", "-sha256", "-sign", keys / "private.pem", "-out",
+                    release.folder / "SHA256SUMS.sig", release.folder / "SHA256SUMS"], check=True)  # fmt: skip
+    return SCRIPT.replace("PUBLIC_KEY=''", f"PUBLIC_KEY='{(keys / 'public.pem').read_text().strip()}'")
+
+
+def test_a_good_signature_is_enough(release: Release, keys: Path) -> None:
+    ran = piped(signed(release, keys), "check", FIM_INSTALL_URL=release.url)
+    assert (ran.status, ran.out) == (0, "ran: check\n"), ran.err
+
+
+@pytest.mark.parametrize("damage", ["sums", "signature", "absent", "program"])
+def test_a_signature_that_is_bad_or_missing_is_refused(release: Release, keys: Path, damage: str) -> None:
+    script = signed(release, keys)
+    if damage == "sums":
+        (release.folder / "SHA256SUMS").write_text(f"{'0' * 64}  {NAME}\n")
+    elif damage == "signature":
+        (release.folder / "SHA256SUMS.sig").write_bytes(b"x" * 256)
+    elif damage == "absent":
+        (release.folder / "SHA256SUMS.sig").unlink()
+    else:
+        (release.folder / NAME).write_text(PROGRAM + "# hijacked\n")
+    ran = piped(script, "apply", FIM_INSTALL_URL=release.url, FIM_INSTALL_SHA256=release.sha256)
+    assert (ran.status, ran.out) == (1, ""), ran.err
+
+
+def test_a_download_that_is_cut_short_runs_nothing(tmp_path: Path) -> None:
+    """No beginning of the script does anything; names of functions may begin like those of programs."""
+    body = SCRIPT.rpartition("}")[0]
+    env = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), "FIM_INSTALL_URL": "/nowhere"}
+    programs = {length: SCRIPT[:length] for length in range(len(body))}
+    # one shell tries them all
+    (tmp_path / "prefixes").mkdir()
+    for length, text in programs.items():
+        (tmp_path / f"prefixes/{length:05}").write_text(text)
+    loop = 'for f in "$1"/*; do out=$(sh "$f" apply 2>/dev/null) ; [ -z "$out" ] || echo "$f: $out"; done'
+    done = subprocess.run(["sh", "-c", loop, "sh", str(tmp_path / "prefixes")], capture_output=True, text=True,
+                          env=env, timeout=300, check=True)  # fmt: skip
+    assert done.stdout == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["prefixes"]
+    assert len(programs) > 4000
+
+
+@needs_root
+def test_a_noexec_temporary_folder_is_passed_over(release: Release, tmp_path: Path) -> None:
+    place = tmp_path / "noexec"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec", "none", place], check=False).returncode:
+        pytest.skip("may not mount")
+    try:
+        ran = piped(SCRIPT, "check", FIM_INSTALL_URL=release.url, FIM_INSTALL_SHA256=release.sha256,
+                    TMPDIR=str(place))  # fmt: skip
+        assert (ran.status, ran.out) == (0, "ran: check\n"), ran.err
+        assert list(place.iterdir()) == []
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_it_is_clean_shell() -> None:
+    if not shutil.which("shellcheck"):
+        pytest.skip("needs shellcheck")
+    scripts = ["packaging/install.sh", "packaging/binary/build.sh", "tests/needs.sh"]
+    subprocess.run(["shellcheck", *scripts], cwd=PROJECT, check=True)
