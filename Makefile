@@ -20,7 +20,7 @@ test: $(VENV)/dev  ## the fast tests
 	@PYTHON=$(PYTHON) sh tests/needs.sh
 	$(PY) -m pytest -q $(ARGS)
 
-check: lint type test  ## ruff, mypy --strict, tests
+check: lint type test  ## ruff, mypy --strict, shellcheck, tests
 
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .

@@ -25,6 +25,7 @@ NO_SELINUX = "security=apparmor selinux=0"
 MACHINE = ("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,cx16=off", "-smp", "2", "-m", "2048",
            "-nographic", "-no-reboot", "-nic", "none")  # fmt: skip
 SHIPPED = ("bootstrap.py", "fim_bootstrap", "distro_profiles")
+BINARY = "dist/fim-bootstrap-linux-x86_64"
 FIM = "PYTHONPATH=/opt/fim-bootstrap/deps python3 /opt/fim-bootstrap/bootstrap.py"
 
 
@@ -36,6 +37,7 @@ class Guest:
     base: Path
     overlay: Path
     options: str
+    program: str = FIM
     process: Optional[subprocess.Popen[bytes]] = None
     channel: Optional[socket.socket] = None
     pending: bytes = b""
@@ -84,7 +86,7 @@ class Guest:
 
     def fim(self, words: str, timeout: float = 900.0) -> Ran:
         """Run the tool; its JSON report is `.report` of the result."""
-        return self.run(f"{FIM} {words} --format json", timeout, check=False)
+        return self.run(f"{self.program} {words} --format json", timeout, check=False)
 
     def reboot(self) -> None:
         """Reboot the guest's own system, with the same disk and kernel options."""
@@ -157,8 +159,9 @@ def libraries() -> Path:
 
 
 def _source(archive: Path) -> None:
-    """The project and its libraries, as a tar."""
-    subprocess.run(["tar", "-cf", str(archive), "-C", str(PROJECT), "--exclude=__pycache__", *SHIPPED], check=True)
+    """The project, its libraries and the binary if it was built, as a tar."""
+    names = [*SHIPPED, *([BINARY] if (PROJECT / BINARY).exists() else [])]
+    subprocess.run(["tar", "-cf", str(archive), "-C", str(PROJECT), "--exclude=__pycache__", *names], check=True)
     subprocess.run(["tar", "-rf", str(archive), "-C", str(libraries().parent), libraries().name], check=True)
     size = archive.stat().st_size
     with archive.open("ab") as file:

@@ -9,8 +9,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests.conftest import Ran
-from tests.live.guest import NO_SELINUX, PERMISSIVE, Guest, guest
+from tests.conftest import PROJECT, Ran
+from tests.live.guest import BINARY, FIM, NO_SELINUX, PERMISSIVE, Guest, guest
 from tests.live.images import CACHE
 from tests.test_cli import SCHEMA
 
@@ -81,6 +81,27 @@ def test_fresh_and_enforcing(suite: str) -> None:
         assert started.out.strip() in ("", "0"), machine.run("ausearch -k started -i | tail -n 20").out
 
 
+def test_the_binary_started_by_systemd() -> None:
+    """The one file does the same, unpacked in systemd's domain under an enforcing policy."""
+    if not (PROJECT / BINARY).exists():
+        pytest.skip("the binary was not built: make binary")
+    with guest("bookworm") as machine:
+        machine.run(f"cp /opt/fim-bootstrap/{BINARY} /usr/local/sbin/fim-bootstrap")
+        machine.run("restorecon /usr/local/sbin/fim-bootstrap")
+        machine.program = "systemd-run --quiet --wait --pipe --collect /usr/local/sbin/fim-bootstrap"
+        first = machine.fim("apply")
+        assert (first.status, first.report["verdict"]) == (0, "ready"), first.out + first.err
+        ready(machine)
+        watched_event_arrives(machine, "binary")
+        assert machine.fim("apply").report["changed"] is False
+        assert machine.run("ls -d /tmp/_MEI* /var/tmp/_MEI*", check=False).out == ""
+        machine.program = FIM
+        assert machine.fim("check").report["verdict"] == "ready"
+        machine.program = "/usr/local/sbin/fim-bootstrap"
+        reverted = machine.fim("revert")
+        assert (reverted.status, reverted.report["changed"]) == (0, True), reverted.out + reverted.err
+
+
 def now(machine: Guest) -> float:
     """The guest's clock."""
     return float(machine.run("date +%s.%N").out)
@@ -124,6 +145,13 @@ def test_what_breaks_is_healed(layer: Path) -> None:
         healed(machine, "auditd is not running")
         machine.run("semodule -X 400 -r fim_bootstrap", timeout=300)
         healed(machine, "the module fim_bootstrap is not in the store")
+        # upstream's unit, and so that of most distributions, refuses a manual stop
+        machine.run("mkdir -p /etc/systemd/system/auditd.service.d")
+        machine.run("printf '[Unit]\\nRefuseManualStop=yes\\n' > /etc/systemd/system/auditd.service.d/refuse.conf")
+        machine.run("systemctl daemon-reload; ! systemctl restart auditd")
+        machine.run("sed -i 's/^num_logs.*/num_logs = 6/' /etc/audit/auditd.conf")
+        healed(machine, "auditd started before auditd.conf last changed")
+        machine.run("rm -r /etc/systemd/system/auditd.service.d; systemctl daemon-reload")
         broken_auditd_conf(machine)
         the_agent_wants_auditd_stopped(machine)
 
