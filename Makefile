@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 ARGS   ?=
 
-.PHONY: help apply run test check lint type binary test-binary test-managers test-live bench table clean
+.PHONY: help apply run test check lint type binary release test-binary test-managers test-live bench table clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -35,6 +35,9 @@ test-live: $(VENV)/dev  ## boot real guests and close the loop in them (as root,
 binary: $(VENV)/dev  ## dist/fim-bootstrap-linux-x86_64: one file that needs no Python, glibc 2.17 (as root or not)
 	@sh tests/needs.sh binary
 	@PYTHON=$(CURDIR)/$(PY) packaging/binary/build.sh
+
+release: binary  ## dist/release: make release URL=https://example.org/v1 KEY=private.pem
+	@PYTHONPATH=. $(PY) packaging/release.py --url "$(URL)" --key "$(KEY)"
 
 test-binary: binary  ## the binary in hostile houses (as root), and built twice
 	@sh tests/needs.sh live

@@ -111,14 +111,14 @@ def test_what_a_killed_run_left_is_removed_by_a_later_one(unpacked: Path) -> Non
     folder = unpacked.parent
     foreign = folder / "_MEI00000002abcdef"
     foreign.mkdir(mode=0o700, exist_ok=True)
-    assert ran("--version", env={"TMPDIR": str(folder)}).status == 0
+    assert ran("profiles", env={"TMPDIR": str(folder)}).status == 0
     assert unpacked.exists()
     old = time.time() - 7200
     for path in (unpacked, foreign):
         os.utime(path, (old, old))
     copy = folder / "_MEI00000003abcdef"
     shutil.copytree(unpacked, copy)
-    assert ran("--version", env={"TMPDIR": str(folder)}).status == 0
+    assert ran("profiles", env={"TMPDIR": str(folder)}).status == 0
     assert not unpacked.exists()
     assert foreign.exists()
     assert copy.exists()

@@ -1,0 +1,82 @@
+"""Time a run that has nothing to do against other tools' runs for the same work, in turns, in one ready root.
+
+As root, with the binary built: python -m bench.peers [ROUNDS]. Each tool comes from its own package into a folder
+of the throw-away root; its source is written as its users would (bench/peers/).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.conftest import PROJECT
+from tests.managers.roots import ENVIRONMENT, FIM, Root, root
+
+PEERS = Path(__file__).resolve().parent / "peers"
+SOURCES = {"ansible-core": "ansible-core==2.19.14", "pyinfra": "pyinfra==3.10.0", "salt": "salt==3007.8"}
+COMMANDS = {
+    "shell script": "sh /bench/ready.sh",
+    "binary": "/opt/fim-bootstrap/fim-bootstrap apply",
+    "source": f"{FIM} apply",
+    "ansible-core": "cd /bench/peers && PYTHONPATH=/peers/ansible-core python3 -m ansible playbook playbook.yml",
+    "pyinfra": "cd /bench/peers && PYTHONPATH=/peers/pyinfra python3 -m pyinfra_cli -y @local deploy.py",
+    "salt": "PYTHONPATH=/peers/salt python3 /peers/salt/bin/salt-call --local --retcode-passthrough"
+    " --file-root=/bench/peers state.apply state",
+}
+
+
+def furnish(here: Root) -> list[str]:
+    """Make the root ready, and put the peers into it; the names of those that could be had."""
+    here.publish()
+    assert here.fim("apply").status == 0
+    shutil.copy(PROJECT / "dist/fim-bootstrap-linux-x86_64", here.path / "opt/fim-bootstrap/fim-bootstrap")
+    shutil.copytree(PEERS.parent, here.path / "bench")
+    names = ["shell script", "binary", "source"]
+    for name, package in SOURCES.items():
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--target", str(here.path / "peers" / name), package]
+        if subprocess.run(pip, check=False, capture_output=True).returncode == 0:
+            names.append(name)
+        else:
+            print(f"{name}: {package} does not install here")
+    return names
+
+
+def seconds(here: Root, name: str) -> float:
+    """Wall time of one run in the root; a run that fails says nothing about speed."""
+    begun = time.perf_counter()
+    done = subprocess.run(["chroot", str(here.path), "sh", "-c", COMMANDS[name]], env={**ENVIRONMENT, "HOME": "/root"},
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    took = time.perf_counter() - begun
+    assert done.returncode == 0, f"{name}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return took
+
+
+def main() -> None:
+    """Run all in turns."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    with root("bookworm", 'ID=debian\nVERSION_ID="12"\n', "debian-12") as here:
+        names = furnish(here)
+        for name in list(names):
+            try:
+                seconds(here, name)  # the first run fills the caches
+            except AssertionError as error:
+                print(error)
+                names.remove(name)
+        times = {name: [] for name in names}
+        for _ in range(rounds):
+            for name in names:
+                times[name].append(seconds(here, name))
+    ours = statistics.median(times["binary"])
+    for name, taken in sorted(times.items(), key=lambda item: statistics.median(item[1])):
+        middle = statistics.median(taken)
+        print(f"{name:14} median {middle:6.3f} s  min {min(taken):6.3f}  max {max(taken):6.3f}  {middle / ours:6.1f} x")
+    print(f"rounds {rounds}, load {os.getloadavg()[0]:.1f}; the factor is against the binary")
+
+
+if __name__ == "__main__":
+    main()
