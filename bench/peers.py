@@ -18,13 +18,13 @@ from tests.conftest import PROJECT
 from tests.managers.roots import ENVIRONMENT, FIM, Root, root
 
 PEERS = Path(__file__).resolve().parent / "peers"
-SOURCES = {"ansible-core": "ansible-core==2.19.14", "pyinfra": "pyinfra==3.10.0", "salt": "salt==3007.8"}
+SOURCES = {"ansible-core": "ansible-core==2.19.14", "pyinfra": "pyinfra==3.10.0", "salt": "salt==3008.5"}
 COMMANDS = {
     "shell script": "sh /bench/ready.sh",
     "binary": "/opt/fim-bootstrap/fim-bootstrap apply",
     "source": f"{FIM} apply",
-    "ansible-core": "cd /bench/peers && PYTHONPATH=/peers/ansible-core python3 -m ansible playbook playbook.yml",
-    "pyinfra": "cd /bench/peers && PYTHONPATH=/peers/pyinfra python3 -m pyinfra_cli -y @local deploy.py",
+    "ansible-core": "cd /bench/peers && LC_ALL=C.UTF-8 PYTHONPATH=/peers/ansible-core python3 -m ansible playbook playbook.yml",
+    "pyinfra": "cd /bench/peers && PYTHONPATH=/peers/pyinfra python3 /peers/pyinfra/bin/pyinfra -y @local deploy.py",
     "salt": "PYTHONPATH=/peers/salt python3 /peers/salt/bin/salt-call --local --retcode-passthrough"
     " --file-root=/bench/peers state.apply state",
 }

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Optional
 
+FOLDER = "/etc/audit"
 LONGEST = 158  # characters before the newline; audit 4.1.4 and later read 510
 YES_NO = frozenset(("yes", "no"))
 SPACE_ACTIONS = frozenset(("ignore", "syslog", "rotate", "email", "exec", "suspend", "single", "halt"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import sys
@@ -164,12 +165,11 @@ def _snippet(release: OsRelease) -> str:
 def _checked(path: str, name: str, table: Any) -> Mapping[str, Any]:
     if not isinstance(table, dict):
         raise BadConfig(f"{path}: {name}: a profile is a table, [{name}]")
-    hints = get_type_hints(Profile)
     for key, value in table.items():
         where = f"{path}: [{name}] {key}"
         if key not in KEYS:
             raise BadConfig(f"{where}: no such key", f"known keys: {', '.join(sorted(KEYS))}")
-        kind = str if key == "like" else hints[key]
+        kind = str if key == "like" else _hints()[key]
         if kind in (str, int, bool):
             good, wanted = type(value) is kind, {str: "a text", int: "a number", bool: "true or false"}[kind]
         elif kind == NAMES:
@@ -186,6 +186,11 @@ def _checked(path: str, name: str, table: Any) -> Mapping[str, Any]:
             if manager not in MANAGERS:
                 raise BadConfig(f"{where}: no such manager: {manager}", f"known: {', '.join(MANAGERS)}")
     return table
+
+
+@functools.lru_cache(maxsize=1)
+def _hints() -> dict[str, Any]:
+    return get_type_hints(Profile)
 
 
 def _texts(value: Any) -> bool:
