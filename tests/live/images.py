@@ -69,6 +69,8 @@ def image(suite: str) -> Path:
     with (CACHE / f"{suite}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
+            for old in CACHE.glob(f"{suite}-*"):
+                shutil.rmtree(old)
             with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"{suite}.") as work:
                 _build(suite, Path(work))
                 (Path(work) / "result").rename(folder)
