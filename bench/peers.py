@@ -18,12 +18,13 @@ from tests.conftest import PROJECT
 from tests.managers.roots import ENVIRONMENT, FIM, Root, root
 
 PEERS = Path(__file__).resolve().parent / "peers"
-SOURCES = {"ansible-core": "ansible-core==2.19.14", "pyinfra": "pyinfra==3.10.0", "salt": "salt==3008.5"}
+SOURCES = {"ansible-core": "ansible-core==2.19.14", "pyinfra": "pyinfra==3.10.0", "salt": "salt==3008.3"}
 COMMANDS = {
     "shell script": "sh /bench/ready.sh",
     "binary": "/opt/fim-bootstrap/fim-bootstrap apply",
     "source": f"{FIM} apply",
-    "ansible-core": "cd /bench/peers && LC_ALL=C.UTF-8 PYTHONPATH=/peers/ansible-core python3 -m ansible playbook playbook.yml",
+    "ansible-core": "cd /bench/peers && LC_ALL=C.UTF-8 PYTHONPATH=/peers/ansible-core"
+    " python3 -m ansible playbook playbook.yml",
     "pyinfra": "cd /bench/peers && PYTHONPATH=/peers/pyinfra python3 /peers/pyinfra/bin/pyinfra -y @local deploy.py",
     "salt": "PYTHONPATH=/peers/salt python3 /peers/salt/bin/salt-call --local --retcode-passthrough"
     " --file-root=/bench/peers state.apply state",
@@ -36,6 +37,9 @@ def furnish(here: Root) -> list[str]:
     assert here.fim("apply").status == 0
     shutil.copy(PROJECT / "dist/fim-bootstrap-linux-x86_64", here.path / "opt/fim-bootstrap/fim-bootstrap")
     shutil.copytree(PEERS.parent, here.path / "bench")
+    # Ansible's apt module works through it
+    subprocess.run(["apt-get", "-qq", "download", "python3-apt", "python-apt-common"], check=True, cwd=here.path)
+    here.run("dpkg --force-depends -i /python*-apt*.deb")
     names = ["shell script", "binary", "source"]
     for name, package in SOURCES.items():
         pip = [sys.executable, "-m", "pip", "install", "-q", "--target", str(here.path / "peers" / name), package]
