@@ -6,15 +6,17 @@ A change says what it would do (`describe`, `diff`), writes down what it is abou
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from . import auditd_conf, journal, managers, selinux
 from .errors import BootstrapError
 from .host import STATE, Host
+from .resources import program
 
 SEMODULE_TIMEOUT = 900.0  # seconds; a policy rebuild took 57 s in an emulated guest with 2 cores
 SERVICE_TIMEOUT = 120.0
@@ -104,8 +106,24 @@ class InstallPackages:
     def apply(self, host: Host, record: Record) -> None:
         """Install, and write down what was chosen."""
         manager = self.order.manager
-        names = managers.install(host, self.order)
+        with _no_services(host):
+            names = managers.install(host, self.order)
         record("install", manager=manager.name, packages=list(names), boot=self.boot if manager.staged else "")
+
+
+@contextlib.contextmanager
+def _no_services(host: Host) -> Iterator[None]:
+    """Keep a tree's packages from starting services on the machine that builds it (policy-rc.d, Debian)."""
+    path, text = "/usr/sbin/policy-rc.d", "#!/bin/sh\n# fim-bootstrap: nothing is started in a tree\nexit 101\n"
+    there = host.read(path)
+    if host.root == "/" or not host.which("dpkg") or (there and there.text != text):
+        yield
+        return
+    host.create(path, text.encode(), 0o755)
+    try:
+        yield
+    finally:
+        host.remove(path)
 
 
 @dataclass(frozen=True)
@@ -196,6 +214,56 @@ class RestoreLabels:
     def apply(self, host: Host, record: Record) -> None:
         """restorecon -R; the labels are derived from the policy, so nothing is recorded."""
         host.run("restorecon", "-RF", *self.paths)
+
+
+@dataclass(frozen=True)
+class LabelTree:
+    """Give every file of a tree that is not running its SELinux label."""
+
+    file_contexts: str
+
+    def describe(self) -> str:
+        """The plan line."""
+        return "label the whole tree (setfiles)"
+
+    def diff(self) -> str:
+        """No content changes."""
+        return ""
+
+    def apply(self, host: Host, record: Record) -> None:
+        """setfiles -F -m: works on a kernel without SELinux; the labels are derived, so nothing is recorded."""
+        host.run("setfiles", "-F", "-m", self.file_contexts, "/", timeout=SEMODULE_TIMEOUT)
+
+
+@dataclass(frozen=True)
+class CreateFiles:
+    """Put files of our own into a tree, and enable the unit that is among them."""
+
+    texts: Mapping[str, str]
+    unit: str = ""
+    program: str = ""
+
+    def describe(self) -> str:
+        """The plan line."""
+        return f"create {', '.join((*self.texts, *([self.program] if self.program else [])))}"
+
+    def diff(self) -> str:
+        """New files of our own."""
+        return ""
+
+    def apply(self, host: Host, record: Record) -> None:
+        """Written down first, so that revert removes them."""
+        if self.program and not (content := program()):
+            raise BootstrapError("--first-boot needs the one-file binary, which it leaves in the tree", "make binary")
+        for path, text in self.texts.items():
+            record("create", path=path, after=journal.digest(text))
+            host.create(path, text.encode(), 0o644)
+        if self.program:
+            record("create", path=self.program, after="")
+            host.create(self.program, content, 0o755)
+        if self.unit:
+            record("enable", service=self.unit)
+            enable(host, self.unit, True)
 
 
 @dataclass(frozen=True)
@@ -356,6 +424,15 @@ def undo_edit(host: Host, entry: Mapping[str, Any]) -> str:
     return ""
 
 
+def undo_create(host: Host, entry: Mapping[str, Any]) -> str:
+    """Remove a file of our own, only where it is still as it was written."""
+    file = host.read(entry["path"])
+    if file and entry["after"] and journal.digest(file.text) != entry["after"]:
+        return f"{entry['path']}: was edited since; left alone"
+    host.remove(entry["path"])
+    return ""
+
+
 def undo_policy(host: Host, entry: Mapping[str, Any]) -> str:
     """Unload the module, if it is still there."""
     kinds = {folder.rpartition("/")[2] for root in selinux.STORES for folder in host.glob(f"{root}/*")}
@@ -389,6 +466,7 @@ def undo(host: Host, entry: Mapping[str, Any]) -> str:
 
 UNDO: Mapping[str, Callable[[Host, Mapping[str, Any]], str]] = {
     "edit": undo_edit,
+    "create": undo_create,
     "policy": undo_policy,
     "stop": undo_stop,
     "enable": undo_enable,

@@ -29,6 +29,12 @@ AGENT_SERVICE = "qualys-cloud-agent"
 PLUGIN = f"{AGENT}/bin/edr-plugin"
 # the only keys of the agent's configuration that are ever kept; the others hold ids and secrets
 AGENT_KEYS = ("UseAuditDispatcher", "LogFileDir")
+PRESET = "/etc/systemd/system-preset/50-fim-bootstrap.preset"
+FIRST_BOOT = {
+    "/usr/local/sbin/fim-bootstrap": "",
+    "/etc/systemd/system/fim-bootstrap-firstboot.service": "units/fim-bootstrap-firstboot.service",
+    "/etc/systemd/system/fim-bootstrap-ready.target": "units/fim-bootstrap-ready.target",
+}  # path in the tree -> our own data file; '' is the program itself
 UNIT_KEYS = "Id,LoadState,ActiveState,UnitFileState,RefuseManualStop"
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -80,7 +86,7 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     """Everything the requirements judge, looked at once."""
     where = environment(host, bool(settings.root))
     privileged = os.geteuid() == 0
-    names = {*AUDIT_COMMANDS, *SELINUX_COMMANDS, *profile.packages}
+    names = {*AUDIT_COMMANDS, *SELINUX_COMMANDS, *profile.packages, "setfiles"}
     commands = {name: path for name in sorted(names) if (path := host.which(name))}
     manager, image_based = managers.choose(host, profile)
     answers = _ask(host, where, commands, privileged)
@@ -98,6 +104,9 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     )  # fmt: skip
     if state.mode in ("permissive", "enforcing") and where.live:
         state = replace(state, mislabelled=_mislabelled(host, agent), denials=_denials(host, audit.daemon))
+    elif state.mode in ("permissive", "enforcing") and where is Environment.OFFLINE:
+        contexts = f"/etc/selinux/{state.type}/contexts/files/file_contexts"
+        state = replace(state, mislabelled=_unlabelled(host, commands), file_contexts=contexts)
     return Facts(
         environment=where,
         root=host.root,
@@ -110,6 +119,7 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         image_based=image_based,
         staged=tuple(name for step in steps if _staged(step, boot) for name in step["packages"]),
         boot=boot,
+        prepared=frozenset(path for path in (PRESET, *FIRST_BOOT) if host.stat(path)),
         audit=audit,
         selinux=state,
         agent=agent,
@@ -345,6 +355,14 @@ def _mislabelled(host: Reader, agent: AgentFacts) -> tuple[str, ...]:
         expected[agent.registration] = "etc_t" if audit2 else "auditd_etc_t"
     labels = {path: found.context for path in expected if (found := host.stat(path))}
     return tuple(path for path, label in labels.items() if label and f":{expected[path]}:" not in f"{label}:")
+
+
+def _unlabelled(host: Reader, commands: Mapping[str, str]) -> tuple[str, ...]:
+    """Files of a tree that auditd would not start with, if they had another label at the first boot."""
+    expected = {commands.get("auditd", ""): "auditd_exec_t", AUDITD_CONF: "auditd_etc_t"}
+    expected.update(dict.fromkeys(host.glob("/etc/selinux/*/policy/policy.[0-9]*"), ""))  # any label will do
+    found = {path: seen.context for path in expected if path and (seen := host.stat(path))}
+    return tuple(path for path, label in found.items() if not label or expected[path] not in label)
 
 
 def _denials(host: Reader, daemon: Optional[Process]) -> tuple[str, ...]:

@@ -142,6 +142,7 @@ class LiveHost:
         """`conceal` takes secrets out of everything that is logged or raised."""
         self.root = os.path.realpath(root)
         self._conceal = conceal
+        self._way: Optional[tuple[str, ...]] = None
 
     # ------------------------------------------------------------------ reading
 
@@ -268,7 +269,7 @@ class LiveHost:
     def _start(self, argv: Sequence[str], env: Mapping[str, str]) -> tuple[tuple[str, ...], Any]:
         import sh  # 60 ms, asyncio among it: a run without children does not pay
 
-        inside = ("chroot", self.root, *argv) if self.root != "/" else tuple(argv)
+        inside = (*self._entry(), *argv)
         program = next((p for p in (f"{d}/{inside[0]}" for d in PATH.split(":")) if os.access(p, os.X_OK)), "")
         if "/" in inside[0]:
             program = inside[0]
@@ -286,6 +287,18 @@ class LiveHost:
             return tuple(argv), sh.Command(program)(*inside[1:], _env=environment, _cwd="/", **manner)
         except (sh.CommandNotFound, OSError):
             return tuple(argv), None
+
+    def _entry(self) -> tuple[str, ...]:
+        """What a command is started through in a tree: a chroot, with a /proc and processes of its own if it may."""
+        if self.root == "/" or self._way is not None:
+            return self._way or ()
+        self._way = ("chroot", self.root)
+        if os.path.isdir(f"{self.root}/proc"):
+            alone = ("unshare", "-mpf", f"--mount-proc={self.root}/proc", *self._way)
+            self._way = alone  # _start asks for it
+            if _finish(*self._start(("true",), {}), 20).status:
+                self._way = ("chroot", self.root)
+        return self._way
 
     def replace(self, path: str, before: str, after: str) -> None:
         """Put `after` in the place of `before`: same owner, mode and extended attributes, synced."""
@@ -354,7 +367,7 @@ class LiveHost:
             os.unlink(self._lexical(path))
 
     def _folder(self, path: str) -> None:
-        mode = 0o755 if path == RUN else 0o700
+        mode = 0o700 if path.startswith(STATE) else 0o755
         try:
             os.makedirs(self.real(path), mode=mode, exist_ok=True)
         except OSError as error:

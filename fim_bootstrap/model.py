@@ -128,6 +128,7 @@ class SELinuxFacts:
     effective: Optional[bool] = None
     domain_permissive: bool = False
     mislabelled: tuple[str, ...] = ()  # paths whose label is not what the path calls for
+    file_contexts: str = ""  # what setfiles(8) labels a tree by
     denials: tuple[str, ...] = ()  # AVC records that name the plugin, since the daemon started
 
 
@@ -176,6 +177,7 @@ class Facts:
     image_based: bool = False  # packages live in an image or a snapshot, and change at a boot
     staged: tuple[str, ...] = ()  # packages that this tool put into the system of the next boot
     boot: str = ""  # the kernel's id of this boot
+    prepared: frozenset[str] = frozenset()  # which of our own files for the first boot are there
     audit: AuditFacts = AuditFacts()
     selinux: SELinuxFacts = SELinuxFacts()
     agent: AgentFacts = AgentFacts()
@@ -224,6 +226,7 @@ class Settings:
     skip: tuple[str, ...] = ()
     install: bool = True
     dispatcher_line: str = "always"
+    first_boot: bool = False
     lock_timeout: float = 300.0
     probe: bool = False
 

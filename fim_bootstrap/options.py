@@ -52,6 +52,8 @@ OPTIONS = (
            ("never", "when-needed"), ("apply",)),
     Option("detailed-exitcode", FLAG, "exit 2 when something changed, 3 when a reboot is pending", False, (),
            ("apply",)),
+    Option("first-boot", FLAG, "with --root: leave a unit in the tree that finishes at the first boot", False, (),
+           ("apply",)),
     Option("packages", FLAG, "remove the packages that were installed, too", False, (), ("revert",)),
     Option("resolve", FLAG, "say which profile this host gets and whether its packages can be had", False, (),
            ("profiles",)),
@@ -103,6 +105,8 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
 def settings(values: Mapping[str, Any]) -> Settings:
     """The part of the options that the requirements judge by."""
     root = values["root"]
+    if values.get("first-boot") and not root:
+        raise Usage("--first-boot is for a tree that is not running", "name it: --root DIR")
     if root and not os.path.isdir(root):
         raise Usage(f"--root {root}: no such directory", "name the folder in which the tree lies")
     return Settings(
@@ -116,6 +120,7 @@ def settings(values: Mapping[str, Any]) -> Settings:
         dispatcher_line=values["dispatcher-line"],
         lock_timeout=values["lock-timeout"],
         probe=values.get("probe", False),
+        first_boot=values.get("first-boot", False),
     )
 
 

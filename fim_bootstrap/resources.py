@@ -14,6 +14,14 @@ def text_of(name: str) -> str:
         return file.read()
 
 
+def program() -> bytes:
+    """The one-file binary that is running, or nothing in a source run."""
+    if not hasattr(sys, "_MEIPASS"):
+        return b""
+    with open(sys.executable, "rb") as file:
+        return file.read()
+
+
 def profile_folder() -> str:
     """The folder of the profiles that are shipped."""
     return os.path.join(BASE, "distro_profiles")

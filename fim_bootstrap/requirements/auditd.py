@@ -8,8 +8,10 @@ configuration last changed: a run that was interrupted between edit and restart 
 
 from __future__ import annotations
 
-from ..changes import EnableService, RestartService, StopService
+from ..changes import CreateFiles, EnableService, LabelTree, RestartService, StopService
+from ..facts import FIRST_BOOT, PRESET
 from ..model import Change, Environment, Facts, Finding, Profile, Settings, Status
+from ..resources import text_of
 
 ID = "auditd"
 TITLE = "auditd runs with its present configuration"
@@ -28,9 +30,11 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
             remedy=f"configure {audit.owner} not to take the audit socket (multicast, or leave it to auditd)",
         )  # fmt: skip
     changes: list[Change] = [] if audit.service.enabled else [EnableService("auditd")]
+    if facts.environment is Environment.OFFLINE:
+        changes = _prepare(facts, settings, changes)
     if not facts.environment.live:
         if changes:
-            return Finding(ID, TITLE, Status.CHANGE, "auditd is not enabled at boot", changes=tuple(changes))
+            return Finding(ID, TITLE, Status.CHANGE, "not all is prepared for the first boot", changes=tuple(changes))
         return Finding(ID, TITLE, Status.OK, "auditd is enabled; it starts when this tree boots")
     reason = why_restart(facts)
     if reason:
@@ -46,6 +50,26 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     pid = audit.daemon.pid if audit.daemon else 0
     booting = " (the system is still booting)" if facts.environment is Environment.BOOTING else ""
     return Finding(ID, TITLE, Status.OK, f"auditd runs as pid {pid}, enabled at boot{booting}")
+
+
+def _prepare(facts: Facts, settings: Settings, enabling: list[Change]) -> list[Change]:
+    """A preset, since image builders run `systemctl preset-all`; the unit for the first boot; and labels.
+
+    The labels come last: what was installed and created before them has none where the builder's kernel
+    has no SELinux.
+    """
+    changes = [*enabling]
+    if PRESET not in facts.prepared and (enabling or settings.first_boot):
+        text = "enable auditd.service\nenable fim-bootstrap-firstboot.service\n"
+        changes.append(CreateFiles({PRESET: text}))
+    missing = [path for path in FIRST_BOOT if path not in facts.prepared]
+    if settings.first_boot and missing:
+        texts = {path: text_of(FIRST_BOOT[path]) for path in missing if FIRST_BOOT[path]}
+        alone = next((path for path in missing if not FIRST_BOOT[path]), "")
+        changes.append(CreateFiles(texts, "fim-bootstrap-firstboot", alone))
+    if facts.selinux.file_contexts and "setfiles" in facts.commands and (changes or facts.selinux.mislabelled):
+        changes.append(LabelTree(facts.selinux.file_contexts))
+    return changes
 
 
 def why_restart(facts: Facts) -> str:

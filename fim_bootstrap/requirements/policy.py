@@ -37,7 +37,7 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
             f"semodule -e {MODULE}, or run with --skip policy",
         )
     changes: list[Change] = []
-    if state.mislabelled:
+    if state.mislabelled and facts.environment.live:
         changes.append(RestoreLabels(state.mislabelled))
     if state.in_store is False:
         changes.append(LoadPolicy(state.source, state.marker, facts.environment.live, profile.semodule_priorities))

@@ -129,9 +129,11 @@ class Guest:
 
 
 @contextlib.contextmanager
-def guest(suite: str, options: str = ENFORCING, layer: Optional[Path] = None) -> Iterator[Guest]:
-    """Boot a guest on a suite's image, or on a layer that another guest left; it is gone afterwards."""
-    base = image(suite)
+def guest(
+    suite: str, options: str = ENFORCING, layer: Optional[Path] = None, base: Optional[Path] = None
+) -> Iterator[Guest]:
+    """Boot a guest on a suite's image or another (`base`), or on a layer that another guest left; it is gone then."""
+    base = base or image(suite)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"guest-{suite}.") as work:
         folder = Path(work)
         backing, kind = (layer, "qcow2") if layer else (base / "disk.raw", "raw")

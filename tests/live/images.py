@@ -6,6 +6,7 @@ is kept under a digest of what it is made of, in $FIM_LIVE_CACHE or /var/cache/f
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -77,6 +79,16 @@ def image(suite: str) -> Path:
     return folder
 
 
+@contextlib.contextmanager
+def prepared(suite: str, prepare: Callable[[Path], None]) -> Iterator[Path]:
+    """Like image, of a tree that `prepare` has made ready instead of having it only labelled; not kept."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"golden-{suite}.") as work:
+        _build(suite, Path(work), prepare)
+        shutil.rmtree(Path(work) / "root")
+        yield Path(work) / "result"
+
+
 INPUTS = ("images.py", "agent.c", "server.py")
 
 
@@ -87,7 +99,12 @@ def source(suite: str) -> str:
     return f"deb [trusted=yes] {sites[0]} {suite} main"
 
 
-def _build(suite: str, work: Path) -> None:
+def _label(root: Path) -> None:
+    contexts = root / "etc/selinux/default/contexts/files/file_contexts"
+    run("setfiles", "-F", "-m", "-r", str(root), str(contexts), str(root))
+
+
+def _build(suite: str, work: Path, prepare: Callable[[Path], None] = _label) -> None:
     root, result, policy = work / "root", work / "result", POLICY_FROM.get(suite, suite)
     result.mkdir()
     run(
@@ -109,8 +126,7 @@ def _build(suite: str, work: Path) -> None:
         run("systemctl", f"--root={root}", "enable", f"{unit}.service")
     config = root / "etc/selinux/config"
     _put(config, "SELINUX=enforcing\nSELINUXTYPE=default\n")
-    contexts = root / "etc/selinux/default/contexts/files/file_contexts"
-    run("setfiles", "-F", "-m", "-r", str(root), str(contexts), str(root))
+    prepare(root)
     for name in ("vmlinuz", "initrd.img"):
         shutil.copy(max((root / "boot").glob(f"{name}-*")), result / name)
     disk = result / "disk.raw"

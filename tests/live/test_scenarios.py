@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from tests.conftest import PROJECT, Ran
 from tests.live.guest import BINARY, FIM, NO_SELINUX, PERMISSIVE, Guest, guest
-from tests.live.images import CACHE
+from tests.live.images import CACHE, prepared
 from tests.test_cli import SCHEMA
 
 pytestmark = pytest.mark.live
@@ -110,6 +112,43 @@ def test_the_binary_started_by_systemd() -> None:
         machine.program = "/usr/local/sbin/fim-bootstrap"
         reverted = machine.fim("revert")
         assert (reverted.status, reverted.report["changed"]) == (0, True), reverted.out + reverted.err
+
+
+def test_a_golden_image_is_ready_without_anyone_logging_in() -> None:
+    """A tree that was prepared with --root alone boots, enforcing, and finishes by itself; the builder is untouched."""
+    if not (PROJECT / BINARY).exists():
+        pytest.skip("the binary was not built: make binary")
+    binary = str(PROJECT / BINARY)
+    before = builder()
+
+    def prepare(root: Path) -> None:
+        words = [binary, "apply", "--root", str(root), "--first-boot", "--format", "json"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        seen = Ran(done.returncode, done.stdout, done.stderr)
+        assert (seen.status, seen.report["verdict"]) == (0, "ready"), seen.out + seen.err
+        again = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert json.loads(again.stdout)["changed"] is False, again.stdout
+        assert not (root / "usr/sbin/policy-rc.d").exists()
+
+    with prepared("bookworm", prepare) as base, guest("bookworm", base=base) as machine:
+        assert builder() == before
+        assert machine.run("getenforce").out.strip() == "Enforcing"
+        machine.run("for i in $(seq 120); do systemctl is-active -q fim-bootstrap-firstboot && exit 0; sleep 1; done;"
+                    " systemctl status fim-bootstrap-firstboot; exit 1", timeout=180)  # fmt: skip
+        assert json.loads(machine.run("cat /run/fim-bootstrap/result.json").out)["verdict"] == "ready"
+        assert machine.run("systemctl is-enabled fim-bootstrap-firstboot", check=False).out.strip() == "disabled"
+        ready(machine)
+        watched_event_arrives(machine, "golden")
+
+
+def builder() -> tuple[str, ...]:
+    """What an image build must not touch on the machine that it runs on."""
+    folders = ("/etc/audit", "/etc/selinux", "/var/lib/selinux", "/var/lib/dpkg/info", "/etc/systemd/system")
+    listing = ["find", *(f for f in folders if Path(f).exists()), "-printf", "%p %T@ %s\\n"]
+    listed = subprocess.run(listing, capture_output=True, text=True, check=True).stdout
+    rules = subprocess.run(["auditctl", "-s"], capture_output=True, text=True, check=False).stdout
+    daemons = subprocess.run(["pgrep", "-x", "auditd"], capture_output=True, text=True, check=False).stdout
+    return listed, rules.partition("backlog ")[0], daemons
 
 
 def now(machine: Guest) -> float:
