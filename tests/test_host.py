@@ -7,6 +7,7 @@ import signal
 import stat
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,27 @@ def test_the_preflight_asks_the_real_auditd() -> None:
     assert pid_file.exists()
     if lent:
         pid_file.unlink()
+
+
+def test_a_network_that_fails_is_tried_a_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(managers, "PAUSE", 0.0)
+    script = 'echo x >> "$0.tries"; [ $(wc -l < "$0.tries") -gt 2 ] && exit 0; echo "Could not resolve host: a"; exit 1'
+    (tmp_path / "dead").write_text('echo x >> "$0.tries"; echo "Could not resolve host: a"; exit 1')
+    (tmp_path / "slow").write_text(script)
+    row = replace(managers.MANAGERS["dnf"], remove=("sh",), locks=())
+    managers.remove(LiveHost(), row, [str(tmp_path / "slow")], 1.0)
+    assert (tmp_path / "slow.tries").read_text() == "x\n" * 3
+    with pytest.raises(BootstrapError, match="Could not resolve host"):
+        managers.remove(LiveHost(), row, [str(tmp_path / "dead")], 1.0)
+    assert (tmp_path / "dead.tries").read_text() == "x\n" * (1 + managers.NETWORK_TRIES)
+
+
+def test_children_get_the_proxies_and_nothing_else_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    monkeypatch.setenv("LD_PRELOAD", "/evil.so")
+    seen = answer("env").stdout.splitlines()
+    assert "https_proxy=http://proxy:3128" in seen
+    assert not [line for line in seen if line.startswith(("LD_", "PYTHON", "USER"))]
 
 
 def order(wanted: Mapping[str, tuple[str, ...]], patience: float) -> managers.Order:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import tempfile
@@ -28,6 +29,9 @@ SHIPPED = ("bootstrap.py", "fim_bootstrap", "distro_profiles")
 BINARY = "dist/fim-bootstrap-linux-x86_64"
 FIM = "PYTHONPATH=/opt/fim-bootstrap/deps python3 /opt/fim-bootstrap/bootstrap.py"
 
+# what `fim` runs: the source, or the binary where FIM_LIVE_BINARY is set
+PROGRAM = f"/opt/fim-bootstrap/{BINARY}" if os.environ.get("FIM_LIVE_BINARY") else FIM
+
 
 @dataclass
 class Guest:
@@ -37,7 +41,7 @@ class Guest:
     base: Path
     overlay: Path
     options: str
-    program: str = FIM
+    program: str
     process: Optional[subprocess.Popen[bytes]] = None
     channel: Optional[socket.socket] = None
     pending: bytes = b""
@@ -142,7 +146,7 @@ def guest(
             ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(backing), "-F", kind, str(overlay)], check=True
         )
         _source(folder / "source.tar")
-        machine = Guest(folder, base, overlay, options)
+        machine = Guest(folder, base, overlay, options, PROGRAM)
         try:
             machine.boot()
             yield machine
