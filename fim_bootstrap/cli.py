@@ -205,6 +205,16 @@ def _reboot_required(values: Mapping[str, Any], begun: float) -> int:
     return 0 if needed else 1
 
 
+def _cloud_config(values: Mapping[str, Any], begun: float) -> int:
+    from . import cloud_init
+
+    passed = ("mode", "profile", "only", "skip", "no-install", "dispatcher-line", "lock-timeout")
+    defaults = {option.name: option.default for option in options.OPTIONS}
+    chosen = {name: values[name] for name in passed if values[name] != defaults[name]}
+    _print(cloud_init.user_data(values["url"], values["sha256"], values["part"], chosen).rstrip("\n"))
+    return 0
+
+
 COMMANDS = {
     "check": _check,
     "apply": _apply,
@@ -212,6 +222,7 @@ COMMANDS = {
     "facts": _facts,
     "profiles": _profiles,
     "reboot-required": _reboot_required,
+    "cloud-config": _cloud_config,
 }
 
 

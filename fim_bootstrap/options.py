@@ -16,7 +16,7 @@ from .requirements import IDS
 
 OPTION_FILE = "/etc/fim-bootstrap/config.toml"
 FLAG, TEXT, NUMBER, LIST = "flag", "text", "number", "list"
-EVERY = ("check", "apply", "revert", "facts", "profiles", "reboot-required")
+EVERY = ("check", "apply", "revert", "facts", "profiles", "reboot-required", "cloud-config")
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ OPTIONS = (
     Option("first-boot", FLAG, "with --root: leave a unit in the tree that finishes at the first boot", False, (),
            ("apply",)),
     Option("packages", FLAG, "remove the packages that were installed, too", False, (), ("revert",)),
+    Option("url", TEXT, "where an instance fetches the binary from", "", (), ("cloud-config",), "URL"),
+    Option("sha256", TEXT, "the binary's checksum (default: that of this binary)", "", (), ("cloud-config",), "HEX"),
+    Option("part", TEXT, "a #cloud-config document, or the shell script alone", "config", ("config", "script"),
+           ("cloud-config",)),
     Option("resolve", FLAG, "say which profile this host gets and whether its packages can be had", False, (),
            ("profiles",)),
 )  # fmt: skip
@@ -64,6 +68,7 @@ HELP = {
     "revert": "take back what apply did, where it is still as apply left it",
     "facts": "print what is seen of this host, as JSON",
     "profiles": "list the distributions that are known",
+    "cloud-config": "print user-data that makes a new instance ready; the options go into its option file",
     "reboot-required": "exit 0 if only a reboot makes the rules take effect, 1 if not",
 }
 

@@ -231,3 +231,29 @@ def test_secrets_of_the_agent_never_come_out(tree: Tree) -> None:
     for words in (("check",), ("check", "--format", "json"), ("facts",)):
         ran = tree.fim(*words)
         assert secret not in ran.out + ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "must be an http(s):// or file:// URL"),
+        (("--url", "https://h/x'; rm"), "must be an http(s):// or file:// URL"),
+        (("--url", "https://h/x"), "must be the 64 hex digits"),
+        (("--url", "https://h/x", "--sha256", "0" * 64, "--part", "script", "--mode", "direct"), "carries no options"),
+    ],
+)
+def test_user_data_that_cannot_work_is_not_printed(words: tuple[str, ...], said: str) -> None:
+    refused = fim("cloud-config", *words)
+    assert (refused.status, refused.out) == (64, "")
+    assert said in refused.err
+
+
+def test_user_data_carries_url_checksum_and_options() -> None:
+    words = ("cloud-config", "--url", "https://h/x", "--sha256", "5" * 64)
+    script = fim(*words, "--part", "script").out
+    document = fim(*words, "--mode", "dispatcher", "--skip", "delivery", "--no-install").out
+    assert script.startswith("#!/bin/sh\n")
+    assert document.startswith("#cloud-config\n")
+    assert "".join(f"      {line}".rstrip() + "\n" for line in script.splitlines()) in document
+    assert '      mode = "dispatcher"\n      skip = ["delivery"]\n      no-install = true\n' in document
+    assert f"url='https://h/x'\nsha256='{'5' * 64}'\n" in script

@@ -80,11 +80,11 @@ def image(suite: str) -> Path:
 
 
 @contextlib.contextmanager
-def prepared(suite: str, prepare: Callable[[Path], None]) -> Iterator[Path]:
-    """Like image, of a tree that `prepare` has made ready instead of having it only labelled; not kept."""
+def prepared(suite: str, prepare: Callable[[Path], None], extra: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Like image, with extra packages and a tree that `prepare` has changed and labelled; not kept."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"golden-{suite}.") as work:
-        _build(suite, Path(work), prepare)
+        _build(suite, Path(work), prepare, extra)
         shutil.rmtree(Path(work) / "root")
         yield Path(work) / "result"
 
@@ -99,17 +99,20 @@ def source(suite: str) -> str:
     return f"deb [trusted=yes] {sites[0]} {suite} main"
 
 
-def _label(root: Path) -> None:
+def label(root: Path) -> None:
+    """Give every file of a tree its SELinux label."""
     contexts = root / "etc/selinux/default/contexts/files/file_contexts"
     run("setfiles", "-F", "-m", "-r", str(root), str(contexts), str(root))
 
 
-def _build(suite: str, work: Path, prepare: Callable[[Path], None] = _label) -> None:
+def _build(
+    suite: str, work: Path, prepare: Callable[[Path], None] = label, extra: tuple[str, ...] = ()
+) -> None:
     root, result, policy = work / "root", work / "result", POLICY_FROM.get(suite, suite)
     result.mkdir()
     run(
         "mmdebstrap", "--variant=important", "--mode=root",
-        f"--include={','.join(PACKAGES)},selinux-policy-default/{policy}",
+        f"--include={','.join((*PACKAGES, *extra))},selinux-policy-default/{policy}",
         "--aptopt=Acquire::Check-Valid-Until false", "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/doc/*", "--skip=cleanup/apt/lists", suite, str(root),
         *dict.fromkeys((source(suite), source(policy))),

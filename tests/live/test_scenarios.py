@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 from tests.conftest import PROJECT, Ran
 from tests.live.guest import BINARY, FIM, NO_SELINUX, PERMISSIVE, Guest, guest
-from tests.live.images import CACHE, prepared
+from tests.live.images import CACHE, label, prepared
 from tests.test_cli import SCHEMA
 
 pytestmark = pytest.mark.live
@@ -139,6 +140,45 @@ def test_a_golden_image_is_ready_without_anyone_logging_in() -> None:
         assert machine.run("systemctl is-enabled fim-bootstrap-firstboot", check=False).out.strip() == "disabled"
         ready(machine)
         watched_event_arrives(machine, "golden")
+
+
+USERS_OWN = "runcmd:\n  - touch /root/my-own-runcmd\n"
+
+
+@pytest.mark.parametrize(("suite", "good"), [("bookworm", True), ("bookworm", False), ("trixie", True)])
+def test_cloud_init(suite: str, good: bool) -> None:
+    """Real cloud-init runs the user-data that `cloud-config` prints; what fails is told, and stops nothing else."""
+    if not (PROJECT / BINARY).exists():
+        pytest.skip("the binary was not built: make binary")
+    words = ["cloud-config", "--url", "file:///srv/fim-bootstrap", "--skip", "delivery"]
+    sha256 = [] if good else ["--sha256", "0" * 64]
+    printed = subprocess.run([str(PROJECT / BINARY), *words, *sha256], capture_output=True, text=True, check=True)
+
+    def prepare(root: Path) -> None:
+        seed = root / "var/lib/cloud/seed/nocloud"
+        seed.mkdir(parents=True)
+        (seed / "user-data").write_text(printed.stdout + USERS_OWN)
+        (seed / "meta-data").write_text("instance-id: i-1\n")
+        (root / "etc/cloud/cloud.cfg.d/99-test.cfg").write_text(
+            "datasource_list: [NoCloud, None]\nnetwork: {config: disabled}\n"
+        )
+        shutil.copy(PROJECT / BINARY, root / "srv/fim-bootstrap")
+        label(root)
+
+    with prepared(suite, prepare, ("cloud-init",)) as base, guest(suite, base=base) as machine:
+        status = machine.run("cloud-init status --wait --long", timeout=400, check=False)
+        machine.run("cloud-init schema -c /var/lib/cloud/seed/nocloud/user-data || cloud-init schema --system")
+        machine.run("test -e /root/my-own-runcmd")
+        if not good:
+            assert "status: error" in status.out, status.out
+            assert "per_instance" in status.out.replace("-", "_")
+            assert machine.run("test -e /usr/local/sbin/fim-bootstrap", check=False).status != 0
+            return
+        assert "status: done" in status.out, status.out + machine.run("cat /var/log/cloud-init-output.log").out
+        assert machine.run("cat /etc/fim-bootstrap/config.toml").out == 'skip = ["delivery"]\n'
+        machine.program = "/usr/local/sbin/fim-bootstrap"
+        assert machine.fim("check").report["verdict"] == "ready"
+        watched_event_arrives(machine, "cloud")
 
 
 def builder() -> tuple[str, ...]:
