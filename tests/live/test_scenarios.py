@@ -160,8 +160,12 @@ def test_cloud_init(suite: str, good: bool) -> None:
         (seed / "user-data").write_text(printed.stdout + USERS_OWN)
         (seed / "meta-data").write_text("instance-id: i-1\n")
         (root / "etc/cloud/cloud.cfg.d/99-test.cfg").write_text(
-            "datasource_list: [NoCloud, None]\nnetwork: {config: disabled}\n"
+            "datasource_list: [NoCloud, None]\nnetwork: {config: disabled}\nlocale: false\nssh_genkeytypes: []\n"
         )
+        # Debian's policy does not let cloud-init's generator write to /run, so its target is enabled by hand
+        wants = root / "etc/systemd/system/multi-user.target.wants"
+        (wants / "cloud-init.target").symlink_to("/lib/systemd/system/cloud-init.target")
+        (root / "etc/tmpfiles.d/cloud-init-enabled.conf").write_text("f /run/cloud-init/enabled\n")
         shutil.copy(PROJECT / BINARY, root / "srv/fim-bootstrap")
         label(root)
 
