@@ -50,8 +50,11 @@ test-managers: $(VENV)/dev  ## real apt, dnf, dnf5 and zypper in roots dressed a
 table: $(VENV)/run  ## write the table of releases into README.md, from the profiles
 	@PYTHONPATH=. $(PY) packaging/support_table.py
 
-bench: $(VENV)/run  ## compare with a bare shell script, side by side
-	@$(PY) bench/check.py
+bench: binary  ## the start, other tools for the same work, and a cold run in a guest, side by side (as root)
+	@sh tests/needs.sh live
+	@$(PY) -m bench.start
+	@$(PY) -m bench.peers
+	@$(PY) -m bench.cold
 
 $(VENV)/run: requirements.txt
 	@PYTHON=$(PYTHON) sh tests/needs.sh venv

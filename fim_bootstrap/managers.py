@@ -355,14 +355,13 @@ def _end_of_life(order: Order, said: str) -> str:
 
 
 def _holder(host: Reader, locks: Sequence[str]) -> int:
-    """The pid of a process that has one of the files locked for writing (/proc/locks), or 0."""
-    places = {found.place for path in locks if (found := host.stat(path))}
+    """The pid of a process that has one of the files locked for writing (/proc/locks), or 0; the first file counts."""
+    places = [found.place for path in locks if (found := host.stat(path))]
     table = host.read_bytes("/proc/locks") if places else b""
-    for line in (table or b"").decode(errors="replace").splitlines():
-        fields = line.split()  # 1: POSIX ADVISORY WRITE 4711 fe:00:131 0 EOF; a waiting one has -> in front
-        if len(fields) >= 6 and fields[3] == "WRITE" and fields[5] in places and fields[4].isdigit():
-            return int(fields[4])
-    return 0
+    # 1: POSIX ADVISORY WRITE 4711 fe:00:131 0 EOF; a waiting one has -> in front
+    rows = [line.split() for line in (table or b"").decode(errors="replace").splitlines()]
+    holders = {row[5]: int(row[4]) for row in rows if len(row) > 5 and row[3] == "WRITE" and row[4].isdigit()}
+    return next((holders[place] for place in places if place in holders), 0)
 
 
 def _named(host: Reader, pid: int) -> str:

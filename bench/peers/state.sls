@@ -1,7 +1,8 @@
-# What fim-bootstrap asks of a host, as a Salt user would write it.
+# What fim-bootstrap asks of a host, as a Salt user would write it; pkg is no part of Salt's own package any more.
 packages:
-  pkg.installed:
-    - pkgs: [auditd, checkpolicy, semodule-utils, policycoreutils, selinux-utils]
+  cmd.run:
+    - name: apt-get -y install auditd checkpolicy semodule-utils policycoreutils selinux-utils
+    - unless: dpkg-query -W auditd checkpolicy semodule-utils policycoreutils selinux-utils
 dispatcher:
   file.replace:
     - name: /etc/audit/auditd.conf
