@@ -14,10 +14,10 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob as expand
-from typing import Any, Optional, Protocol
+from typing import Any, NamedTuple, Optional, Protocol
 
 from .errors import BootstrapError, Busy
 
@@ -239,8 +239,28 @@ class LiveHost:
 
     def query(self, *commands: Sequence[str], timeout: float = 30) -> Sequence[Output]:
         """Run commands that only look, side by side."""
-        started = [self._start(command, {}) for command in commands]
-        return [_finish(argv, process, timeout) for argv, process in started]
+        started = [(tuple(argv), self._look(argv)) for argv in commands]
+        return [_finish(argv, child, timeout) for argv, child in started]
+
+    def _look(self, argv: Sequence[str]) -> Optional[_Child]:
+        import subprocess  # sh takes 60 ms to import, asyncio among it: a run that only looks does not pay
+
+        inside = self._inside(argv)
+        if not inside:
+            return None
+        try:
+            process = subprocess.Popen(
+                inside, env=_environment({}), cwd="/", start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )  # fmt: skip
+        except OSError:  # not a program of this machine
+            return None
+
+        def end() -> tuple[int, bytes, bytes]:
+            out, err = process.communicate()
+            return process.returncode, out, err
+
+        return _Child(process.pid, end)
 
     # ------------------------------------------------------------------ changing
 
@@ -253,7 +273,7 @@ class LiveHost:
     ) -> Output:
         """Run a command to its end; any status outside `ok` raises."""
         begun = time.monotonic()
-        output = _finish(*self._start(argv, env), timeout)
+        output = _finish(argv, self._start(argv, env), timeout)
         took = time.monotonic() - begun
         self.log(f"ran {' '.join(argv)}: exit status {output.status} after {took:.1f} s")
         for line in (output.stdout + output.stderr).splitlines():
@@ -264,27 +284,34 @@ class LiveHost:
             raise BootstrapError(self._conceal(f"{' '.join(argv)} {said}"), f"the whole output is in {LOG}")
         return output
 
-    def _start(self, argv: Sequence[str], env: Mapping[str, str]) -> tuple[tuple[str, ...], Any]:
-        import sh  # 60 ms, asyncio among it: a run without children does not pay
+    def _start(self, argv: Sequence[str], env: Mapping[str, str]) -> Optional[_Child]:
+        import sh
 
-        inside = (*self._entry(), *argv)
-        program = next((p for p in (f"{d}/{inside[0]}" for d in PATH.split(":")) if os.access(p, os.X_OK)), "")
-        if "/" in inside[0]:
-            program = inside[0]
-        if not program:
-            return tuple(argv), None
-        environment = {"PATH": PATH, "LC_ALL": "C", "HOME": "/root", "TERM": "dumb"}
-        environment.update({name: os.environ[name] for name in PROXIES if name in os.environ})
-        environment.update(env)
+        inside = self._inside(argv)
+        if not inside:
+            return None
         manner: dict[str, Any] = {
             "_bg": True, "_bg_exc": False, "_return_cmd": True, "_tty_out": False, "_ok_code": range(-64, 256),
             "_decode_errors": "replace",
             "_new_session": True,  # so that a timeout can end the grandchildren too
         }  # fmt: skip
         try:
-            return tuple(argv), sh.Command(program)(*inside[1:], _env=environment, _cwd="/", **manner)
+            process = sh.Command(inside[0])(*inside[1:], _env=_environment(env), _cwd="/", **manner)
         except (sh.CommandNotFound, OSError):
-            return tuple(argv), None
+            return None
+
+        def end() -> tuple[int, bytes, bytes]:
+            process.wait()  # its wait(timeout) polls every 100 ms and returns before the output is read to its end
+            return process.exit_code, process.stdout, process.stderr
+
+        return _Child(process.pid, end)
+
+    def _inside(self, argv: Sequence[str]) -> tuple[str, ...]:
+        """The command with its program's path, as it is started in this tree, or nothing where there is none."""
+        name, *words = (*self._entry(), *argv)
+        places = [name] if "/" in name else [f"{folder}/{name}" for folder in PATH.split(":")]
+        program = next((place for place in places if os.access(place, os.X_OK)), "")
+        return (program, *words) if program else ()
 
     def _entry(self) -> tuple[str, ...]:
         """What a command is started through in a tree: a chroot, with a /proc and processes of its own if it may."""
@@ -293,8 +320,8 @@ class LiveHost:
         self._way = ("chroot", self.root)
         if os.path.isdir(f"{self.root}/proc"):
             alone = ("unshare", "-mpf", f"--mount-proc={self.root}/proc", *self._way)
-            self._way = alone  # _start asks for it
-            if _finish(*self._start(("true",), {}), 20).status:
+            self._way = alone  # the question below is asked this way
+            if self.query(("true",), timeout=20)[0].status:
                 self._way = ("chroot", self.root)
         return self._way
 
@@ -431,28 +458,40 @@ def sweep(folder: str) -> None:
                 shutil.rmtree(path)
 
 
-def _finish(argv: tuple[str, ...], process: Any, timeout: float) -> Output:
-    if process is None:
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    """What a child sees: built anew, but for the proxies."""
+    kept = {name: os.environ[name] for name in PROXIES if name in os.environ}
+    return {"PATH": PATH, "LC_ALL": "C", "HOME": "/root", "TERM": "dumb", **kept, **more}
+
+
+class _Child(NamedTuple):
+    """A child at work; `end` waits for it: exit status (-N: killed by signal N), stdout, stderr."""
+
+    pid: int
+    end: Callable[[], tuple[int, bytes, bytes]]
+
+
+def _finish(argv: tuple[str, ...], child: Optional[_Child], timeout: float) -> Output:
+    """What a child said; one that takes too long is ended with its own children."""
+    if child is None:
         return Output(argv, NOT_FOUND, "", f"{argv[0]}: not found")
     expired = threading.Event()
 
-    def end(number: int) -> None:
+    def kill(number: int) -> None:
         expired.set()
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+            os.killpg(child.pid, number)
 
-    # sh's own wait(timeout) polls every 100 ms and returns before the output is read to its end
-    timers = [threading.Timer(timeout, end, [15]), threading.Timer(timeout + 5, end, [9])]
+    timers = [threading.Timer(timeout, kill, [15]), threading.Timer(timeout + 5, kill, [9])]
     for timer in timers:
         timer.start()
-    process.wait()
+    status, out, err = child.end()
     for timer in timers:
         timer.cancel()
     if expired.is_set():
         return Output(argv, TIMED_OUT, "", f"{argv[0]}: no end within {timeout:.0f} s")
-    status = process.exit_code
-    text = (process.stdout.decode(errors="replace"), process.stderr.decode(errors="replace"))
-    return Output(argv, status if status >= 0 else 128 - status, *text)
+    said = (out.decode(errors="replace"), err.decode(errors="replace"))
+    return Output(argv, status if status >= 0 else 128 - status, *said)
 
 
 def _unfit(info: os.stat_result) -> str:

@@ -47,6 +47,7 @@ class Manager:
     again: tuple[int, ...] = ()  # statuses that ask for the same run once more
     unfinished: str = "(?!)"  # pattern: an interrupted run has to be finished first ...
     finish: tuple[str, ...] = ()  # ... by this
+    metadata: str = ""  # files that a refresh leaves; where there are none, nothing has to be asked before it
     stale: str = "(?!)"  # pattern: the metadata names files that are gone; a refresh helps
     staged: bool = False  # installs into the system of the next boot
     env: Mapping[str, str] = field(default_factory=dict)
@@ -79,6 +80,7 @@ MANAGERS: Mapping[str, Manager] = {
             r"|Unable to lock directory",
             unfinished=r"dpkg was interrupted",
             finish=("dpkg", "--configure", "-a", "--force-confdef", "--force-confold"),
+            metadata="/var/lib/apt/lists/*_Packages*",
             stale=r"Unable to fetch some archives|404 +Not Found|File not found - ",
             # needrestart would restart services on its own, or ask
             env={"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "NEEDRESTART_MODE": "l"},
@@ -244,7 +246,8 @@ def install(host: Host, order: Order) -> tuple[str, ...]:
     manager, deadline = order.manager, time.monotonic() + order.patience
     along = order.profile.along
     names = sorted({*along, *(name for alternatives in order.wanted.values() for name in alternatives)})
-    found, said = _resolve(host, order, names, deadline), ""
+    bare, said = manager.metadata and not host.glob(manager.metadata), ""
+    found = set() if bare else _resolve(host, order, names, deadline)
     if not all(found.intersection(alternatives) for alternatives in order.wanted.values()):
         said = _text(_patiently(host, order, manager.refresh, deadline, strict=False))
         found = _resolve(host, order, names, deadline)
