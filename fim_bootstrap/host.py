@@ -405,7 +405,9 @@ class LiveHost:
         with contextlib.suppress(OSError):
             if os.path.exists(target) and os.stat(target).st_size > LOG_LIMIT:
                 os.replace(target, f"{target}.1")
-            handle = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            # O_NONBLOCK: a pipe that lies there with no reader must not hold the run up
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            handle = os.open(target, flags, 0o600)
             with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {self._conceal(line)}\n")
 
@@ -426,7 +428,10 @@ class LiveHost:
         """Hold the lock that lets only one run change this tree; raises Busy where another holds it."""
         self._folder(STATE)
         path = self._lexical(f"{STATE}/lock")
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unwritten(path, error) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(handle, 0)
