@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import auditd_conf, journal, managers, selinux
+from . import auditd_conf, journal, managers, merge, selinux
 from .errors import BootstrapError
-from .host import STATE, Host
+from .host import RUN, STATE, Host, starts_at_boot
 from .resources import program
 
 SEMODULE_TIMEOUT = 900.0  # seconds; a policy rebuild took 57 s in an emulated guest with 2 cores
 SERVICE_TIMEOUT = 120.0
 SETTLE = 30.0  # seconds for a daemon to appear, or to go
 CHILDREN = 3.0  # seconds for what it starts
+POLICY_RC = "/usr/sbin/policy-rc.d"
+POLICY_RC_TEXT = "#!/bin/sh\n# fim-bootstrap: nothing is started in a tree\nexit 101\n"
 Record = Callable[..., None]
 
 
@@ -42,17 +45,22 @@ class EditFile:
 
     def diff(self) -> str:
         """What would change in the file."""
-        before, after = self.before.splitlines(keepends=True), self.after.splitlines(keepends=True)
-        lines = difflib.unified_diff(before, after, self.path, self.path, n=1)
-        return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+        return difference(self.before, self.after, self.path)
 
     def apply(self, host: Host, record: Record) -> None:
-        """Keep the old content, then replace the file."""
+        """Keep both contents, then replace the file."""
         record(
-            "edit", path=self.path, before=journal.keep(host, self.before), after=journal.digest(self.after),
+            "edit", path=self.path, before=journal.keep(host, self.before), after=journal.keep(host, self.after),
             inert=self.inert, mtime=self.mtime,
         )  # fmt: skip
         host.replace(self.path, self.before, self.after)
+
+
+def difference(before: str, after: str, path: str) -> str:
+    """A unified diff of two texts of a file."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    lines = difflib.unified_diff(old, new, path, path, n=1)
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 
 @dataclass(frozen=True)
@@ -104,26 +112,47 @@ class InstallPackages:
         return ""
 
     def apply(self, host: Host, record: Record) -> None:
-        """Install, and write down what was chosen."""
-        manager = self.order.manager
+        """Write down what is chosen, and install it.
+
+        What goes into the system of the next boot is written down afterwards: a later run believes that entry,
+        since it cannot look there.
+        """
+        manager, boot = self.order.manager, self.boot
+
+        def note(names: Sequence[str]) -> None:
+            record("install", manager=manager.name, packages=list(names), boot=boot if manager.staged else "")
+
         with _no_services(host):
-            names = managers.install(host, self.order)
-        record("install", manager=manager.name, packages=list(names), boot=self.boot if manager.staged else "")
+            names = managers.install(host, self.order, (lambda _: None) if manager.staged else note)
+        if manager.staged:
+            note(names)
 
 
 @contextlib.contextmanager
 def _no_services(host: Host) -> Iterator[None]:
     """Keep a tree's packages from starting services on the machine that builds it (policy-rc.d, Debian)."""
-    path, text = "/usr/sbin/policy-rc.d", "#!/bin/sh\n# fim-bootstrap: nothing is started in a tree\nexit 101\n"
-    there = host.read(path)
-    if host.root == "/" or not host.which("dpkg") or (there and there.text != text):
+    there = host.read(POLICY_RC)
+    if host.root == "/" or not host.which("dpkg") or (there and there.text != POLICY_RC_TEXT):
         yield
         return
-    host.create(path, text.encode(), 0o755)
+    host.create(POLICY_RC, POLICY_RC_TEXT.encode(), 0o755)
     try:
         yield
     finally:
-        host.remove(path)
+        host.remove(POLICY_RC)
+
+
+def tidy(host: Host, steps: Sequence[Mapping[str, Any]]) -> None:
+    """Remove what a run that was killed left behind; with the lock in hand.
+
+    Every file is journalled before it is written, so the journal knows the folders.
+    """
+    paths = [step["path"] for step in steps if isinstance(step.get("path"), str)]
+    folders = {os.path.dirname(path) for path in (*paths, POLICY_RC)}
+    host.tidy(sorted({*folders, STATE, f"{STATE}/replaced", RUN}))
+    there = host.read(POLICY_RC)
+    if there and there.text == POLICY_RC_TEXT:
+        host.remove(POLICY_RC)
 
 
 @dataclass(frozen=True)
@@ -385,7 +414,8 @@ def restart_running(host: Host) -> None:
     for name in ("auditd", "qualys-cloud-agent"):
         if pid := running(host, name):
             restart(host, name, pid, refuses_stop=name == "auditd")
-            _until(lambda name=name, pid=pid: running(host, name) not in (0, pid))  # type: ignore[misc]
+            if not _until(lambda name=name, pid=pid: running(host, name) not in (0, pid)):  # type: ignore[misc]
+                raise BootstrapError(f"{name} did not come up again", f"systemctl status {name}; the log tells more")
 
 
 def running(host: Host, name: str) -> int:
@@ -408,60 +438,89 @@ def _until(true: Callable[[], bool], patience: float = SETTLE) -> bool:
 
 
 def undo_edit(host: Host, entry: Mapping[str, Any]) -> str:
-    """Put the old content back, only where the file is still what was written."""
+    """Put the old content back where the file is as it was written; else take out our own lines alone."""
     path, file = entry["path"], host.read(entry["path"])
     if file is None or file.problem:
-        return f"{path}: {file.problem if file else 'is gone'}; left alone"
+        raise BootstrapError(f"{path}: {file.problem if file else 'is gone'}; left alone")
     now = journal.digest(file.text)
     if now == entry["before"]:
         return ""
-    if now != entry["after"]:
-        return f"{path}: was edited since; left alone (the earlier text is {STATE}/replaced/{entry['before']})"
     try:
-        host.replace(path, file.text, journal.kept(host, entry["before"]))
+        before = journal.kept(host, entry["before"])
+        after = file.text if now == entry["after"] else journal.kept(host, entry["after"])
     except KeyError:
-        return f"{path}: the earlier text is lost from {STATE}/replaced; left alone"
-    return ""
+        lost = f"its texts of that time are lost from {STATE}/replaced"
+        raise BootstrapError(f"{path}: {lost}; left alone", f"look for our lines in {path} by hand") from None
+    if not (ours := merge.standing(before, after, file.text)):
+        return f"{path}: was edited since; nothing of ours stands there any more"
+    text = merge.taken_back(before, after, file.text)
+    if text is None:
+        remedy = _by_hand(path, ours, difference(after, file.text, path), difference(after, before, path))
+        whole = f"or, to lose the later edits: cat {STATE}/replaced/{entry['before']} > {path}"
+        raise BootstrapError(f"{path}: was edited since, beside or in our lines; left alone", f"{remedy}\n{whole}")
+    host.replace(path, file.text, text)
+    return "" if text == before else f"{path}: was edited since; our lines were taken out and the later edits kept"
+
+
+def _by_hand(path: str, ours: Sequence[tuple[int, str]], since: str, back: str) -> str:
+    """The three-way difference: what was done since, what would take ours back, and which of our lines stand."""
+    lines = "".join(f"    {number}: {line.rstrip()}\n" for number, line in ours)
+    return (
+        f"what was done to {path} since we wrote it:\n{since}what takes back what we wrote:\n{back}"
+        f"of our lines these still stand:\n{lines}mend them in {path}, then run revert again"
+    )
 
 
 def undo_create(host: Host, entry: Mapping[str, Any]) -> str:
     """Remove a file of our own, only where it is still as it was written."""
     file = host.read(entry["path"])
     if file and entry["after"] and journal.digest(file.text) != entry["after"]:
-        return f"{entry['path']}: was edited since; left alone"
+        raise BootstrapError(f"{entry['path']}: was edited since; left alone", f"rm {entry['path']}")
     host.remove(entry["path"])
     return ""
 
 
 def undo_policy(host: Host, entry: Mapping[str, Any]) -> str:
     """Unload the module, if it is still there."""
-    kinds = {folder.rpartition("/")[2] for root in selinux.STORES for folder in host.glob(f"{root}/*")}
-    if any(selinux.stored(host, kind) for kind in kinds):
+    if _stored(host):
         flags = () if host.stat(f"{selinux.FS}/enforce") and host.root == "/" else ("-n",)
         priority = entry.get("priority", ["-X", selinux.PRIORITY])
         host.run("semodule", *flags, *priority, "-r", entry["module"], timeout=SEMODULE_TIMEOUT)
+    if _stored(host):
+        raise BootstrapError(f"the SELinux module {entry['module']} is still in the store", "semodule -lfull")
     return ""
+
+
+def _stored(host: Host) -> bool:
+    kinds = {folder.rpartition("/")[2] for root in selinux.STORES for folder in host.glob(f"{root}/*")}
+    return any(selinux.stored(host, kind) for kind in kinds)
 
 
 def undo_stop(host: Host, entry: Mapping[str, Any]) -> str:
     """Enable and start the service again."""
-    enable(host, entry["service"], True)
-    restart(host, entry["service"], 0, False)
+    name = entry["service"]
+    enable(host, name, True)
+    restart(host, name, 0, False)
+    if not _until(lambda: running(host, name) != 0):
+        raise BootstrapError(f"{name} did not come up", f"systemctl status {name}; the log tells more")
     return ""
 
 
 def undo_enable(host: Host, entry: Mapping[str, Any]) -> str:
     """Leave the service as it was at boot: not started."""
     enable(host, entry["service"], False)
+    if starts_at_boot(host, entry["service"]):
+        raise BootstrapError(f"{entry['service']} is still enabled at boot", f"systemctl disable {entry['service']}")
     return ""
 
 
 def undo(host: Host, entry: Mapping[str, Any]) -> str:
-    """Take one journal entry back; why it could not be, or ''."""
+    """Take one journal entry back; what is worth telling about it, or ''. Raises where it could not be taken back."""
     try:
         return UNDO[entry["kind"]](host, entry)
-    except KeyError as error:
-        return f"a journal entry of kind {entry.get('kind')!r} cannot be read: {error} is missing or unknown"
+    except (KeyError, TypeError, AttributeError) as error:
+        said = f"a journal entry of kind {entry.get('kind')!r} cannot be read: {error} is missing or unknown"
+        raise BootstrapError(said, f"look at {journal.JOURNAL}") from error
 
 
 UNDO: Mapping[str, Callable[[Host, Mapping[str, Any]], str]] = {
@@ -473,3 +532,45 @@ UNDO: Mapping[str, Callable[[Host, Mapping[str, Any]], str]] = {
 }
 # running states, which follow from the files that are brought back
 PASSING = ("rule", "restart", "start")
+
+
+def take_back(
+    host: Host, steps: Sequence[Mapping[str, Any]], tell: Callable[[str], Any]
+) -> tuple[int, list[str], list[BootstrapError]]:
+    """Take back all steps but installed packages, newest first: how many, what to tell, and what could not be.
+
+    One that cannot be taken back does not stop the others, but the earlier steps of the same file. The step
+    that was taken back last is written down as undone only after the restart: a run that is killed before
+    that restarts again.
+    """
+    notes: list[str] = []
+    problems: list[BootstrapError] = []
+    held: set[str] = set()
+    last: list[Mapping[str, Any]] = []
+    undone = 0
+    for step in reversed(steps):
+        kind, path = step.get("kind"), str(step.get("path", ""))
+        if kind == "install" or path in held:
+            continue
+        if kind in PASSING:
+            journal.undone(host, step)
+            continue
+        tell(f"revert: {kind} {path or step.get('module') or step.get('service') or ''}")
+        try:
+            note = undo(host, step)
+        except BootstrapError as error:
+            problems.append(error)
+            held.update([path] if path else ())
+            continue
+        notes += [note] if note else []
+        for earlier in last:
+            journal.undone(host, earlier)
+        last, undone = [step], undone + 1
+    try:
+        if undone:
+            restart_running(host)
+        for step in last:
+            journal.undone(host, step)
+    except BootstrapError as error:
+        problems.append(error)
+    return undone, notes, problems

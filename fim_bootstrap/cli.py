@@ -107,6 +107,7 @@ def _apply(values: Mapping[str, Any], begun: float) -> int:
     _need_root("apply")
     session = _Session(values)
     with session.host.alone():
+        changes.tidy(session.host, journal.entries(session.host))
         session.host.log(f"apply {' '.join(sys.argv[1:])}")
 
         def tell(requirement: str, change: Change) -> None:
@@ -132,34 +133,26 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
     _need_root("revert")
     settings = options.settings(values)
     host = LiveHost(settings.root or "/", redact)
-    problems: list[str] = []
-    undone = 0
     with host.alone():
         steps = journal.entries(host)
+        changes.tidy(host, steps)
+        undone, notes, problems = changes.take_back(host, steps, _tell)
         installed = [step for step in steps if step.get("kind") == "install"]
-        for step in reversed(steps):
-            if step in installed:
-                continue
-            if step.get("kind") in changes.PASSING:
-                journal.undone(host, step)
-                continue
-            _tell(f"revert: {step.get('kind')} {step.get('path') or step.get('module') or step.get('service') or ''}")
-            problem = changes.undo(host, step)
-            if problem:
-                problems.append(problem)
-            else:
-                journal.undone(host, step)
-                undone += 1
-        if undone:
-            changes.restart_running(host)
         for step in installed if values["packages"] else ():
             manager = managers.MANAGERS[step["manager"]]
             managers.remove(host, manager, step["packages"], settings.lock_timeout)
             journal.undone(host, step)
             undone += 1
-    line = f"{undone} step{'s' * (undone != 1)} taken back" + "".join(f"; {redact(problem)}" for problem in problems)
-    document = {"command": "revert", "changed": undone > 0, "failed": bool(problems), "comment": line, "msg": line}
-    _print(_dump(document) if values["format"] == "json" else line)
+        if lost := journal.damage(host):
+            problems.append(BootstrapError(lost, "what they recorded is not taken back; look at the log for it"))
+    said = [*notes, *(str(problem) for problem in problems)]
+    line = redact("; ".join((f"{undone} step{'s' * (undone != 1)} taken back", *said)))
+    remedies = [redact(problem.remedy) for problem in problems if problem.remedy]
+    document = {
+        "command": "revert", "changed": undone > 0, "failed": bool(problems), "comment": line, "msg": line,
+        "remedies": remedies,
+    }  # fmt: skip
+    _print(_dump(document) if values["format"] == "json" else "\n".join((line, *remedies)))
     return 1 if problems else 0
 
 

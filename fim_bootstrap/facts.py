@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Optional
 
 from . import audit_rules, auditd_conf, journal, managers, selinux
-from .host import File, Output, Reader
+from .host import File, Output, Reader, starts_at_boot
 from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
 
 AUDIT_COMMANDS = ("auditd", "auditctl", "augenrules")
@@ -205,8 +205,7 @@ def _services(
     for name in ("auditd", AGENT_SERVICE):
         unit = units.get(f"{name}.service", {})
         present = unit.get("LoadState") == "loaded" if unit else _unit_file(host, name)
-        wanted = host.glob(f"/etc/systemd/system/*.wants/{name}.service") or host.glob(f"/etc/rc3.d/S[0-9]*{name}")
-        enabled = unit.get("UnitFileState") in ("enabled", "static") if unit else bool(wanted)
+        enabled = unit.get("UnitFileState") in ("enabled", "static") if unit else starts_at_boot(host, name)
         services[name] = Service(
             name=name,
             present=present,
@@ -258,8 +257,13 @@ def _audit(
         daemon=daemon,
         status=state or None,
         owner=_owner(host, (state or {}).get("pid", 0)),
-        live_rules=audit_rules.parse_listing(listing.stdout) if listing and listing.status == 0 else None,
+        # auditctl has something to say even where there are none: «No rules»
+        live_rules=audit_rules.parse_listing(said) if (said := _said(listing)) else None,
     )
+
+
+def _said(output: Optional[Output]) -> str:
+    return output.stdout.strip() if output and output.status == 0 else ""
 
 
 def _owner(host: Reader, pid: int) -> str:

@@ -29,6 +29,8 @@ LOG = "/var/log/fim-bootstrap.log"
 LOG_LIMIT = 1 << 20  # bytes; the log is renamed to .1 beyond it, so two files are all it ever takes
 NOT_FOUND = 127
 TIMED_OUT = 124
+TEMPORARY = ".fim-bootstrap."  # auditd's plugin loader and augenrules pass over a name that begins with a dot
+SCRATCH = "work."
 LEFT = 3600.0  # seconds after which an unpacked program whose process is gone counts as left behind
 
 
@@ -125,6 +127,9 @@ class Host(Reader, Protocol):
 
     def remove(self, path: str) -> None:
         """Remove a file of our own; an absent one is fine."""
+
+    def tidy(self, folders: Collection[str]) -> None:
+        """Remove what killed runs left in these folders, and their scratch directories; with the lock in hand."""
 
     def log(self, line: str) -> None:
         """Add a line to the log."""
@@ -333,8 +338,11 @@ class LiveHost:
             raise BootstrapError(f"{path}: {now.problem if now else 'is gone'}; it was left alone")
         if now.text != before:
             raise BootstrapError(f"{path} changed while it was being looked at; nothing was written", "run again")
-        info = os.stat(target)
-        attributes = {name: os.getxattr(target, name) for name in os.listxattr(target)}
+        try:
+            info = os.stat(target)
+            attributes = {name: os.getxattr(target, name) for name in os.listxattr(target)}
+        except OSError as error:
+            raise _unwritten(path, error) from error
         self._write(target, after.encode("utf-8", "surrogateescape"), info, attributes)
 
     def create(self, path: str, content: bytes, mode: int = 0o600) -> None:
@@ -347,9 +355,8 @@ class LiveHost:
         mode: int = 0o600,
     ) -> None:  # fmt: skip
         folder = os.path.dirname(target)
-        # auditd's plugin loader and augenrules both pass over a name that begins with a dot
         try:
-            temporary = f"{folder}/.fim-bootstrap.{os.urandom(8).hex()}"
+            temporary = f"{folder}/{TEMPORARY}{os.urandom(8).hex()}"
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise _unwritten(target, error) from error
@@ -364,40 +371,72 @@ class LiveHost:
                     os.setxattr(handle, name, value)
                 os.fsync(handle)
             os.replace(temporary, target)
-            _sync(folder)
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise _unwritten(target, error) from error
+        _sync(folder)
 
     def export(self, path: str, text: str) -> None:
         """Write a result where the person asked for it: outside the tree, and into an existing folder."""
         self._write(os.path.abspath(path), f"{text}\n".encode(), None, {}, 0o644)
 
     def append(self, path: str, line: str) -> None:
-        """Add a line to a file of our own, and wait until it is on the disk."""
+        """Add a line to a file of our own, and wait until it is on the disk.
+
+        A last line without a newline was never finished: a crash or a full disk cut it off. It is removed.
+        """
         self._folder(os.path.dirname(path))
         target = self._lexical(path)
         try:
-            handle = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with open(handle, "wb") as file:
+            handle = os.open(target, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with open(handle, "r+b", buffering=0) as file:
+                before = file.read()
+                whole = before.rfind(b"\n") + 1
+                if whole < len(before):
+                    os.ftruncate(handle, whole)
                 file.write(line.encode("utf-8", "surrogateescape") + b"\n")
-                file.flush()
                 os.fsync(handle)
         except OSError as error:
             raise _unwritten(target, error) from error
+        if not before:
+            _sync(os.path.dirname(target))
 
     def remove(self, path: str) -> None:
         """Remove a file of our own; an absent one is fine."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._lexical(path))
+        target = self._lexical(path)
+        try:
+            os.unlink(target)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise BootstrapError(f"{path}: cannot be removed: {error.strerror}", f"rm {path}") from error
+        _sync(os.path.dirname(target))
+
+    def tidy(self, folders: Collection[str]) -> None:
+        """Remove what killed runs left in these folders, and their scratch directories.
+
+        Only with the lock in hand: without it they may belong to a run that is at work.
+        """
+        left = [f"{folder}/{TEMPORARY}*" for folder in folders]
+        for path in (path for pattern in left for path in self.glob(pattern)):
+            target = self._lexical(path)
+            with contextlib.suppress(OSError):
+                info = os.lstat(target)
+                if stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid():
+                    os.unlink(target)
+        for path in self.glob(f"{STATE}/{SCRATCH}*"):
+            _remove_tree(self._lexical(path))
 
     def _folder(self, path: str) -> None:
-        mode = 0o700 if path.startswith(STATE) else 0o755
+        target = self.real(path)
+        if os.path.isdir(target):
+            return
         try:
-            os.makedirs(self.real(path), mode=mode, exist_ok=True)
+            os.makedirs(target, mode=0o700 if path.startswith(STATE) else 0o755, exist_ok=True)
         except OSError as error:
             raise _unwritten(path, error) from error
+        _sync(os.path.dirname(target))
 
     def log(self, line: str) -> None:
         """Add a line to the log; a log that cannot be written stops nothing."""
@@ -414,14 +453,19 @@ class LiveHost:
     @contextlib.contextmanager
     def scratch(self, context: str = "") -> Iterator[str]:
         """A private directory (0700) inside the tree that is gone afterwards; its files inherit the label."""
-        import tempfile  # with shutil 4 ms: not for a run that changes nothing
-
         self._folder(STATE)
-        with tempfile.TemporaryDirectory(prefix="work.", dir=self.real(STATE)) as folder:
+        folder = f"{self.real(STATE)}/{SCRATCH}{os.urandom(8).hex()}"
+        try:
+            os.mkdir(folder, 0o700)
+        except OSError as error:
+            raise _unwritten(STATE, error) from error
+        try:
             if context:
                 with contextlib.suppress(OSError):  # a tree without labels, or a policy that forbids it
                     os.setxattr(folder, "security.selinux", context.encode())
             yield "/" + os.path.relpath(folder, self.root)
+        finally:
+            _remove_tree(folder)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -433,15 +477,33 @@ class LiveHost:
         except OSError as error:
             raise _unwritten(path, error) from error
         try:
+            self._claim(handle, path)
+            yield
+        finally:
+            os.close(handle)
+
+    def _claim(self, handle: int, path: str) -> None:
+        try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(handle, 0)
             os.write(handle, f"{os.getpid()}\n".encode())
-            yield
         except BlockingIOError:
-            holder = os.read(handle, 32).decode().strip() or "unknown"
+            holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
             raise Busy(f"another fim-bootstrap (pid {holder}) is at work here", "try again when it is done") from None
-        finally:
-            os.close(handle)
+        except OSError as error:
+            raise _unwritten(path, error) from error
+
+
+def _remove_tree(folder: str) -> None:
+    import shutil  # 4 ms: not for a run that changes nothing
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def starts_at_boot(host: Reader, service: str) -> bool:
+    """Whether the files of systemd or of the init scripts have a service started at boot."""
+    systemd = host.glob(f"/etc/systemd/system/*.wants/{service}.service")
+    return bool(systemd or host.glob(f"/etc/rc3.d/S[0-9]*{service}"))
 
 
 def sweep(folder: str) -> None:
@@ -458,9 +520,7 @@ def sweep(folder: str) -> None:
             info = os.lstat(path)
             private = stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid() and info.st_mode & 0o77 == 0
             if private and time.time() - info.st_mtime > LEFT and os.path.exists(f"{path}/distro_profiles/debian.toml"):
-                import shutil
-
-                shutil.rmtree(path)
+                _remove_tree(path)
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
@@ -520,8 +580,13 @@ def _unwritten(path: str, error: OSError) -> BootstrapError:
 
 
 def _sync(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    """Wait until the names in a folder are on the disk."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        said = f"{folder}: was changed, but the disk did not confirm it: {error.strerror}"
+        raise BootstrapError(said, "look at the kernel's messages (dmesg), then run again") from error

@@ -1,16 +1,18 @@
 """What was done to this host, written down before it is done, so that it can be undone.
 
-One JSON object a line in /var/lib/fim-bootstrap/journal.jsonl; replaced file contents lie beside it under
-their SHA-256. A damaged line is passed over: the record of the other steps still counts.
+One JSON object a line in /var/lib/fim-bootstrap/journal.jsonl; file contents, before and after, lie beside it
+under their SHA-256. A damaged line is passed over: the record of the other steps still counts. A last line
+without a newline was never finished, so its step was never begun.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Optional
 
 from .host import STATE, File, Host, Reader
 
@@ -24,9 +26,23 @@ def digest(text: str) -> str:
 
 def entries(host: Reader) -> list[dict[str, Any]]:
     """The steps that stand, oldest first; those that were undone are left out."""
+    return _read(host.read(JOURNAL))[0]
+
+
+def damage(host: Reader) -> str:
+    """What of the journal cannot be read, or ''."""
     file = host.read(JOURNAL)
+    if file and file.problem:
+        return f"{JOURNAL}: {file.problem}"
+    lost = _read(file)[1]
+    return f"{JOURNAL}: {lost} line{'s' * (lost != 1)} cannot be read" if lost else ""
+
+
+def _read(file: Optional[File]) -> tuple[list[dict[str, Any]], int]:
+    """The steps that stand, and the number of lines that make no sense."""
     steps: dict[str, dict[str, Any]] = {}
-    for line in file.text.splitlines() if file else ():
+    lost = 0
+    for line in (file.text if file else "").split("\n")[:-1]:
         try:
             entry = json.loads(line)
             if "undone" in entry:
@@ -34,13 +50,14 @@ def entries(host: Reader) -> list[dict[str, Any]]:
             else:
                 steps[entry["id"]] = entry
         except (ValueError, KeyError, TypeError):
-            continue
-    return list(steps.values())
+            lost += 1
+    return list(steps.values()), lost
 
 
 def record(host: Host, kind: str, **details: Any) -> None:
     """Write down a step that is about to be taken."""
-    entry = {"id": f"{time.time_ns():x}", "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "kind": kind, **details}
+    # not the time: clocks jump, and on some machines they stand still for milliseconds
+    entry = {"id": secrets.token_hex(8), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "kind": kind, **details}
     host.append(JOURNAL, json.dumps(entry))
 
 
@@ -50,9 +67,11 @@ def undone(host: Host, entry: Mapping[str, Any]) -> None:
 
 
 def keep(host: Host, text: str) -> str:
-    """Keep a content that is about to be replaced; its digest."""
+    """Keep a content that is about to be replaced, or put in place; its digest."""
     name = digest(text)
-    if host.stat(f"{STATE}/replaced/{name}") is None:
+    try:
+        kept(host, name)
+    except KeyError:
         host.create(f"{STATE}/replaced/{name}", text.encode("utf-8", "surrogateescape"))
     return name
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .errors import BootstrapError, Busy
@@ -237,8 +237,10 @@ class Order:
     today: str = ""  # ISO date, to tell whether the release is past its end of life
 
 
-def install(host: Host, order: Order) -> tuple[str, ...]:
-    """Install a package for each wanted command in one transaction; the names that were installed.
+def install(
+    host: Host, order: Order, tell: Callable[[Sequence[str]], None] = lambda _: None
+) -> tuple[str, ...]:
+    """Install a package for each wanted command in one transaction; the names, which `tell` gets beforehand.
 
     Every name is resolved before the transaction. A command that is still missing although its package is
     there has its package installed anew. Raises Busy when a lock is held longer than the patience.
@@ -256,6 +258,7 @@ def install(host: Host, order: Order) -> tuple[str, ...]:
             raise _unknown(order, command, alternatives, said)
     chosen = {command: next(n for n in names if n in found) for command, names in order.wanted.items()}
     packages = sorted({*chosen.values(), *found.intersection(along)})
+    tell(packages)
     try:
         _patiently(host, order, (*manager.install, *packages), deadline)
     except _Stale:

@@ -61,17 +61,6 @@ def test_rules_are_commented_out_and_revert_brings_back_every_byte(tree: Tree) -
 
 
 @needs_root
-def test_revert_leaves_alone_what_was_edited_since(tree: Tree) -> None:
-    assert tree.fim("apply").status == 0
-    mine = tree.read("/etc/audit/auditd.conf") + "# mine\n"
-    tree.write("/etc/audit/auditd.conf", mine)
-    ran = tree.fim("revert")
-    assert ran.status == 1
-    assert "was edited since; left alone" in ran.out
-    assert tree.read("/etc/audit/auditd.conf") == mine
-
-
-@needs_root
 def test_a_broken_auditd_conf_is_named_with_its_line_and_nothing_is_changed(tree: Tree) -> None:
     tree.write("/etc/audit/auditd.conf", "local_events = yes\nnonsense = 1\n")
     tree.write("/etc/audit/audit.rules", "-e 2\n")

@@ -25,6 +25,12 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     audit = facts.audit
     if audit.generation == 0:
         return Finding(ID, TITLE, Status.WAITING, "audit is not installed yet")
+    asked = facts.environment.live and facts.privileged and "auditctl" in facts.commands
+    if asked and (audit.status is None or audit.live_rules is None):
+        return Finding(
+            ID, TITLE, Status.BLOCKED, "auditctl does not say what the kernel's audit state is",
+            remedy="see what auditctl -s and auditctl -l say; is this kernel built with audit?",
+        )  # fmt: skip
     changes: list[Change] = []
     evidence: list[str] = []
     note = f"fim-bootstrap {facts.today}: FIM needs audit rules without this line"
