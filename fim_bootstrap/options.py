@@ -87,7 +87,7 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
     for command in EVERY:
         sub = commands.add_parser(command, help=HELP[command], description=HELP[command])
         sub.add_argument("--config", metavar="FILE", help=f"option file (default {OPTION_FILE})")
-        for option in OPTIONS if command in argv else ():  # argparse is slow: 10 ms for all of them
+        for option in OPTIONS:
             if command in option.commands:
                 _add(sub, option)
     given = vars(parser.parse_args(argv))
