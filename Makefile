@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 ARGS   ?=
 
-.PHONY: help apply run test check lint type binary release test-binary test-managers test-live bench table clean
+.PHONY: help apply run test check lint type binary release test-binary test-managers test-ansible test-live bench table clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -46,6 +46,9 @@ test-binary: binary  ## the binary in hostile houses (as root), and built twice
 test-managers: $(VENV)/dev  ## real apt, dnf, dnf5 and zypper in roots dressed as other releases (as root)
 	@sh tests/needs.sh live
 	$(PY) -m pytest -q --managers tests/managers $(ARGS)
+
+test-ansible: binary  ## the role under the real ansible-core (as root)
+	$(PY) -m pytest -q --ansible tests/ansible $(ARGS)
 
 table: $(VENV)/run  ## write the table of releases into README.md, from the profiles
 	@PYTHONPATH=. $(PY) packaging/support_table.py
