@@ -295,7 +295,7 @@ class CreateFiles:
             record("create", path=self.program, after="")
             host.create(self.program, content, 0o755)
         for unit in self.units:
-            record("enable", service=unit, started=self.start)
+            record("enable", service=unit, ours=True)
             enable(host, unit, True, now=self.start)
 
 
@@ -511,8 +511,13 @@ def undo_stop(host: Host, entry: Mapping[str, Any]) -> str:
 
 
 def undo_enable(host: Host, entry: Mapping[str, Any]) -> str:
-    """Leave the service as it was at boot: not started."""
-    enable(host, entry["service"], False, now=entry.get("started", False))
+    """Leave the service as it was at boot: not started; a unit of our own ends with what it started."""
+    if starts_at_boot(host, entry["service"]):
+        enable(host, entry["service"], False)
+    if entry.get("ours"):  # a check that waits for this run, or that failed, would stay without its unit
+        units = {unit_of(entry["service"]), unit_of(entry["service"].partition(".")[0])}
+        for word in ("stop", "reset-failed"):
+            host.run("systemctl", word, *sorted(units), ok=range(256))
     if starts_at_boot(host, entry["service"]):
         raise BootstrapError(f"{entry['service']} is still enabled at boot", f"systemctl disable {entry['service']}")
     return ""

@@ -60,7 +60,7 @@ def _prepare(facts: Facts, settings: Settings, enabling: list[Change]) -> list[C
     has no SELinux.
     """
     changes = [*enabling]
-    if PRESET not in facts.prepared and (enabling or settings.first_boot):
+    if PRESET not in facts.prepared and (enabling or settings.first_boot or settings.guard):
         units = ("auditd.service", FIRST_BOOT_UNIT, *GUARD_UNITS)
         changes.append(CreateFiles({PRESET: "".join(f"enable {unit}\n" for unit in units)}))
     missing = [path for path in (PROGRAM, *FIRST_BOOT) if path not in facts.prepared]
