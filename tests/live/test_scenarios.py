@@ -399,12 +399,20 @@ def test_selinux_that_does_not_enforce(options: str, mode: str) -> None:
 
 
 def test_no_agent(layer: Path) -> None:
-    """A host is made ready before its agent comes; a missing agent is no failure."""
+    """A host is made ready before its agent comes; a missing agent is no failure, and a later one just works."""
+    unit = "/etc/systemd/system/qualys-cloud-agent.service"
+    away = {"/usr/local/qualys": "/root/qualys", "/etc/qualys": "/root/etc-qualys", unit: "/root/unit"}
     with guest("bookworm", layer=layer) as machine:
-        machine.run("systemctl disable --now qualys-cloud-agent; rm -r /usr/local/qualys /etc/qualys")
-        machine.run("rm /etc/systemd/system/qualys-cloud-agent.service /etc/audit/plugins.d/edr-standin.conf")
-        machine.run("systemctl daemon-reload; systemctl restart auditd")
+        machine.run("systemctl disable --now qualys-cloud-agent")
+        machine.run("; ".join(f"mv {there} {kept}" for there, kept in away.items()))
+        machine.run("rm /etc/audit/plugins.d/edr-standin.conf; systemctl daemon-reload; systemctl restart auditd")
         seen = machine.fim("check")
         assert (seen.status, seen.report["verdict"]) == (0, "ready"), seen.out
         assert seen.status_of("agent") == "skipped"
+        assert machine.fim("apply").report["changed"] is False
+        machine.run("; ".join(f"mv {kept} {there}" for there, kept in away.items()))
+        machine.run("systemctl daemon-reload; systemctl enable --now qualys-cloud-agent")
+        machine.run("for i in $(seq 60); do pidof edr-plugin && exit 0; sleep 1; done; exit 1")
+        ready(machine)
+        watched_event_arrives(machine, "later")
         assert machine.fim("apply").report["changed"] is False
