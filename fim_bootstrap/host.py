@@ -527,6 +527,7 @@ def _unwritten(path: str, error: OSError) -> BootstrapError:
         errno.ENOSPC: "free some space, then run again",
         errno.EROFS: "the file system is read-only; mount it writable, or use the system's own update tool",
         errno.EACCES: "run as root",
+        errno.EPERM: "lsattr shows whether it was made immutable; chattr -ia takes that back",
     }
     message = f"{path}: cannot be written: {error.strerror}; what stood there is unchanged"
     return BootstrapError(message, remedies.get(error.errno or 0, "look at the message of the system above"))
