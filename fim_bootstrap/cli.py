@@ -159,7 +159,7 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
 def _facts(values: Mapping[str, Any], begun: float) -> int:
     session = _Session(values)
     found = facts.gather(session.host, session.profile, session.settings, session.release)
-    _print(redact(json.dumps(asdict(found), indent=2, default=lambda value: value.value)))
+    _print(redact(json.dumps(asdict(found), indent=2, default=_plain)))
     return 0
 
 
@@ -236,6 +236,11 @@ def _report(
 
 def _dump(document: Any) -> str:
     return json.dumps(document, indent=2)
+
+
+def _plain(value: Any) -> Any:
+    """A set or a word of an enumeration, for JSON."""
+    return sorted(value) if isinstance(value, frozenset) else value.value
 
 
 def _print(text: str) -> None:

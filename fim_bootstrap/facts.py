@@ -86,9 +86,11 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     """Everything the requirements judge, looked at once."""
     where = environment(host, bool(settings.root))
     privileged = os.geteuid() == 0
-    names = {*AUDIT_COMMANDS, *SELINUX_COMMANDS, *profile.packages, "setfiles"}
-    commands = {name: path for name in sorted(names) if (path := host.which(name))}
     manager, image_based = managers.choose(host, profile)
+    half = managers.unfinished(host, managers.MANAGERS[manager]) if manager else frozenset()
+    names = {*AUDIT_COMMANDS, *SELINUX_COMMANDS, *profile.packages, "setfiles"}
+    unfinished = {name for name in names if half.intersection(profile.packages.get(name, ()))}
+    commands = {name: path for name in sorted(names - unfinished) if (path := host.which(name))}
     answers = _ask(host, where, commands, privileged)
     if answers.get("is-system-running", Output((), 0)).stdout.strip() in ("initializing", "starting"):
         where = Environment.BOOTING
@@ -115,6 +117,7 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         privileged=privileged,
         os=release,
         commands=commands,
+        unfinished=frozenset(unfinished),
         manager=manager,
         image_based=image_based,
         staged=tuple(name for step in steps if _staged(step, boot) for name in step["packages"]),

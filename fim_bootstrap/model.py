@@ -173,6 +173,7 @@ class Facts:
     privileged: bool
     os: OsRelease
     commands: Mapping[str, str] = field(default_factory=dict)  # command -> path, absent ones left out
+    unfinished: frozenset[str] = frozenset()  # commands left out because their package is only half installed
     manager: str = ""  # the package manager of the profile that is here
     image_based: bool = False  # packages live in an image or a snapshot, and change at a boot
     staged: tuple[str, ...] = ()  # packages that this tool put into the system of the next boot

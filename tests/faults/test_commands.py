@@ -1,4 +1,4 @@
-"""Each command that a fresh `apply` runs fails, hangs, prints rubbish, is killed, or lies; and everything is killed in it.
+"""Each command that a fresh `apply` runs fails, hangs, prints rubbish, is killed or lies; or all is killed in it.
 
 In roots with the real apt, dpkg and SELinux tools on a local repository. The list of commands is what a run wrote
 into its log.
@@ -98,7 +98,7 @@ def really_ready(here: Root, policy: bool) -> bool:
     line = "\ndispatcher = /sbin/audispd\n"
     conf = here.path / "etc/audit/auditd.conf"
     there = conf.exists() and line in conf.read_text()
-    module = "grep -q fim_bootstrap_src -r /etc/selinux/default/policy && ls /var/lib/selinux/default/active/modules/400"
+    module = "set -e; grep -q fim_bootstrap_src -r /etc/selinux/default/policy; ls /var/lib/selinux/default/active/modules/400"
     loaded = not policy or here.run(module, check=False).status == 0
     return whole and installed.status == 0 and "missing" not in installed.out and there and loaded
 
