@@ -98,7 +98,7 @@ def really_ready(here: Root, policy: bool) -> bool:
     line = "\ndispatcher = /sbin/audispd\n"
     conf = here.path / "etc/audit/auditd.conf"
     there = conf.exists() and line in conf.read_text()
-    module = "set -e; grep -q fim_bootstrap_src -r /etc/selinux/default/policy; ls /var/lib/selinux/default/active/modules/400"
+    module = "grep -q fim_bootstrap_src -r /etc/selinux/default/policy && ls /var/lib/selinux/default/*/modules/400"
     loaded = not policy or here.run(module, check=False).status == 0
     return whole and installed.status == 0 and "missing" not in installed.out and there and loaded
 
