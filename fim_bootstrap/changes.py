@@ -16,7 +16,7 @@ from typing import Any
 
 from . import auditd_conf, journal, managers, merge, selinux
 from .errors import BootstrapError
-from .host import RUN, STATE, Host, starts_at_boot
+from .host import RUN, STATE, Host, boot_id, starts_at_boot
 from .resources import program
 
 SEMODULE_TIMEOUT = 900.0  # seconds; a policy rebuild took 57 s in an emulated guest with 2 cores
@@ -351,7 +351,11 @@ class RestartService:
 
     def apply(self, host: Host, record: Record) -> None:
         """Success is a new process that is still there, and its children; not an exit status."""
-        record("restart" if self.pid else "start", service=self.name)
+        conf = host.read(f"{auditd_conf.FOLDER}/auditd.conf")
+        record(
+            "restart" if self.pid else "start", service=self.name, boot=boot_id(host),
+            uptime=time.clock_gettime(time.CLOCK_BOOTTIME), conf=journal.digest(conf.text) if conf else "",
+        )  # fmt: skip
         restart(host, self.name, self.pid, self.refuses_stop)
         if not _until(lambda: running(host, self.process) not in (0, self.pid)):
             raise BootstrapError(f"{self.name} did not come up", f"systemctl status {self.name}; the log tells more")

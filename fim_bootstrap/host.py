@@ -465,6 +465,16 @@ class LiveHost:
             raise _unwritten(path, error) from error
 
 
+def boot_id(host: Reader) -> str:
+    """The kernel's id of this boot, or ''."""
+    return (host.read_bytes("/proc/sys/kernel/random/boot_id") or b"").decode().strip()
+
+
+def booted() -> float:
+    """When this boot began, by the present clock (seconds since the epoch)."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def starts_at_boot(host: Reader, service: str) -> bool:
     """Whether the files of systemd or of the init scripts have a service started at boot."""
     systemd = host.glob(f"/etc/systemd/system/*.wants/{service}.service")

@@ -90,6 +90,7 @@ class AuditFacts:
     generation: int = 0  # 2: audispd exists; 3: auditd dispatches itself; 0: no auditd
     conf: Optional[File] = None
     conf_since: float = 0.0  # when auditd.conf last changed in a way that auditd acts on
+    pid_file: float = float("inf")  # when the daemon wrote its pid file, by the clock of that moment
     rules: tuple[File, ...] = ()
     audispd: Optional[Stat] = None
     plugin_dir: str = ""
