@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from fim_bootstrap import changes, journal, managers
+from fim_bootstrap import changes, facts, journal, managers
 from fim_bootstrap.errors import BootstrapError, Busy
-from fim_bootstrap.host import LiveHost, Output
+from fim_bootstrap.host import File, LiveHost, Output, booted
+from fim_bootstrap.journal import digest
 from fim_bootstrap.model import Profile
 from tests.conftest import AUDITD_CONF, needs_root
 
@@ -179,6 +180,16 @@ def test_an_inert_edit_does_not_make_the_daemon_stale(host: LiveHost, tmp_path: 
     edited = host.read("/etc/auditd.conf")
     assert edited
     assert journal.effective_since(journal.entries(host), edited) == edited.mtime
+
+
+def test_a_change_of_tomorrow_is_judged_by_our_own_restart() -> None:
+    """The clock was set back: times of files say nothing then, seconds since the boot do."""
+    file = File("/etc/auditd.conf", "text", time.time() + 86400)
+    entry = {"id": "1", "kind": "restart", "service": "auditd", "boot": "b", "uptime": 7.0, "conf": digest("text")}
+    assert facts._conf_since([entry], file, "b") == pytest.approx(booted() + 7, abs=1)
+    for other in ({"boot": "c"}, {"conf": digest("other")}, {"service": "qualys-cloud-agent"}):
+        assert facts._conf_since([{**entry, **other}], file, "b") == file.mtime
+    assert facts._conf_since([entry], replace(file, mtime=5.0), "b") == 5.0
 
 
 @needs_root

@@ -30,7 +30,7 @@ LIES = (
 def cut(machine: Guest, step: str, seconds: float) -> None:
     """Run apply, take the power away some seconds after it began a step, and boot again from the same disk."""
     machine.run(f"{machine.program} apply > /root/out 2> /root/err < /dev/null &")
-    machine.run(f"for i in $(seq 300); do grep -q '{step}:' /root/err && exit 0; sleep 0.1; done; cat /root/err; exit 1")
+    machine.run(f"for i in $(seq 300); do grep -q '{step}:' /root/err && exit; sleep 0.1; done; cat /root/err; exit 1")
     time.sleep(seconds)
     machine.kill()
     machine.boot()
