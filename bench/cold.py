@@ -1,11 +1,13 @@
 """Time a cold `apply` in a fresh guest against the bare commands that do the same, one guest after the other.
 
-As root: .venv/bin/python -m bench.cold [SUITE]. Also prints the time that apply spent outside its commands.
+As root: .venv/bin/python -m bench.cold [SUITE [ROUNDS]]. Also prints how long apply's own commands took.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import statistics
 import sys
 import time
 
@@ -28,25 +30,38 @@ for i in $(seq 100); do pgrep -x edr-plugin >/dev/null && break; sleep 0.1; done
 """
 
 
-def main() -> None:
-    """Both, and their ratio."""
-    suite = sys.argv[1] if len(sys.argv) > 1 else "bookworm"
+def bare(suite: str) -> float:
+    """Seconds that the bare commands take in a fresh guest."""
     source, _ = render("auditd_t", AGENT_TYPES)
     with guest(suite) as machine:
         machine.run(f"cat > /tmp/fim_bootstrap.te <<'EOF'\n{source}EOF")
         begun = time.monotonic()
         machine.run(BARE, timeout=900)
-        bare = time.monotonic() - begun
+        return time.monotonic() - begun
+
+
+def apply(suite: str) -> tuple[float, float]:
+    """Seconds that apply takes in a fresh guest, and those of them that it spends in its commands."""
     with guest(suite) as machine:
         # as on any host where it was installed; in the guest it arrives without compiled files
         machine.run("python3 -m compileall -q /opt/fim-bootstrap")
         begun = time.monotonic()
         applied = machine.fim("apply")
-        ours = time.monotonic() - begun
+        took = time.monotonic() - begun
+        assert applied.status == 0, applied.out + applied.err
         log = machine.run("cat /var/log/fim-bootstrap.log").out
-    commands = sum(map(float, re.findall(r"exit status \d+ after ([0-9.]+) s", log)))
-    print(f"bare commands {bare:.1f} s, apply {ours:.1f} s (exit {applied.status}), ratio {ours / bare:.2f}")
-    print(f"apply's own commands {commands:.1f} s, everything else {ours - commands:.1f} s")
+    return took, sum(map(float, re.findall(r"exit status \d+ after ([0-9.]+) s", log)))
+
+
+def main() -> None:
+    """Both in turns; the medians and their ratio."""
+    suite = sys.argv[1] if len(sys.argv) > 1 else "bookworm"
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    pairs = [(bare(suite), *apply(suite)) for _ in range(rounds)]
+    for other, ours, commands in pairs:
+        print(f"bare commands {other:.1f} s, apply {ours:.1f} s, of which its commands {commands:.1f} s")
+    other, ours = (statistics.median(times) for times in list(zip(*pairs))[:2])
+    print(f"medians {other:.1f} and {ours:.1f} s, ratio {ours / other:.2f}; load {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

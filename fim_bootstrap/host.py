@@ -11,15 +11,13 @@ import errno
 import fcntl
 import os
 import re
-import shutil
 import stat
-import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob as expand
-from typing import Any, Optional, Protocol
+from typing import Any, NamedTuple, Optional, Protocol
 
 from .errors import BootstrapError, Busy
 
@@ -31,6 +29,7 @@ LOG = "/var/log/fim-bootstrap.log"
 LOG_LIMIT = 1 << 20  # bytes; the log is renamed to .1 beyond it, so two files are all it ever takes
 NOT_FOUND = 127
 TIMED_OUT = 124
+KILL_AFTER = 5.0  # seconds between SIGTERM and SIGKILL for a command that ran out of time
 TEMPORARY = ".fim-bootstrap."  # auditd's plugin loader and augenrules pass over a name that begins with a dot
 SCRATCH = "work."
 LEFT = 3600.0  # seconds after which an unpacked program whose process is gone counts as left behind
@@ -246,8 +245,31 @@ class LiveHost:
 
     def query(self, *commands: Sequence[str], timeout: float = 30) -> Sequence[Output]:
         """Run commands that only look, side by side."""
-        started = [self._start(command, {}) for command in commands]
-        return [_finish(argv, process, timeout) for argv, process in started]
+        started = [(tuple(argv), self._look(argv, timeout)) for argv in commands]
+        return [_finish(argv, child, timeout) for argv, child in started]
+
+    def _look(self, argv: Sequence[str], timeout: float) -> Optional[_Child]:
+        import subprocess  # sh takes 60 ms to import, asyncio among it: a run that only looks does not pay
+
+        inside = self._inside(argv)
+        if not inside:
+            return None
+        try:
+            process = subprocess.Popen(
+                inside, env=_environment({}), cwd="/", start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )  # fmt: skip
+        except OSError:  # not a program of this machine
+            return None
+
+        def end() -> tuple[int, bytes, bytes]:
+            try:
+                out, err = process.communicate(timeout=timeout + 2 * KILL_AFTER)
+            except subprocess.TimeoutExpired as late:  # a grandchild in a session of its own holds the pipes
+                out, err = late.stdout or b"", late.stderr or b""
+            return process.poll() or 0, out, err
+
+        return _Child(process.pid, end)
 
     # ------------------------------------------------------------------ changing
 
@@ -260,7 +282,7 @@ class LiveHost:
     ) -> Output:
         """Run a command to its end; any status outside `ok` raises."""
         begun = time.monotonic()
-        output = _finish(*self._start(argv, env), timeout)
+        output = _finish(argv, self._start(argv, env), timeout)
         took = time.monotonic() - begun
         self.log(f"ran {' '.join(argv)}: exit status {output.status} after {took:.1f} s")
         for line in (output.stdout + output.stderr).splitlines():
@@ -271,27 +293,34 @@ class LiveHost:
             raise BootstrapError(self._conceal(f"{' '.join(argv)} {said}"), f"the whole output is in {LOG}")
         return output
 
-    def _start(self, argv: Sequence[str], env: Mapping[str, str]) -> tuple[tuple[str, ...], Any]:
-        import sh  # 60 ms, asyncio among it: a run without children does not pay
+    def _start(self, argv: Sequence[str], env: Mapping[str, str]) -> Optional[_Child]:
+        import sh
 
-        inside = (*self._entry(), *argv)
-        program = next((p for p in (f"{d}/{inside[0]}" for d in PATH.split(":")) if os.access(p, os.X_OK)), "")
-        if "/" in inside[0]:
-            program = inside[0]
-        if not program:
-            return tuple(argv), None
-        environment = {"PATH": PATH, "LC_ALL": "C", "HOME": "/root", "TERM": "dumb"}
-        environment.update({name: os.environ[name] for name in PROXIES if name in os.environ})
-        environment.update(env)
+        inside = self._inside(argv)
+        if not inside:
+            return None
         manner: dict[str, Any] = {
             "_bg": True, "_bg_exc": False, "_return_cmd": True, "_tty_out": False, "_ok_code": range(-64, 256),
             "_decode_errors": "replace",
             "_new_session": True,  # so that a timeout can end the grandchildren too
         }  # fmt: skip
         try:
-            return tuple(argv), sh.Command(program)(*inside[1:], _env=environment, _cwd="/", **manner)
+            process = sh.Command(inside[0])(*inside[1:], _env=_environment(env), _cwd="/", **manner)
         except (sh.CommandNotFound, OSError):
-            return tuple(argv), None
+            return None
+
+        def end() -> tuple[int, bytes, bytes]:
+            process.wait()  # its wait(timeout) polls every 100 ms and returns before the output is read to its end
+            return process.exit_code, process.stdout, process.stderr
+
+        return _Child(process.pid, end)
+
+    def _inside(self, argv: Sequence[str]) -> tuple[str, ...]:
+        """The command with its program's path, as it is started in this tree, or nothing where there is none."""
+        name, *words = (*self._entry(), *argv)
+        places = [name] if "/" in name else [f"{folder}/{name}" for folder in PATH.split(":")]
+        program = next((place for place in places if os.access(place, os.X_OK)), "")
+        return (program, *words) if program else ()
 
     def _entry(self) -> tuple[str, ...]:
         """What a command is started through in a tree: a chroot, with a /proc and processes of its own if it may."""
@@ -300,8 +329,8 @@ class LiveHost:
         self._way = ("chroot", self.root)
         if os.path.isdir(f"{self.root}/proc"):
             alone = ("unshare", "-mpf", f"--mount-proc={self.root}/proc", *self._way)
-            self._way = alone  # _start asks for it
-            if _finish(*self._start(("true",), {}), 20).status:
+            self._way = alone  # the question below is asked this way
+            if self.query(("true",), timeout=20)[0].status:
                 self._way = ("chroot", self.root)
         return self._way
 
@@ -331,7 +360,8 @@ class LiveHost:
     ) -> None:  # fmt: skip
         folder = os.path.dirname(target)
         try:
-            handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
+            temporary = f"{folder}/{TEMPORARY}{os.urandom(8).hex()}"
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise _unwritten(target, error) from error
         try:
@@ -400,7 +430,7 @@ class LiveHost:
                 if stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid():
                     os.unlink(target)
         for path in self.glob(f"{STATE}/{SCRATCH}*"):
-            shutil.rmtree(self._lexical(path), ignore_errors=True)
+            _remove_tree(self._lexical(path))
 
     def _folder(self, path: str) -> None:
         target = self.real(path)
@@ -418,7 +448,9 @@ class LiveHost:
         with contextlib.suppress(OSError):
             if os.path.exists(target) and os.stat(target).st_size > LOG_LIMIT:
                 os.replace(target, f"{target}.1")
-            handle = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            # O_NONBLOCK: a pipe that lies there with no reader must not hold the run up
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            handle = os.open(target, flags, 0o600)
             with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {self._conceal(line)}\n")
 
@@ -426,8 +458,9 @@ class LiveHost:
     def scratch(self, context: str = "") -> Iterator[str]:
         """A private directory (0700) inside the tree that is gone afterwards; its files inherit the label."""
         self._folder(STATE)
+        folder = f"{self.real(STATE)}/{SCRATCH}{os.urandom(8).hex()}"
         try:
-            folder = tempfile.mkdtemp(prefix=SCRATCH, dir=self.real(STATE))
+            os.mkdir(folder, 0o700)
         except OSError as error:
             raise _unwritten(STATE, error) from error
         try:
@@ -436,7 +469,7 @@ class LiveHost:
                     os.setxattr(folder, "security.selinux", context.encode())
             yield "/" + os.path.relpath(folder, self.root)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove_tree(folder)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -475,6 +508,12 @@ def booted() -> float:
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def _remove_tree(folder: str) -> None:
+    import shutil  # 4 ms: not for a run that changes nothing
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def starts_at_boot(host: Reader, service: str) -> bool:
     """Whether the files of systemd or of the init scripts have a service started at boot."""
     systemd = host.glob(f"/etc/systemd/system/*.wants/{service}.service")
@@ -495,31 +534,43 @@ def sweep(folder: str) -> None:
             info = os.lstat(path)
             private = stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid() and info.st_mode & 0o77 == 0
             if private and time.time() - info.st_mtime > LEFT and os.path.exists(f"{path}/distro_profiles/debian.toml"):
-                shutil.rmtree(path)
+                _remove_tree(path)
 
 
-def _finish(argv: tuple[str, ...], process: Any, timeout: float) -> Output:
-    if process is None:
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    """What a child sees: built anew, but for the proxies."""
+    kept = {name: os.environ[name] for name in PROXIES if name in os.environ}
+    return {"PATH": PATH, "LC_ALL": "C", "HOME": "/root", "TERM": "dumb", **kept, **more}
+
+
+class _Child(NamedTuple):
+    """A child at work; `end` waits for it: exit status (-N: killed by signal N), stdout, stderr."""
+
+    pid: int
+    end: Callable[[], tuple[int, bytes, bytes]]
+
+
+def _finish(argv: tuple[str, ...], child: Optional[_Child], timeout: float) -> Output:
+    """What a child said; one that takes too long is ended with its own children."""
+    if child is None:
         return Output(argv, NOT_FOUND, "", f"{argv[0]}: not found")
     expired = threading.Event()
 
-    def end(number: int) -> None:
+    def kill(number: int) -> None:
         expired.set()
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+            os.killpg(child.pid, number)
 
-    # sh's own wait(timeout) polls every 100 ms and returns before the output is read to its end
-    timers = [threading.Timer(timeout, end, [15]), threading.Timer(timeout + 5, end, [9])]
+    timers = [threading.Timer(timeout, kill, [15]), threading.Timer(timeout + KILL_AFTER, kill, [9])]
     for timer in timers:
         timer.start()
-    process.wait()
+    status, out, err = child.end()
     for timer in timers:
         timer.cancel()
     if expired.is_set():
         return Output(argv, TIMED_OUT, "", f"{argv[0]}: no end within {timeout:.0f} s")
-    status = process.exit_code
-    text = (process.stdout.decode(errors="replace"), process.stderr.decode(errors="replace"))
-    return Output(argv, status if status >= 0 else 128 - status, *text)
+    said = (out.decode(errors="replace"), err.decode(errors="replace"))
+    return Output(argv, status if status >= 0 else 128 - status, *said)
 
 
 def _unfit(info: os.stat_result) -> str:

@@ -49,6 +49,7 @@ class Manager:
     finish: tuple[str, ...] = ()  # ... by this
     records: tuple[str, ...] = ()  # where the state of each package stands (globs) ...
     half: str = "(?!)"  # ... and the pattern of one that was begun and not finished; its first group is the name
+    metadata: str = ""  # files that a refresh leaves; where there are none, nothing has to be asked before it
     stale: str = "(?!)"  # pattern: the metadata names files that are gone; a refresh helps
     staged: bool = False  # installs into the system of the next boot
     env: Mapping[str, str] = field(default_factory=dict)
@@ -83,6 +84,7 @@ MANAGERS: Mapping[str, Manager] = {
             finish=("dpkg", "--configure", "-a", "--force-confdef", "--force-confold"),
             records=("/var/lib/dpkg/status", "/var/lib/dpkg/updates/[0-9]*"),
             half=r"(?m)^Package: (\S+)\nStatus: \S+ \S+ (?:unpacked|half-configured|half-installed)$",
+            metadata="/var/lib/apt/lists/*_Packages*",
             stale=r"Unable to fetch some archives|404 +Not Found|File not found - ",
             # needrestart would restart services on its own, or ask
             env={"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "NEEDRESTART_MODE": "l"},
@@ -256,7 +258,8 @@ def install(
     manager, deadline = order.manager, time.monotonic() + order.patience
     along = order.profile.along
     names = sorted({*along, *(name for alternatives in order.wanted.values() for name in alternatives)})
-    found, said = _resolve(host, order, names, deadline), ""
+    bare, said = manager.metadata and not host.glob(manager.metadata), ""
+    found = set() if bare else _resolve(host, order, names, deadline)
     if not all(found.intersection(alternatives) for alternatives in order.wanted.values()):
         said = _text(_patiently(host, order, manager.refresh, deadline, strict=False))
         found = _resolve(host, order, names, deadline)

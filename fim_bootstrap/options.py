@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Optional
 from . import __version__
 from .errors import BadConfig, Usage
 from .model import Settings
-from .profiles import read_toml
+from .profiles import read_toml, refuse_foreign
 from .requirements import IDS
 
 OPTION_FILE = "/etc/fim-bootstrap/config.toml"
@@ -143,8 +143,10 @@ def _add(parser: argparse.ArgumentParser, option: Option) -> None:
 
 def _option_file(named: Optional[str]) -> tuple[str, Mapping[str, Any]]:
     path = named or OPTION_FILE
-    if not named and not os.path.exists(path):
-        return path, {}
+    if not named:
+        if not os.path.exists(path):
+            return path, {}
+        refuse_foreign(path)
     table = read_toml(path)
     known = {option.name for option in OPTIONS}
     for key in table:

@@ -47,12 +47,17 @@ def standard_folders(extra: str, root: str) -> tuple[str, ...]:
     drop_ins = root.rstrip("/") + DROP_INS
     if os.path.isdir(drop_ins):
         for path in (drop_ins, *(os.path.join(drop_ins, name) for name in os.listdir(drop_ins))):
-            info = os.stat(path)
-            if info.st_uid not in (0, os.geteuid()) or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise BadConfig(f"{path}: must belong to root and be writable by nobody else", f"chmod go-w {path}")
+            refuse_foreign(path)
     if extra and not os.path.isdir(extra):
         raise BadConfig(f"{extra}: no such folder of profiles")
     return (profile_folder(), drop_ins, *([extra] if extra else []))
+
+
+def refuse_foreign(path: str) -> None:
+    """Raise BadConfig for a file or folder that somebody else than root, or than who runs this, may write to."""
+    info = os.stat(path)
+    if info.st_uid not in (0, os.geteuid()) or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise BadConfig(f"{path}: must belong to root and be writable by nobody else", f"chmod go-w {path}")
 
 
 def read_toml(path: str) -> dict[str, Any]:

@@ -59,7 +59,7 @@ fetch() { # name, into the private folder
             curl -fsSL --retry 2 --connect-timeout "$stall" --speed-limit 1000 --speed-time "$stall" \
                 -o "$FOLDER/$1" "$URL/$1"
         elif has wget; then
-            wget -q -T "$stall" -O "$FOLDER/$1" "$URL/$1"
+            wget -q -t 2 -T "$stall" -O "$FOLDER/$1" "$URL/$1"
         else
             fail 1 'neither curl nor wget is here' 'install one of them, or set FIM_INSTALL_URL to a folder'
         fi

@@ -7,8 +7,8 @@ case "${1:-test}" in
 venv)
     "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null && exit 0
     packages="python3-venv" ;;
-test) packages="auditd checkpolicy semodule-utils policycoreutils selinux-policy-default util-linux
-    curl wget openssl shellcheck busybox-static" ;;
+test) packages="auditd checkpolicy semodule-utils policycoreutils selinux-policy-default setools util-linux
+    curl wget sudo openssl shellcheck busybox-static" ;;
 binary) packages="autoconf automake libtool libltdl-dev make patch xz-utils binutils curl ca-certificates procps" ;;
 faults) packages="strace e2fsprogs" ;;
 live) packages="qemu-system-x86 qemu-utils mmdebstrap e2fsprogs policycoreutils apt-utils gcc libc6-dev" ;;

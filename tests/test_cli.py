@@ -9,6 +9,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from fim_bootstrap import options
+from fim_bootstrap.errors import BadConfig
 from tests.conftest import PROJECT, Tree, fim, needs_root
 
 SCHEMA = json.loads((PROJECT / "schemas/report-1.json").read_text())
@@ -115,6 +117,16 @@ def test_a_bad_option_file_is_named_with_its_key(tree: Tree, tmp_path: Path, tex
     ran = tree.fim("check", "--config", str(file))
     assert ran.status == 78
     assert f"{file}: {said}" in ran.err
+
+
+def test_the_host_s_option_file_must_be_root_s_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('mode = "direct"\n')
+    monkeypatch.setattr("fim_bootstrap.options.OPTION_FILE", str(file))
+    assert options.parse(["check"])[1]["mode"] == "direct"
+    file.chmod(0o666)
+    with pytest.raises(BadConfig, match=f"{file}: must belong to root"):
+        options.parse(["check"])
 
 
 def test_the_command_line_counts_more_than_the_environment_and_that_more_than_the_file(

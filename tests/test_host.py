@@ -6,7 +6,7 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,16 +27,28 @@ def host(tmp_path: Path) -> LiveHost:
     return LiveHost(str(tmp_path))
 
 
-def answer(*argv: str) -> Output:
-    """One query on this machine."""
-    return LiveHost().query(argv)[0]
+Ask = Callable[..., Output]
 
 
-def test_a_child_has_our_path_the_c_locale_and_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["query", "run"])
+def ask(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """One command on this machine, started in each of the two ways."""
+    monkeypatch.setattr("fim_bootstrap.host.LOG", str(tmp_path / "log"))
+
+    def asked(*argv: str, timeout: float = 30) -> Output:
+        here = LiveHost()
+        if request.param == "query":
+            return here.query(argv, timeout=timeout)[0]
+        return here.run(*argv, timeout=timeout, ok=range(256))
+
+    return asked
+
+
+def test_a_child_has_our_path_the_c_locale_and_no_terminal(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere")
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     monkeypatch.setenv("https_proxy", "http://proxy:1")
-    said = answer("sh", "-c", "env; tty; cat; test -t 1 && echo terminal")
+    said = ask("sh", "-c", "env; tty; cat; test -t 1 && echo terminal")
     lines = said.stdout.splitlines()
     assert "LC_ALL=C" in lines
     assert "https_proxy=http://proxy:1" in lines
@@ -45,11 +57,11 @@ def test_a_child_has_our_path_the_c_locale_and_no_terminal(monkeypatch: pytest.M
     assert not [line for line in lines if line.startswith(("LD_LIBRARY_PATH", "PYTHON"))]
 
 
-def test_every_way_to_end_is_a_status() -> None:
-    assert answer("sh", "-c", "exit 7").status == 7
-    assert answer("no-such-command").status == 127
-    assert answer("sh", "-c", "kill -9 $$").status == 137
-    assert answer("sh", "-c", "printf 'a\\377b'").stdout == "a\ufffdb"
+def test_every_way_to_end_is_a_status(ask: Ask) -> None:
+    assert ask("sh", "-c", "exit 7").status == 7
+    assert ask("no-such-command").status == 127
+    assert ask("sh", "-c", "kill -9 $$").status == 137
+    assert ask("sh", "-c", "printf 'a\\377b'").stdout == "a\ufffdb"
 
 
 def test_queries_run_side_by_side() -> None:
@@ -58,10 +70,10 @@ def test_queries_run_side_by_side() -> None:
     assert time.monotonic() - begun < 2.5
 
 
-def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
+def test_a_command_that_hangs_is_ended_with_its_children(ask: Ask, tmp_path: Path) -> None:
     mark = tmp_path / "pid"
-    with pytest.raises(BootstrapError, match="did not end within 1 s"):
-        LiveHost().run("sh", "-c", f"sleep 60 & echo $! > {mark}; wait", timeout=1)
+    seen = ask("sh", "-c", f"sleep 60 & echo $! > {mark}; wait", timeout=1)
+    assert (seen.status, seen.stderr) == (124, "sh: no end within 1 s")
     for _ in range(50):
         try:
             state = Path(f"/proc/{mark.read_text().strip()}/stat").read_text().rpartition(") ")[2][0]
@@ -71,6 +83,15 @@ def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None
             return
         time.sleep(0.1)
     pytest.fail("the grandchild lives on")
+
+
+def test_a_grandchild_that_went_its_own_way_holds_nothing_up() -> None:
+    """As a daemon that kept its parent's standard output."""
+    command = ("sh", "-c", "setsid sleep 60 & echo started")
+    begun = time.monotonic()
+    assert LiveHost().run(*command, timeout=1).stdout == "started\n"
+    assert LiveHost().query(command, timeout=1)[0].status == 124
+    assert time.monotonic() - begun < 30
 
 
 def test_a_failure_says_command_status_and_the_end_of_what_was_said() -> None:
@@ -156,6 +177,28 @@ def test_the_log_is_private_and_bounded(host: LiveHost, tmp_path: Path) -> None:
     assert logs[0].stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_a_log_that_somebody_else_put_there_is_not_written_to(host: LiveHost, tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "var/log"
+    folder.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(folder / "fim-bootstrap.log")
+    else:
+        (folder / "fim-bootstrap.log").symlink_to(tmp_path / "etc/victim")
+    host.log("a line")
+    assert not (tmp_path / "etc/victim").exists()
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "lock"])
+def test_state_is_never_written_through_a_link(host: LiveHost, tmp_path: Path, name: str) -> None:
+    state = tmp_path / "var/lib/fim-bootstrap"
+    state.mkdir(parents=True)
+    (state / name).symlink_to(tmp_path / "etc/victim")
+    with pytest.raises(BootstrapError, match="cannot be written"), host.alone():
+        journal.record(host, "edit", path="/a")
+    assert not (tmp_path / "etc/victim").exists()
+
+
 def test_a_damaged_journal_keeps_its_good_lines(host: LiveHost, tmp_path: Path) -> None:
     journal.record(host, "edit", path="/a", before="1", after="2")
     journal.record(host, "edit", path="/b", before="1", after="2")
@@ -194,7 +237,8 @@ def test_a_change_of_tomorrow_is_judged_by_our_own_restart() -> None:
 
 @needs_root
 def test_the_preflight_asks_the_real_auditd() -> None:
-    if not Path("/usr/sbin/auditd").exists() or answer("unshare", "-Urpf", "--mount-proc=/run", "true").status != 0:
+    there = LiveHost().query(("unshare", "-Urpf", "--mount-proc=/run", "true"))[0].status == 0
+    if not Path("/usr/sbin/auditd").exists() or not there:
         pytest.skip("needs auditd and user namespaces")
     pid_file = Path("/run/auditd.pid")
     lent = not pid_file.exists()
@@ -220,10 +264,12 @@ def test_a_network_that_fails_is_tried_a_few_times(tmp_path: Path, monkeypatch: 
     assert (tmp_path / "dead.tries").read_text() == "x\n" * (1 + managers.NETWORK_TRIES)
 
 
-def test_children_get_the_proxies_and_nothing_else_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_children_get_the_proxies_and_nothing_else_of_the_environment(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy:3128")
     monkeypatch.setenv("LD_PRELOAD", "/evil.so")
-    seen = answer("env").stdout.splitlines()
+    seen = ask("env").stdout.splitlines()
     assert "https_proxy=http://proxy:3128" in seen
     assert not [line for line in seen if line.startswith(("LD_", "PYTHON", "USER"))]
 
@@ -258,7 +304,7 @@ def test_a_lock_that_is_held_is_waited_for_and_its_holder_is_named(monkeypatch: 
 
 @needs_root
 def test_an_unknown_package_is_named_before_anything_is_installed() -> None:
-    if answer("apt-cache", "policy", "bash").status != 0:
+    if LiveHost().query(("apt-cache", "policy", "bash"))[0].status != 0:
         pytest.skip("needs apt")
     with pytest.raises(BootstrapError, match=r"no package for the command frobnicate: .* none of no-such-package-1"):
         managers.install(LiveHost(), order({"frobnicate": ("no-such-package-1",), "sh": ("dash",)}, 5.0))

@@ -214,3 +214,24 @@ def test_it_is_clean_shell() -> None:
         pytest.skip("needs shellcheck")
     scripts = ["packaging/install.sh", "packaging/binary/build.sh", "tests/needs.sh"]
     subprocess.run(["shellcheck", *scripts], cwd=PROJECT, check=True)
+
+
+@pytest.mark.skipif(not shutil.which("wget"), reason="there is no wget here")
+@pytest.mark.parametrize("trouble", ["", "/no-such-folder", "/cut", "/stalled"])
+def test_it_fetches_with_wget_where_there_is_no_curl(release: Release, tmp_path: Path, trouble: str) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("uname", "mktemp", "chmod", "rm", "cut", "sha256sum", "wget"):
+        (folder / name).symlink_to(str(shutil.which(name)))
+    ran = piped(SCRIPT, "check", shell=["/bin/sh"], PATH=str(folder), FIM_INSTALL_STALL="1",
+                FIM_INSTALL_URL=release.url + trouble, FIM_INSTALL_SHA256=release.sha256)  # fmt: skip
+    assert (ran.status, ran.out) == ((1, "") if trouble else (0, "ran: check\n")), ran.err
+    assert not trouble or "cannot be had" in ran.err
+
+
+@needs_root
+@pytest.mark.skipif(not shutil.which("sudo"), reason="there is no sudo here")
+def test_it_works_through_sudo(release: Release) -> None:
+    variables = [f"FIM_INSTALL_URL={release.url}", f"FIM_INSTALL_SHA256={release.sha256}", "STATUS=4"]
+    ran = piped(SCRIPT, "apply", shell=["sudo", *variables, "sh"])
+    assert (ran.status, ran.out) == (4, "ran: apply\n"), ran.err

@@ -18,6 +18,7 @@ from fim_bootstrap.model import OsRelease, Profile, Settings, Status
 from fim_bootstrap.profiles import load, select
 from fim_bootstrap.requirements import packages
 from fim_bootstrap.resources import profile_folder
+from tests.conftest import Tree
 from tests.test_requirements import READY
 
 SHIPPED = load([profile_folder()])
@@ -164,3 +165,15 @@ def test_a_later_folder_replaces_a_table(tmp_path: Path) -> None:
     text = '[debian-12]\nlike = "debian"\ntitle = "Ours"\nids = ["debian"]\nversions = ["12"]\n'
     (tmp_path / "own.toml").write_text(text)
     assert select(load([profile_folder(), str(tmp_path)]), OsRelease("debian", "12")).title == "Ours"
+
+
+@pytest.mark.parametrize("writable", ["file", "folder"])
+def test_a_drop_in_that_others_may_write_is_refused(tree: Tree, writable: str) -> None:
+    tree.write("/etc/fim-bootstrap/profiles.d/mine.toml", '[mine]\nlike = "debian-12"\ntitle = "Mine"\nids = ["x"]\n')
+    assert tree.fim("check").status == 3
+    name = "/etc/fim-bootstrap/profiles.d" + ("/mine.toml" if writable == "file" else "")
+    tree.path(name).chmod(0o777)
+    seen = tree.fim("check")
+    assert seen.status == 78
+    assert f"{name}: must belong to root and be writable by nobody else" in seen.err
+    assert "chmod go-w" in seen.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from fim_bootstrap import selinux
 from fim_bootstrap.host import LiveHost
 
 TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
+POLICY = Path("/etc/selinux/default/policy/policy.33")
 needs_compiler = pytest.mark.skipif(
     not (shutil.which("checkmodule", path=TOOLS) and shutil.which("semodule_package", path=TOOLS)),
     reason="needs checkpolicy and semodule-utils",
@@ -88,3 +90,49 @@ def test_the_store_is_read_compressed_or_not(tmp_path: Path, compress: type[byte
     (module / "cil").write_bytes(compress(f"(type {marker})".encode()))
     (tmp_path / "etc/selinux/default/policy/policy.33").write_bytes(marker.encode())
     assert look()[1:4] == (True, True, True)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A copy of this machine's module store and policy, which checks neverallow rules."""
+    if os.geteuid() != 0 or not (POLICY.exists() and shutil.which("sesearch", path=TOOLS)):
+        pytest.skip("needs root, selinux-policy-default and setools")
+    for folder in ("etc/selinux", "var/lib/selinux"):
+        shutil.copytree(Path("/") / folder, tmp_path / folder)
+    (tmp_path / "etc/selinux/semanage.conf").write_text("module-store = direct\nexpand-check = 1\n")
+    return tmp_path
+
+
+def rules(policy: Path) -> set[str]:
+    """The allow rules of a binary policy."""
+    listed = subprocess.run(["sesearch", "-A", str(policy)], check=True, capture_output=True, text=True)
+    return set(listed.stdout.splitlines())
+
+
+def install(store: Path, package: Path) -> subprocess.CompletedProcess[str]:
+    """Put a module into the store."""
+    argv = ["semodule", "-p", str(store), "-s", "default", "-n", "-X", "400", "-i", str(package)]
+    return subprocess.run(argv, capture_output=True, text=True, env={"PATH": TOOLS}, check=False)
+
+
+def test_the_policy_grants_what_is_written_and_nothing_else(store: Path) -> None:
+    source, _ = selinux.render("auditd_t", selinux.AGENT_TYPES)
+    build(store, source)
+    done = install(store, store / "fim_bootstrap.pp")
+    assert done.returncode == 0, done.stderr
+    before, after = rules(POLICY), rules(store / POLICY.relative_to("/"))
+    assert before - after == set()
+    # searching usr_t is granted to every domain already; unconfined_service_t is Fedora's
+    assert after - before == {
+        "allow auditd_t usr_t:sock_file { getattr write };",
+        "allow auditd_t initrc_t:unix_stream_socket connectto;",
+    }
+
+
+def test_a_module_that_breaks_a_neverallow_rule_would_be_refused(store: Path) -> None:
+    """Which shows that the store of the test above looks at them."""
+    build(store, "module fim_bootstrap 1.0;\nrequire { type auditd_t, shadow_t; class file read; }\n"
+                 "allow auditd_t shadow_t:file read;\n")  # fmt: skip
+    done = install(store, store / "fim_bootstrap.pp")
+    assert done.returncode != 0
+    assert "neverallow" in done.stderr

@@ -168,6 +168,14 @@ def test_any_umask_will_do(tree: Tree, mask: int) -> None:
 
 
 @needs_root
+@pytest.mark.skipif(not shutil.which("sudo"), reason="there is no sudo here")
+def test_it_runs_through_sudo(tree: Tree) -> None:
+    words = ["sudo", "-n", str(BINARY), "apply", "--root", str(tree.folder), "--no-install"]
+    done = subprocess.run(words, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_root
 def test_a_noexec_temporary_folder_is_passed_over(tmp_path: Path) -> None:
     with mounted(tmp_path / "noexec", "-o", "noexec") as place:
         assert ran("--version", env={"TMPDIR": str(place)}).status == 0
