@@ -58,7 +58,7 @@ def test_the_power_goes_off_and_tools_lie() -> None:
 def the_clock_jumps(machine: Guest) -> None:
     """auditd is restarted once, be the change older than its start by the new clock, or of tomorrow."""
     for jump in (f"sed -i 's/^num_logs.*/num_logs = 7/' {CONF}; sleep 2; date -s '+1 hour'",
-                 f"date -s '+1 day'; touch {CONF}; date -s '-1 day'"):  # fmt: skip
+                 f"date -s '+1 day'; sed -i 's/^num_logs.*/num_logs = 8/' {CONF}; date -s '-1 day'"):  # fmt: skip
         machine.run(jump)
         seen = machine.fim("check")
         assert "auditd started before auditd.conf last changed" in seen.out, (jump, seen)
