@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,6 +19,8 @@ from fim_bootstrap.host import File, LiveHost, Output, booted
 from fim_bootstrap.journal import digest
 from fim_bootstrap.model import Profile
 from tests.conftest import AUDITD_CONF, needs_root
+
+NOBODY = 0xFFFFFFFF  # an entry of an access control list that names no one
 
 
 @pytest.fixture
@@ -99,18 +102,25 @@ def test_a_failure_says_command_status_and_the_end_of_what_was_said() -> None:
         LiveHost().run("sh", "-c", "echo no luck >&2; exit 3")
 
 
+# acl(5) in the kernel's form: user::rw-, user:1234:r--, group::r--, mask::r--, other::---
+ACL = struct.pack("<I" + "HHI" * 5, 2, 1, 6, NOBODY, 2, 4, 1234, 4, 4, NOBODY, 16, 4, NOBODY, 32, 0, NOBODY)
+
+
 @needs_root
 def test_replace_keeps_owner_mode_and_attributes(host: LiveHost, tmp_path: Path) -> None:
     file = tmp_path / "etc/conf"
     file.write_text("old")
     os.chown(file, 1234, 4321)
     file.chmod(0o640)
-    os.setxattr(file, "user.mark", b"kept")
+    attributes = {"user.mark": b"kept", "security.selinux": b"system_u:object_r:auditd_etc_t:s0\0",
+                  "system.posix_acl_access": ACL}  # fmt: skip
+    for name, value in attributes.items():
+        os.setxattr(file, name, value)
     host.replace("/etc/conf", "old", "new\udcff")
     info = file.stat()
     assert file.read_bytes() == b"new\xff"
     assert (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (1234, 4321, 0o640)
-    assert os.getxattr(file, "user.mark") == b"kept"
+    assert {name: os.getxattr(file, name) for name in os.listxattr(file)} == attributes
     assert os.listdir(tmp_path / "etc") == ["conf"]
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
+from fim_bootstrap.host import TEMPORARY
 from tests.conftest import Ran
 from tests.live.guest import FIM
 from tests.managers.roots import ENVIRONMENT, Root
@@ -168,6 +169,16 @@ def test_a_faulty_selinux_tool_is_never_taken_for_a_success() -> None:
     print(f"\n-- {len(found)} calls of SELinux tools x {len(FAULTS)} faults: all refused")
 
 
+def test_augenrules_passes_over_a_temporary_file() -> None:
+    """One that a killed run left between the administrator's rules."""
+    with installed() as here:
+        (here.path / f"etc/audit/rules.d/{TEMPORARY}0123456789abcdef").write_text("-e 2\n")
+        (here.path / "etc/audit/rules.d/50-own.rules").write_text("-w /etc/passwd -p wa\n")
+        here.run("augenrules")
+        rules = (here.path / "etc/audit/audit.rules").read_text()
+        assert ("-w /etc/passwd" in rules, "-e 2" in rules) == (True, False)
+
+
 @pytest.mark.parametrize("command", ["apt-get", *POLICY_TOOLS])
 def test_all_is_killed_while_a_command_runs(command: str) -> None:
     """As a power cut would, but for the disk's cache: the tool, the command and whatever that had started."""
@@ -180,7 +191,7 @@ def test_all_is_killed_while_a_command_runs(command: str) -> None:
             plant(here, Call(command, number), f'exec /usr/bin/{command} "$@"')
             if policy and (here.path / f"usr/sbin/{command}").exists():
                 plant(here, Call(command, number), f'exec /usr/sbin/{command} "$@"')
-            kill_in(here, moment, "" if policy else "--skip policy")
+            kill_in(here, moment, "apply" if policy else "apply --skip policy")
             lift(here, Call(command, number))
             unfinished += here.run("dpkg --audit").out != "" or not really_ready(here, policy)
             healed = here.fim("apply" if policy else "apply --skip policy")
@@ -195,6 +206,18 @@ def test_all_is_killed_while_a_command_runs(command: str) -> None:
     print(f"\n-- all was killed at {len(moments)} moments of {command}; one run healed each")
 
 
+def test_all_is_killed_while_revert_unloads_the_module() -> None:
+    with installed() as here:
+        assert here.fim("apply").status == 0
+        plant(here, Call("semodule", 1), 'exec /usr/sbin/semodule "$@"')
+        kill_in(here, 2.0, "revert")
+        lift(here, Call("semodule", 1))
+        assert here.fim("revert").report["failed"] is False
+        assert here.run("grep -q fim_bootstrap_src -r /etc/selinux/default/policy", check=False).status == 1
+        assert "dispatcher" not in (here.path / "etc/audit/auditd.conf").read_text()
+        assert here.fim("revert").report["changed"] is False
+
+
 @contextmanager
 def dressed_alone() -> Iterator[Root]:
     """A root in which everything is due."""
@@ -205,7 +228,7 @@ def dressed_alone() -> Iterator[Root]:
 def kill_in(here: Root, moment: float, words: str) -> None:
     """Run the tool in a process namespace, and end that some seconds after the command was called."""
     unshare = shutil.which("unshare") or "unshare"
-    argv = [unshare, "-pf", "--kill-child", "chroot", str(here.path), "sh", "-c", f"{FIM} apply {words}"]
+    argv = [unshare, "-pf", "--kill-child", "chroot", str(here.path), "sh", "-c", f"{FIM} {words}"]
     process = subprocess.Popen(argv, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)  # fmt: skip
     deadline = time.monotonic() + 60
