@@ -136,7 +136,8 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
     with host.alone():
         steps = journal.entries(host)
         changes.tidy(host, steps)
-        undone, notes, problems = changes.take_back(host, steps, _tell)
+        live = facts.environment(host, bool(settings.root)).live
+        undone, notes, problems = changes.take_back(host, steps, _tell, live)
         installed = [step for step in steps if step.get("kind") == "install"]
         for step in installed if values["packages"] else ():
             manager = managers.MANAGERS[step["manager"]]

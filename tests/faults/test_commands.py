@@ -212,7 +212,8 @@ def test_all_is_killed_while_revert_unloads_the_module() -> None:
         plant(here, Call("semodule", 1), 'exec /usr/sbin/semodule "$@"')
         kill_in(here, 2.0, "revert")
         lift(here, Call("semodule", 1))
-        assert here.fim("revert").report["failed"] is False
+        healed = here.fim("revert")
+        assert healed.report["failed"] is False, healed
         assert here.run("grep -q fim_bootstrap_src -r /etc/selinux/default/policy", check=False).status == 1
         assert "dispatcher" not in (here.path / "etc/audit/auditd.conf").read_text()
         assert here.fim("revert").report["changed"] is False
