@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 ARGS   ?=
 
-.PHONY: help apply run test check lint type binary release test-binary test-managers test-live test-faults soak bench table clean
+.PHONY: help apply run test check lint type binary release test-binary test-managers test-ansible test-live test-faults soak bench table clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -55,6 +55,9 @@ test-faults: $(VENV)/dev  ## kill the tool, and fail what it calls, at every poi
 soak: $(VENV)/dev  ## 1,000 rounds in a root, 50 in a guest (as root, ten minutes)
 	@sh tests/needs.sh live
 	FIM_SOAK=1 $(PY) -m pytest -q -s --faults tests/faults/test_soak.py $(ARGS)
+
+test-ansible: binary  ## the role under the real ansible-core (as root)
+	$(PY) -m pytest -q --ansible tests/ansible $(ARGS)
 
 table: $(VENV)/run  ## write the table of releases into README.md, from the profiles
 	@PYTHONPATH=. $(PY) packaging/support_table.py

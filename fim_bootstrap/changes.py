@@ -16,7 +16,7 @@ from typing import Any
 
 from . import auditd_conf, journal, managers, merge, selinux
 from .errors import BootstrapError
-from .host import RUN, STATE, Host, boot_id, starts_at_boot
+from .host import RUN, STATE, Host, boot_id, starts_at_boot, unit_of
 from .resources import program
 
 SEMODULE_TIMEOUT = 900.0  # seconds; a policy rebuild took 57 s in an emulated guest with 2 cores
@@ -266,15 +266,19 @@ class LabelTree:
 
 @dataclass(frozen=True)
 class CreateFiles:
-    """Put files of our own into a tree, and enable the unit that is among them."""
+    """Put files of our own in place, and enable the units that are among them."""
 
     texts: Mapping[str, str]
-    unit: str = ""
+    units: Sequence[str] = ()
     program: str = ""
+    start: bool = False  # the units are started, too
 
     def describe(self) -> str:
         """The plan line."""
-        return f"create {', '.join((*self.texts, *([self.program] if self.program else [])))}"
+        created = [*self.texts, *([self.program] if self.program else [])]
+        parts = [f"create {', '.join(created)}"] if created else []
+        parts += [f"enable {', '.join(self.units)}"] if self.units else []
+        return "; ".join(parts)
 
     def diff(self) -> str:
         """New files of our own."""
@@ -283,16 +287,16 @@ class CreateFiles:
     def apply(self, host: Host, record: Record) -> None:
         """Written down first, so that revert removes them."""
         if self.program and not (content := program()):
-            raise BootstrapError("--first-boot needs the one-file binary, which it leaves in the tree", "make binary")
+            raise BootstrapError(f"{self.program} has to be the one-file binary; this is a source run", "make binary")
         for path, text in self.texts.items():
             record("create", path=path, after=journal.digest(text))
             host.create(path, text.encode(), 0o644)
         if self.program:
             record("create", path=self.program, after="")
             host.create(self.program, content, 0o755)
-        if self.unit:
-            record("enable", service=self.unit)
-            enable(host, self.unit, True)
+        for unit in self.units:
+            record("enable", service=unit, started=self.start)
+            enable(host, unit, True, now=self.start)
 
 
 @dataclass(frozen=True)
@@ -315,11 +319,11 @@ class EnableService:
         enable(host, self.name, True)
 
 
-def enable(host: Host, name: str, wanted: bool) -> None:
-    """Have a service started at boot, or not, by systemd or by the init scripts' own tool."""
+def enable(host: Host, name: str, wanted: bool, now: bool = False) -> None:
+    """Have a service or unit started at boot, or not, by systemd or by the init scripts' own tool; `now`: at once."""
     word = "enable" if wanted else "disable"
     if host.which("systemctl"):
-        host.run("systemctl", word, f"{name}.service")
+        host.run("systemctl", word, *(["--now"] if now else []), unit_of(name))
     elif host.which("chkconfig"):
         host.run("chkconfig", name, "on" if wanted else "off")
     else:
@@ -509,7 +513,7 @@ def undo_stop(host: Host, entry: Mapping[str, Any]) -> str:
 
 def undo_enable(host: Host, entry: Mapping[str, Any]) -> str:
     """Leave the service as it was at boot: not started."""
-    enable(host, entry["service"], False)
+    enable(host, entry["service"], False, now=entry.get("started", False))
     if starts_at_boot(host, entry["service"]):
         raise BootstrapError(f"{entry['service']} is still enabled at boot", f"systemctl disable {entry['service']}")
     return ""

@@ -23,7 +23,7 @@ class Outcome:
 
     findings: tuple[Finding, ...]
     facts: Facts
-    done: tuple[str, ...] = ()
+    done: tuple[Change, ...] = ()
     error: Optional[BootstrapError] = None
 
 
@@ -54,7 +54,7 @@ def converge(
     findings = plan(facts, profile, settings)
     if any(_holds_back(finding) for finding in findings):
         return Outcome(findings, facts)
-    done: list[str] = []
+    done: list[Change] = []
     notes: dict[str, tuple[str, ...]] = {}
     for _ in range(PASSES):
         before = len(done)
@@ -71,7 +71,7 @@ def converge(
                 except BootstrapError as error:
                     facts = look()
                     return Outcome(_failed(plan(facts, profile, settings), finding.id, error), facts, (*done,), error)
-                done.append(change.describe())
+                done.append(change)
             if finding.changes:
                 facts = look()
         if len(done) == before:

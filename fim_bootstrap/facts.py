@@ -16,6 +16,7 @@ from typing import Any, Optional
 from . import audit_rules, auditd_conf, journal, managers, selinux
 from .host import File, Output, Reader, boot_id, booted, starts_at_boot
 from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
+from .resources import text_of
 
 AUDIT_COMMANDS = ("auditd", "auditctl", "augenrules")
 SELINUX_COMMANDS = ("checkmodule", "semodule_package", "semodule", "restorecon", "sestatus", "getenforce")
@@ -31,11 +32,19 @@ PLUGIN = f"{AGENT}/bin/edr-plugin"
 # the only keys of the agent's configuration that are ever kept; the others hold ids and secrets
 AGENT_KEYS = ("UseAuditDispatcher", "LogFileDir")
 PRESET = "/etc/systemd/system-preset/50-fim-bootstrap.preset"
+PROGRAM = "/usr/local/sbin/fim-bootstrap"
+UNITS = "/etc/systemd/system"
+# path in the tree -> our own data file
 FIRST_BOOT = {
-    "/usr/local/sbin/fim-bootstrap": "",
-    "/etc/systemd/system/fim-bootstrap-firstboot.service": "units/fim-bootstrap-firstboot.service",
-    "/etc/systemd/system/fim-bootstrap-ready.target": "units/fim-bootstrap-ready.target",
-}  # path in the tree -> our own data file; '' is the program itself
+    f"{UNITS}/{name}": f"units/{name}" for name in ("fim-bootstrap-firstboot.service", "fim-bootstrap-ready.target")
+}
+GUARD = {f"{UNITS}/fim-bootstrap-guard.{kind}": f"units/fim-bootstrap-guard.{kind}"
+         for kind in ("service", "timer", "path")}  # fmt: skip
+# unit -> the link that has it started at boot
+GUARD_UNITS = {
+    "fim-bootstrap-guard.timer": f"{UNITS}/timers.target.wants/fim-bootstrap-guard.timer",
+    "fim-bootstrap-guard.path": f"{UNITS}/multi-user.target.wants/fim-bootstrap-guard.path",
+}
 UNIT_KEYS = "Id,LoadState,ActiveState,UnitFileState,RefuseManualStop"
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -89,7 +98,7 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     privileged = os.geteuid() == 0
     manager, image_based = managers.choose(host, profile)
     half = managers.unfinished(host, managers.MANAGERS[manager]) if manager else frozenset()
-    names = {*AUDIT_COMMANDS, *SELINUX_COMMANDS, *profile.packages, "setfiles"}
+    names = {*AUDIT_COMMANDS, *SELINUX_COMMANDS, *profile.packages, "setfiles", "systemctl"}
     unfinished = {name for name in names if half.intersection(profile.packages.get(name, ()))}
     commands = {name: path for name in sorted(names - unfinished) if (path := host.which(name))}
     answers = _ask(host, where, commands, privileged)
@@ -123,7 +132,7 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         image_based=image_based,
         staged=tuple(name for step in steps if _staged(step, boot) for name in step["packages"]),
         boot=boot,
-        prepared=frozenset(path for path in (PRESET, *FIRST_BOOT) if host.stat(path)),
+        prepared=_prepared(host),
         audit=audit,
         selinux=state,
         agent=agent,
@@ -144,6 +153,14 @@ def _ask(host: Reader, where: Environment, commands: Mapping[str, str], privileg
         questions["show"] = ("systemctl", "show", f"--property={UNIT_KEYS}", *units)
         questions["is-system-running"] = ("systemctl", "is-system-running")
     return dict(zip(questions, host.query(*questions.values()))) if questions else {}
+
+
+def _prepared(host: Reader) -> frozenset[str]:
+    """Which of our own files are there: the units as they are shipped now, the rest whatever it holds."""
+    there = {path for path in (PRESET, PROGRAM, *GUARD_UNITS.values()) if host.stat(path)}
+    shipped = {path for path, name in {**FIRST_BOOT, **GUARD}.items()
+               if (file := host.read(path)) and file.text == text_of(name)}  # fmt: skip
+    return frozenset(there | shipped)
 
 
 def _staged(step: Mapping[str, Any], boot: str) -> bool:

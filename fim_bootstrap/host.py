@@ -514,9 +514,14 @@ def _remove_tree(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def unit_of(service: str) -> str:
+    """The systemd unit of a service."""
+    return service if "." in service else f"{service}.service"
+
+
 def starts_at_boot(host: Reader, service: str) -> bool:
     """Whether the files of systemd or of the init scripts have a service started at boot."""
-    systemd = host.glob(f"/etc/systemd/system/*.wants/{service}.service")
+    systemd = host.glob(f"/etc/systemd/system/*.wants/{unit_of(service)}")
     return bool(systemd or host.glob(f"/etc/rc3.d/S[0-9]*{service}"))
 
 

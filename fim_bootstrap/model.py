@@ -179,7 +179,7 @@ class Facts:
     image_based: bool = False  # packages live in an image or a snapshot, and change at a boot
     staged: tuple[str, ...] = ()  # packages that this tool put into the system of the next boot
     boot: str = ""  # the kernel's id of this boot
-    prepared: frozenset[str] = frozenset()  # which of our own files for the first boot are there
+    prepared: frozenset[str] = frozenset()  # which of our own files and links are there as shipped
     audit: AuditFacts = AuditFacts()
     selinux: SELinuxFacts = SELinuxFacts()
     agent: AgentFacts = AgentFacts()
@@ -229,6 +229,7 @@ class Settings:
     install: bool = True
     dispatcher_line: str = "always"
     first_boot: bool = False
+    guard: bool = False
     lock_timeout: float = 300.0
     probe: bool = False
 

@@ -54,6 +54,8 @@ OPTIONS = (
            ("apply",)),
     Option("first-boot", FLAG, "with --root: leave a unit in the tree that finishes at the first boot", False, (),
            ("apply",)),
+    Option("guard", FLAG, "have systemd look for drift: at boot, every hour, when auditd changes", False, (),
+           ("check", "apply")),
     Option("packages", FLAG, "remove the packages that were installed, too", False, (), ("revert",)),
     Option("url", TEXT, "where an instance fetches the binary from", "", (), ("cloud-config",), "URL"),
     Option("sha256", TEXT, "the binary's checksum (default: that of this binary)", "", (), ("cloud-config",), "HEX"),
@@ -126,6 +128,7 @@ def settings(values: Mapping[str, Any]) -> Settings:
         lock_timeout=values["lock-timeout"],
         probe=values.get("probe", False),
         first_boot=values.get("first-boot", False),
+        guard=values.get("guard", False),
     )
 
 

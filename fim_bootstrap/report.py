@@ -72,6 +72,7 @@ def as_json(
     facts, findings = outcome.facts, outcome.findings
     line = comment(outcome)
     would = any(finding.status is Status.CHANGE for finding in findings)
+    planned = [change for finding in findings for change in finding.changes]
     return {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "fim-bootstrap", "version": __version__},
@@ -91,7 +92,8 @@ def as_json(
             "mode": settings.mode_for(facts),
         },
         "requirements": [_requirement(finding) for finding in findings],
-        "done": [redact(line) for line in outcome.done],
+        "done": [redact(change.describe()) for change in outcome.done],
+        "diff": redact("".join(change.diff() for change in outcome.done or planned)),
         "unseen": list(facts.unseen),
         "seconds": round(seconds, 2),
     }
@@ -128,6 +130,7 @@ def of_error(command: str, error: BootstrapError, seconds: float) -> dict[str, A
         "host": {},
         "requirements": [],
         "done": [],
+        "diff": "",
         "unseen": [],
         "seconds": round(seconds, 2),
     }

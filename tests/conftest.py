@@ -120,6 +120,7 @@ SLOW = {
     "live": "boots a guest",
     "managers": "builds roots with real package managers",
     "binary": "builds the one-file binary",
+    "ansible": "fetches ansible-core, and needs the one-file binary",
     "faults": "kills and fails the tool at every point",
 }
 

@@ -30,11 +30,13 @@ def test_check_of_a_tree_says_what_would_change_and_changes_nothing(tree: Tree) 
 def test_apply_then_check_then_apply_again(tree: Tree) -> None:
     first = tree.fim("apply", "--format", "json")
     assert (first.status, first.report["changed"], first.report["verdict"]) == (0, True, "ready")
+    assert "+dispatcher = /sbin/audispd" in first.report["diff"]
     assert tree.read("/etc/audit/auditd.conf").endswith("\ndispatcher = /sbin/audispd\n")
     assert tree.fim("check").status == 0
     stamps = {p: p.stat().st_mtime_ns for p in tree.path("/etc").rglob("*")}
     second = tree.fim("apply", "--format", "json")
     assert (second.status, second.report["changed"], second.report["done"]) == (0, False, [])
+    assert second.report["diff"] == ""
     assert {p: p.stat().st_mtime_ns for p in tree.path("/etc").rglob("*")} == stamps
 
 

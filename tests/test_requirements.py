@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fim_bootstrap import engine, report
-from fim_bootstrap.facts import AUDIT_COMMANDS, SELINUX_COMMANDS
+from fim_bootstrap.facts import AUDIT_COMMANDS, GUARD, GUARD_UNITS, PROGRAM, SELINUX_COMMANDS
 from fim_bootstrap.host import File, Stat
 from fim_bootstrap.model import (
     AgentFacts,
@@ -69,6 +69,8 @@ READY = Facts(
     ),
 )  # fmt: skip
 AUDISPD = Stat("/sbin/audispd", 0o100750, 0, 0.0, 1)
+SYSTEMD = {**READY.commands, "systemctl": "/usr/bin/systemctl"}
+GUARDED = frozenset({PROGRAM, *GUARD, *GUARD_UNITS.values()})
 
 
 def facts(where: str = "", **values: Any) -> Facts:
@@ -93,7 +95,9 @@ def find(which: str, host: Facts, **settings: Any) -> Finding:
 
 def test_the_ready_host_is_ready() -> None:
     findings = engine.plan(READY, PROFILE, Settings())
-    assert {f.id: f.status for f in findings if f.status is not Status.OK} == {"delivery": Status.SKIPPED}
+    assert {f.id: f.status for f in findings if f.status is not Status.OK} == {
+        "guard": Status.SKIPPED, "delivery": Status.SKIPPED,
+    }  # fmt: skip
     assert report.verdict(findings) == "ready"
     assert not [f.warnings for f in findings if f.warnings]
 
@@ -168,6 +172,11 @@ CASES = [
     ("agent", facts("agent", plugin=None), {}, Status.WAITING, "has not started edr-plugin"),
     ("agent", facts("agent", plugin=None, registration=""), {}, Status.BLOCKED, "no plugin file names it"),
     ("agent", facts("audit", daemon=None), {}, Status.WAITING, "not running yet"),
+    # guard
+    ("guard", facts(), {"guard": True}, Status.SKIPPED, "no systemd"),
+    ("guard", facts(commands=SYSTEMD), {"guard": True}, Status.CHANGE, "not installed, or not enabled"),
+    ("guard", facts(commands=SYSTEMD, prepared=GUARDED), {"guard": True}, Status.OK, "installed and enabled"),
+    ("guard", facts(commands=SYSTEMD, prepared=GUARDED - {PROGRAM}), {"guard": True}, Status.CHANGE, "not installed"),
     # delivery
     ("delivery", facts(delivery=Delivery(True)), {}, Status.OK, "arrived"),
     ("delivery", facts(delivery=Delivery(False)), {}, Status.FAILED, "did not arrive"),

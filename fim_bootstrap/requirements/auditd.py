@@ -9,12 +9,13 @@ configuration last changed: a run that was interrupted between edit and restart 
 from __future__ import annotations
 
 from ..changes import CreateFiles, EnableService, LabelTree, RestartService, StopService
-from ..facts import FIRST_BOOT, PRESET
+from ..facts import FIRST_BOOT, GUARD_UNITS, PRESET, PROGRAM
 from ..model import Change, Environment, Facts, Finding, Profile, Settings, Status
 from ..resources import text_of
 
 ID = "auditd"
 TITLE = "auditd runs with its present configuration"
+FIRST_BOOT_UNIT = "fim-bootstrap-firstboot.service"
 
 
 def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
@@ -60,13 +61,12 @@ def _prepare(facts: Facts, settings: Settings, enabling: list[Change]) -> list[C
     """
     changes = [*enabling]
     if PRESET not in facts.prepared and (enabling or settings.first_boot):
-        text = "enable auditd.service\nenable fim-bootstrap-firstboot.service\n"
-        changes.append(CreateFiles({PRESET: text}))
-    missing = [path for path in FIRST_BOOT if path not in facts.prepared]
+        units = ("auditd.service", FIRST_BOOT_UNIT, *GUARD_UNITS)
+        changes.append(CreateFiles({PRESET: "".join(f"enable {unit}\n" for unit in units)}))
+    missing = [path for path in (PROGRAM, *FIRST_BOOT) if path not in facts.prepared]
     if settings.first_boot and missing:
-        texts = {path: text_of(FIRST_BOOT[path]) for path in missing if FIRST_BOOT[path]}
-        alone = next((path for path in missing if not FIRST_BOOT[path]), "")
-        changes.append(CreateFiles(texts, "fim-bootstrap-firstboot", alone))
+        texts = {path: text_of(name) for path, name in FIRST_BOOT.items() if path in missing}
+        changes.append(CreateFiles(texts, (FIRST_BOOT_UNIT,), PROGRAM if PROGRAM in missing else ""))
     if facts.selinux.file_contexts and "setfiles" in facts.commands and (changes or facts.selinux.mislabelled):
         changes.append(LabelTree(facts.selinux.file_contexts))
     return changes

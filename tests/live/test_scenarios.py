@@ -281,6 +281,36 @@ def the_agent_wants_auditd_stopped(machine: Guest) -> None:
     healed(machine, "auditd is not running")
 
 
+def guarded(machine: Guest, result: str, because: str = "") -> None:
+    """The guard's last check ended so, and the journal has the reason."""
+    seen = "systemctl show -P ActiveState -P Result fim-bootstrap-guard.service | xargs"
+    machine.run(f"for i in $(seq 60); do [ \"$({seen})\" = '{result}' ] && exit 0; sleep 1; done; {seen}; exit 1")
+    assert because in machine.run("journalctl -b -o cat -u fim-bootstrap-guard.service").out
+
+
+def test_the_guard_says_when_a_host_drifts(layer: Path) -> None:
+    """Its service fails within seconds, with the reason in the journal, and is well again after apply."""
+    if not (PROJECT / BINARY).exists():
+        pytest.skip("the binary was not built: make binary")
+    with guest("bookworm", layer=layer) as machine:
+        machine.program = f"/opt/fim-bootstrap/{BINARY}"
+        applied = machine.fim("apply --guard")
+        assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out + applied.err
+        assert machine.fim("apply --guard").report["changed"] is False
+        guarded(machine, "inactive success", "ready (Debian")
+        machine.run("echo '-a never,task' > /etc/audit/rules.d/50-drift.rules")
+        guarded(machine, "failed exit-code", "/etc/audit/rules.d/50-drift.rules:1")
+        assert machine.fim("apply").status == 0
+        guarded(machine, "inactive success")
+        machine.run("systemctl stop auditd")
+        guarded(machine, "failed exit-code", "auditd is not running")
+        assert machine.fim("apply").status == 0
+        guarded(machine, "inactive success")
+        machine.run(f"{machine.program} revert")
+        assert machine.run("systemctl list-units --all --no-legend 'fim-bootstrap-guard*'; ls /etc/systemd/system",
+                           ).out.count("fim-bootstrap-guard") == 0  # fmt: skip
+
+
 def test_revert_takes_everything_back(layer: Path) -> None:
     """Every edited file byte for byte, the module unloaded, the plugin denied again."""
     with guest("bookworm", layer=layer) as machine:

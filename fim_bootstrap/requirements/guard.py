@@ -1,0 +1,31 @@
+"""A host that drifts says so: units that check it at boot, every hour, and whenever the audit configuration changes.
+
+Vendor, prerequisite 6: "If auditd is stopped externally, the FIM module does not receive any events", and nobody
+is told. The guard only looks; on a host that is not ready its service fails, with the report in the journal.
+"""
+
+from __future__ import annotations
+
+from ..changes import CreateFiles
+from ..facts import GUARD, GUARD_UNITS, PROGRAM
+from ..model import Environment, Facts, Finding, Profile, Settings, Status
+from ..resources import text_of
+
+ID = "guard"
+TITLE = "a host that drifts says so"
+
+
+def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
+    """Judge the units where they were asked for."""
+    if not settings.guard:
+        return Finding(ID, TITLE, Status.SKIPPED, "not asked for; --guard has systemd look for drift")
+    if "systemctl" not in facts.commands:
+        return Finding(ID, TITLE, Status.SKIPPED, "there is no systemd here; run check from cron")
+    missing = [path for path in (PROGRAM, *GUARD, *GUARD_UNITS.values()) if path not in facts.prepared]
+    if not missing:
+        return Finding(ID, TITLE, Status.OK, "the guard is installed and enabled")
+    change = CreateFiles(
+        {path: text_of(name) for path, name in GUARD.items() if path in missing}, tuple(GUARD_UNITS),
+        PROGRAM if PROGRAM in missing else "", start=facts.environment is not Environment.OFFLINE,
+    )  # fmt: skip
+    return Finding(ID, TITLE, Status.CHANGE, "the guard is not installed, or not enabled", changes=(change,))
