@@ -47,7 +47,7 @@ test-managers: $(VENV)/dev  ## real apt, dnf, dnf5 and zypper in roots dressed a
 	@sh tests/needs.sh live
 	$(PY) -m pytest -q --managers tests/managers $(ARGS)
 
-test-faults: $(VENV)/dev  ## kill the tool, and fail what it calls, at every point of a run (as root, 4 minutes)
+test-faults: $(VENV)/dev  ## kill the tool, and fail what it calls, at every point of a run (as root, 5 minutes)
 	@sh tests/needs.sh live
 	@sh tests/needs.sh faults
 	$(PY) -m pytest -q -s --faults tests/faults $(ARGS)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -219,6 +218,25 @@ def test_all_is_killed_while_revert_unloads_the_module() -> None:
         assert here.fim("revert").report["changed"] is False
 
 
+@pytest.mark.parametrize("command", ["apt-get", "semodule"])
+def test_the_tool_alone_is_killed_and_its_child_works_on(command: str) -> None:
+    """The next run comes at once, and meets the child's lock."""
+    policy = command == "semodule"
+    words = "apply" if policy else "apply --skip policy"
+    with installed() if policy else dressed_alone() as here:
+        real = "/usr/sbin/semodule" if policy else "/usr/bin/apt-get"
+        plant(here, Call(command, 1 if policy else 2), f'exec {real} "$@"')
+        argv = ["chroot", str(here.path), "sh", "-c", f"exec env {FIM} {words}"]
+        process = subprocess.Popen(argv, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)  # fmt: skip
+        struck_in(here)
+        process.kill()
+        process.wait()
+        healed = here.fim(words)
+        assert (healed.status, healed.report["verdict"]) == (0, "ready"), healed
+        assert really_ready(here, policy)
+
+
 @contextmanager
 def dressed_alone() -> Iterator[Root]:
     """A root in which everything is due."""
@@ -232,11 +250,16 @@ def kill_in(here: Root, moment: float, words: str) -> None:
     argv = [unshare, "-pf", "--kill-child", "chroot", str(here.path), "sh", "-c", f"{FIM} {words}"]
     process = subprocess.Popen(argv, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)  # fmt: skip
+    struck_in(here)
+    time.sleep(moment)
+    process.kill()
+    process.wait()
+    time.sleep(0.1)
+
+
+def struck_in(here: Root) -> None:
+    """Wait until the command was called."""
     deadline = time.monotonic() + 60
     while not (here.path / "struck").exists() and time.monotonic() < deadline:
         time.sleep(0.005)
     assert (here.path / "struck").exists(), "the command was never called"
-    time.sleep(moment)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    time.sleep(0.1)
