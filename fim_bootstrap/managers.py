@@ -47,6 +47,8 @@ class Manager:
     again: tuple[int, ...] = ()  # statuses that ask for the same run once more
     unfinished: str = "(?!)"  # pattern: an interrupted run has to be finished first ...
     finish: tuple[str, ...] = ()  # ... by this
+    records: tuple[str, ...] = ()  # where the state of each package stands (globs) ...
+    half: str = "(?!)"  # ... and the pattern of one that was begun and not finished; its first group is the name
     metadata: str = ""  # files that a refresh leaves; where there are none, nothing has to be asked before it
     stale: str = "(?!)"  # pattern: the metadata names files that are gone; a refresh helps
     staged: bool = False  # installs into the system of the next boot
@@ -80,6 +82,8 @@ MANAGERS: Mapping[str, Manager] = {
             r"|Unable to lock directory",
             unfinished=r"dpkg was interrupted",
             finish=("dpkg", "--configure", "-a", "--force-confdef", "--force-confold"),
+            records=("/var/lib/dpkg/status", "/var/lib/dpkg/updates/[0-9]*"),
+            half=r"(?m)^Package: (\S+)\nStatus: \S+ \S+ (?:unpacked|half-configured|half-installed)$",
             metadata="/var/lib/apt/lists/*_Packages*",
             stale=r"Unable to fetch some archives|404 +Not Found|File not found - ",
             # needrestart would restart services on its own, or ask
@@ -200,6 +204,12 @@ def choose(host: Reader, profile: Profile) -> tuple[str, bool]:
     elif host.which("transactional-update") and (usr := host.stat("/usr")) and usr.read_only:
         names = ("transactional-update",)
     return next((name for name in names if host.which(MANAGERS[name].program)), ""), names is not profile.managers
+
+
+def unfinished(host: Reader, manager: Manager) -> frozenset[str]:
+    """The packages whose installation was begun and not finished: their programs may be there, and little else."""
+    texts = [host.read_bytes(path) or b"" for pattern in manager.records for path in host.glob(pattern)]
+    return frozenset(name.decode() for text in texts for name in re.findall(manager.half.encode(), text))
 
 
 def available(host: Reader, manager: Manager, names: Sequence[str]) -> set[str]:

@@ -79,7 +79,8 @@ def why_restart(facts: Facts) -> str:
         return "auditd is not running"
     if facts.privileged and audit.status and audit.status.get("pid") != audit.daemon.pid:
         return f"auditd runs as pid {audit.daemon.pid}, but the kernel does not send it events"
-    if audit.conf_since > audit.daemon.started:
+    # the clock may have been set since: the start is known by the present clock and by the one of then
+    if audit.conf_since > min(audit.daemon.started, audit.pid_file):
         return "auditd started before auditd.conf last changed"
     if _plugin_expected(facts) and facts.agent.plugin is None:
         return "the dispatcher has given up on the agent's plugin"
