@@ -285,7 +285,7 @@ def the_agent_wants_auditd_stopped(machine: Guest) -> None:
 
 GUARD = "fim-bootstrap-guard.service"
 # a name that the guard takes for a run of ours at work, and the place where such a run leaves its pid
-AT_WORK = "(exec -a fim-bootstrap sleep 300) & echo $! > /var/lib/fim-bootstrap/lock"
+AT_WORK = "(exec -a fim-bootstrap sleep 300) >/dev/null 2>&1 & echo $! > /var/lib/fim-bootstrap/lock"
 
 
 def guarded(machine: Guest, state: str, because: str = "") -> None:
