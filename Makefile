@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 ARGS   ?=
 
-.PHONY: help apply run test check lint type binary release test-binary test-managers test-ansible test-images test-live bench table clean
+.PHONY: help apply run test check lint type test-live binary release test-binary test-managers test-faults soak test-ansible test-images table bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -46,6 +46,15 @@ test-binary: binary  ## the binary in hostile houses (as root), and built twice
 test-managers: $(VENV)/dev  ## real apt, dnf, dnf5 and zypper in roots dressed as other releases (as root)
 	@sh tests/needs.sh live
 	$(PY) -m pytest -q --managers tests/managers $(ARGS)
+
+test-faults: $(VENV)/dev  ## kill the tool, and fail what it calls, at every point of a run (as root, 5 minutes)
+	@sh tests/needs.sh live
+	@sh tests/needs.sh faults
+	$(PY) -m pytest -q -s --faults tests/faults $(ARGS)
+
+soak: $(VENV)/dev  ## 1,000 rounds in a root, 50 in a guest (as root, ten minutes)
+	@sh tests/needs.sh live
+	FIM_SOAK=1 $(PY) -m pytest -q -s --faults tests/faults/test_soak.py $(ARGS)
 
 test-ansible: binary  ## the role under the real ansible-core (as root)
 	$(PY) -m pytest -q --ansible tests/ansible $(ARGS)

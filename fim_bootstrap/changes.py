@@ -10,13 +10,13 @@ import contextlib
 import difflib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from . import auditd_conf, journal, managers, merge, selinux
 from .errors import BootstrapError
-from .host import RUN, STATE, Host, starts_at_boot, unit_of
+from .host import RUN, STATE, Host, boot_id, starts_at_boot, unit_of
 from .resources import program
 
 SEMODULE_TIMEOUT = 900.0  # seconds; a policy rebuild took 57 s in an emulated guest with 2 cores
@@ -295,7 +295,7 @@ class CreateFiles:
             record("create", path=self.program, after="")
             host.create(self.program, content, 0o755)
         for unit in self.units:
-            record("enable", service=unit, started=self.start)
+            record("enable", service=unit, ours=True)
             enable(host, unit, True, now=self.start)
 
 
@@ -355,7 +355,11 @@ class RestartService:
 
     def apply(self, host: Host, record: Record) -> None:
         """Success is a new process that is still there, and its children; not an exit status."""
-        record("restart" if self.pid else "start", service=self.name)
+        conf = host.read(f"{auditd_conf.FOLDER}/auditd.conf")
+        record(
+            "restart" if self.pid else "start", service=self.name, boot=boot_id(host),
+            uptime=time.clock_gettime(time.CLOCK_BOOTTIME), conf=journal.digest(conf.text) if conf else "",
+        )  # fmt: skip
         restart(host, self.name, self.pid, self.refuses_stop)
         if not _until(lambda: running(host, self.process) not in (0, self.pid)):
             raise BootstrapError(f"{self.name} did not come up", f"systemctl status {self.name}; the log tells more")
@@ -413,10 +417,11 @@ class StopService:
             raise BootstrapError(f"{self.name} (pid {self.pid}) did not stop")
 
 
-def restart_running(host: Host) -> None:
-    """Have auditd and the agent, where they run, start anew with the files that were brought back."""
+def restart_running(host: Host, stopped: Collection[str]) -> None:
+    """Start what we had stopped; have auditd and the agent, where they run, start anew with the files of before."""
     for name in ("auditd", "qualys-cloud-agent"):
-        if pid := running(host, name):
+        pid = running(host, name)
+        if pid or name in stopped:
             restart(host, name, pid, refuses_stop=name == "auditd")
             if not _until(lambda name=name, pid=pid: running(host, name) not in (0, pid)):  # type: ignore[misc]
                 raise BootstrapError(f"{name} did not come up again", f"systemctl status {name}; the log tells more")
@@ -501,18 +506,19 @@ def _stored(host: Host) -> bool:
 
 
 def undo_stop(host: Host, entry: Mapping[str, Any]) -> str:
-    """Enable and start the service again."""
-    name = entry["service"]
-    enable(host, name, True)
-    restart(host, name, 0, False)
-    if not _until(lambda: running(host, name) != 0):
-        raise BootstrapError(f"{name} did not come up", f"systemctl status {name}; the log tells more")
+    """Have the service start at boot again; `take_back` starts it where this system runs."""
+    enable(host, entry["service"], True)
     return ""
 
 
 def undo_enable(host: Host, entry: Mapping[str, Any]) -> str:
-    """Leave the service as it was at boot: not started."""
-    enable(host, entry["service"], False, now=entry.get("started", False))
+    """Leave the service as it was at boot: not started; a unit of our own ends with what it started."""
+    if starts_at_boot(host, entry["service"]):
+        enable(host, entry["service"], False)
+    if entry.get("ours"):  # a check that waits for this run, or that failed, would stay without its unit
+        units = {unit_of(entry["service"]), unit_of(entry["service"].partition(".")[0])}
+        for word in ("stop", "reset-failed"):
+            host.run("systemctl", word, *sorted(units), ok=range(256))
     if starts_at_boot(host, entry["service"]):
         raise BootstrapError(f"{entry['service']} is still enabled at boot", f"systemctl disable {entry['service']}")
     return ""
@@ -539,9 +545,12 @@ PASSING = ("rule", "restart", "start")
 
 
 def take_back(
-    host: Host, steps: Sequence[Mapping[str, Any]], tell: Callable[[str], Any]
+    host: Host, steps: Sequence[Mapping[str, Any]], tell: Callable[[str], Any], live: bool
 ) -> tuple[int, list[str], list[BootstrapError]]:
     """Take back all steps but installed packages, newest first: how many, what to tell, and what could not be.
+
+    `live` says that the running system is this tree's own: in a chroot the processes are those of the system
+    outside, and are left alone.
 
     One that cannot be taken back does not stop the others, but the earlier steps of the same file. The step
     that was taken back last is written down as undone only after the restart: a run that is killed before
@@ -551,6 +560,7 @@ def take_back(
     problems: list[BootstrapError] = []
     held: set[str] = set()
     last: list[Mapping[str, Any]] = []
+    stopped: set[str] = set()
     undone = 0
     for step in reversed(steps):
         kind, path = step.get("kind"), str(step.get("path", ""))
@@ -567,12 +577,13 @@ def take_back(
             held.update([path] if path else ())
             continue
         notes += [note] if note else []
+        stopped.update([step["service"]] if kind == "stop" else ())
         for earlier in last:
             journal.undone(host, earlier)
         last, undone = [step], undone + 1
     try:
-        if undone:
-            restart_running(host)
+        if undone and live:
+            restart_running(host, stopped)
         for step in last:
             journal.undone(host, step)
     except BootstrapError as error:

@@ -136,7 +136,8 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
     with host.alone():
         steps = journal.entries(host)
         changes.tidy(host, steps)
-        undone, notes, problems = changes.take_back(host, steps, _tell)
+        live = facts.environment(host, bool(settings.root)).live
+        undone, notes, problems = changes.take_back(host, steps, _tell, live)
         installed = [step for step in steps if step.get("kind") == "install"]
         for step in installed if values["packages"] else ():
             manager = managers.MANAGERS[step["manager"]]
@@ -159,7 +160,7 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
 def _facts(values: Mapping[str, Any], begun: float) -> int:
     session = _Session(values)
     found = facts.gather(session.host, session.profile, session.settings, session.release)
-    _print(redact(json.dumps(asdict(found), indent=2, default=lambda value: value.value)))
+    _print(redact(json.dumps(asdict(found), indent=2, default=_plain)))
     return 0
 
 
@@ -236,6 +237,11 @@ def _report(
 
 def _dump(document: Any) -> str:
     return json.dumps(document, indent=2)
+
+
+def _plain(value: Any) -> Any:
+    """A set or a word of an enumeration, for JSON."""
+    return sorted(value) if isinstance(value, frozenset) else value.value
 
 
 def _print(text: str) -> None:

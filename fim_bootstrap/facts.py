@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Optional
 
 from . import audit_rules, auditd_conf, journal, managers, selinux
-from .host import File, Output, Reader, starts_at_boot
+from .host import File, Output, Reader, boot_id, booted, starts_at_boot
 from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
 from .resources import text_of
 
@@ -23,6 +23,7 @@ SELINUX_COMMANDS = ("checkmodule", "semodule_package", "semodule", "restorecon",
 AUDITD_CONF = "/etc/audit/auditd.conf"
 AUDIT_RULES = "/etc/audit/audit.rules"
 AUDIT_LOG = "/var/log/audit/audit.log"
+PID_FILE = "/run/auditd.pid"
 PLUGIN_DIRS = {2: "/etc/audisp/plugins.d", 3: "/etc/audit/plugins.d"}
 AGENT = "/usr/local/qualys/cloud-agent"
 AGENT_CONF = "/etc/qualys/cloud-agent/qualys-cloud-agent.conf"
@@ -95,17 +96,19 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     """Everything the requirements judge, looked at once."""
     where = environment(host, bool(settings.root))
     privileged = os.geteuid() == 0
-    names = {*AUDIT_COMMANDS, *SELINUX_COMMANDS, *profile.packages, "setfiles", "systemctl"}
-    commands = {name: path for name in sorted(names) if (path := host.which(name))}
     manager, image_based = managers.choose(host, profile)
+    half = managers.unfinished(host, managers.MANAGERS[manager]) if manager else frozenset()
+    names = {*AUDIT_COMMANDS, *SELINUX_COMMANDS, *profile.packages, "setfiles", "systemctl"}
+    unfinished = {name for name in names if half.intersection(profile.packages.get(name, ()))}
+    commands = {name: path for name in sorted(names - unfinished) if (path := host.which(name))}
     answers = _ask(host, where, commands, privileged)
     if answers.get("is-system-running", Output((), 0)).stdout.strip() in ("initializing", "starting"):
         where = Environment.BOOTING
     processes = _processes(host) if where.live else {}
     services = _services(host, where, answers.get("show"), profile)
     steps = journal.entries(host)
-    boot = (host.read_bytes("/proc/sys/kernel/random/boot_id") or b"").decode().strip()
-    audit = _audit(host, commands, profile, services, processes, answers, steps)
+    boot = boot_id(host)
+    audit = _audit(host, commands, profile, services, processes, answers, steps, boot)
     agent = _agent(host, services, processes, audit)
     state = selinux.gather(
         host, where.live, audit.generation or profile.audit, audit.daemon, agent.edr,
@@ -124,6 +127,7 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         privileged=privileged,
         os=release,
         commands=commands,
+        unfinished=frozenset(unfinished),
         manager=manager,
         image_based=image_based,
         staged=tuple(name for step in steps if _staged(step, boot) for name in step["packages"]),
@@ -178,7 +182,7 @@ def _unseen(where: Environment, privileged: bool) -> tuple[str, ...]:
 
 def _processes(host: Reader) -> dict[int, Process]:
     """The processes that matter here, by pid; started in seconds since the epoch."""
-    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    since = booted()
     names = (b"auditd", b"audispd", b"edr-plugin", b"qualys-edr", b"fimc", AGENT_SERVICE[:15].encode())
     found: dict[int, Process] = {}
     for path in host.glob("/proc/[0-9]*"):
@@ -188,7 +192,7 @@ def _processes(host: Reader) -> dict[int, Process]:
         if name not in names or len(fields) < 20 or fields[0] == b"Z":
             continue
         pid = int(path.rpartition("/")[2])
-        started = booted + int(fields[19]) / TICKS
+        started = since + int(fields[19]) / TICKS
         found[pid] = Process(pid, int(fields[1]), name.decode(), started, *_identity(host, path))
     return found
 
@@ -248,7 +252,8 @@ def _audit(
     services: Mapping[str, Service],
     processes: Mapping[int, Process],
     answers: Mapping[str, Output],
-    steps: Sequence[Mapping[str, object]],
+    steps: Sequence[Mapping[str, Any]],
+    boot: str,
 ) -> AuditFacts:
     audispd = next((found for d in ("/sbin", "/usr/sbin") if (found := host.stat(f"{d}/audispd"))), None)
     generation = 0 if "auditd" not in commands else 2 if audispd else 3
@@ -261,10 +266,12 @@ def _audit(
     daemon = owner if owner and owner.name == "auditd" else _named(processes, "auditd")
     folder = _plugin_dir(host, generation or profile.audit, conf)
     plugins = [file for path in host.glob(f"{folder}/*") if (file := host.read(path))]
+    pid_file = host.stat(PID_FILE)
     return AuditFacts(
         generation=generation,
         conf=conf,
-        conf_since=journal.effective_since(steps, conf) if conf else 0.0,
+        conf_since=_conf_since(steps, conf, boot) if conf else 0.0,
+        pid_file=pid_file.mtime if pid_file else float("inf"),
         rules=tuple(rules),
         audispd=audispd,
         plugin_dir=folder,
@@ -277,6 +284,22 @@ def _audit(
         # auditctl has something to say even where there are none: «No rules»
         live_rules=audit_rules.parse_listing(said) if (said := _said(listing)) else None,
     )
+
+
+def _conf_since(steps: Sequence[Mapping[str, Any]], conf: File, boot: str) -> float:
+    """When auditd.conf last changed; a time in the future is left by a clock that was set back since.
+
+    Then our own last restart counts, if it was made with this text and in this boot: its time is kept as
+    seconds since the boot, which no clock changes.
+    """
+    since = journal.effective_since(steps, conf)
+    if since <= time.time():
+        return since
+    restarts = [step for step in steps if step.get("kind") in ("start", "restart") and step.get("service") == "auditd"]
+    last = restarts[-1] if restarts else {}
+    if (last.get("boot"), last.get("conf")) != (boot, journal.digest(conf.text)):
+        return since
+    return booted() + float(last["uptime"])
 
 
 def _said(output: Optional[Output]) -> str:

@@ -29,6 +29,7 @@ LOG = "/var/log/fim-bootstrap.log"
 LOG_LIMIT = 1 << 20  # bytes; the log is renamed to .1 beyond it, so two files are all it ever takes
 NOT_FOUND = 127
 TIMED_OUT = 124
+KILL_AFTER = 5.0  # seconds between SIGTERM and SIGKILL for a command that ran out of time
 TEMPORARY = ".fim-bootstrap."  # auditd's plugin loader and augenrules pass over a name that begins with a dot
 SCRATCH = "work."
 LEFT = 3600.0  # seconds after which an unpacked program whose process is gone counts as left behind
@@ -244,10 +245,10 @@ class LiveHost:
 
     def query(self, *commands: Sequence[str], timeout: float = 30) -> Sequence[Output]:
         """Run commands that only look, side by side."""
-        started = [(tuple(argv), self._look(argv)) for argv in commands]
+        started = [(tuple(argv), self._look(argv, timeout)) for argv in commands]
         return [_finish(argv, child, timeout) for argv, child in started]
 
-    def _look(self, argv: Sequence[str]) -> Optional[_Child]:
+    def _look(self, argv: Sequence[str], timeout: float) -> Optional[_Child]:
         import subprocess  # sh takes 60 ms to import, asyncio among it: a run that only looks does not pay
 
         inside = self._inside(argv)
@@ -262,8 +263,11 @@ class LiveHost:
             return None
 
         def end() -> tuple[int, bytes, bytes]:
-            out, err = process.communicate()
-            return process.returncode, out, err
+            try:
+                out, err = process.communicate(timeout=timeout + 2 * KILL_AFTER)
+            except subprocess.TimeoutExpired as late:  # a grandchild in a session of its own holds the pipes
+                out, err = late.stdout or b"", late.stderr or b""
+            return process.poll() or 0, out, err
 
         return _Child(process.pid, end)
 
@@ -494,6 +498,16 @@ class LiveHost:
             raise _unwritten(path, error) from error
 
 
+def boot_id(host: Reader) -> str:
+    """The kernel's id of this boot, or ''."""
+    return (host.read_bytes("/proc/sys/kernel/random/boot_id") or b"").decode().strip()
+
+
+def booted() -> float:
+    """When this boot began, by the present clock (seconds since the epoch)."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def _remove_tree(folder: str) -> None:
     import shutil  # 4 ms: not for a run that changes nothing
 
@@ -552,7 +566,7 @@ def _finish(argv: tuple[str, ...], child: Optional[_Child], timeout: float) -> O
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, number)
 
-    timers = [threading.Timer(timeout, kill, [15]), threading.Timer(timeout + 5, kill, [9])]
+    timers = [threading.Timer(timeout, kill, [15]), threading.Timer(timeout + KILL_AFTER, kill, [9])]
     for timer in timers:
         timer.start()
     status, out, err = child.end()
@@ -579,6 +593,7 @@ def _unwritten(path: str, error: OSError) -> BootstrapError:
         errno.ENOSPC: "free some space, then run again",
         errno.EROFS: "the file system is read-only; mount it writable, or use the system's own update tool",
         errno.EACCES: "run as root",
+        errno.EPERM: "lsattr shows whether it was made immutable; chattr -ia takes that back",
     }
     message = f"{path}: cannot be written: {error.strerror}; what stood there is unchanged"
     return BootstrapError(message, remedies.get(error.errno or 0, "look at the message of the system above"))

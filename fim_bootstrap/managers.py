@@ -47,6 +47,9 @@ class Manager:
     again: tuple[int, ...] = ()  # statuses that ask for the same run once more
     unfinished: str = "(?!)"  # pattern: an interrupted run has to be finished first ...
     finish: tuple[str, ...] = ()  # ... by this
+    records: tuple[str, ...] = ()  # where the state of each package stands (globs) ...
+    half: str = "(?!)"  # ... and the pattern of one that was begun and not finished; its first group is the name
+    torn: str = "(?!)"  # pattern: a package was being unpacked; only installing it anew helps
     metadata: str = ""  # files that a refresh leaves; where there are none, nothing has to be asked before it
     stale: str = "(?!)"  # pattern: the metadata names files that are gone; a refresh helps
     staged: bool = False  # installs into the system of the next boot
@@ -80,6 +83,9 @@ MANAGERS: Mapping[str, Manager] = {
             r"|Unable to lock directory",
             unfinished=r"dpkg was interrupted",
             finish=("dpkg", "--configure", "-a", "--force-confdef", "--force-confold"),
+            records=("/var/lib/dpkg/status", "/var/lib/dpkg/updates/[0-9]*"),
+            half=r"(?m)^Package: (\S+)\nStatus: \S+ \S+ (?:unpacked|half-configured|half-installed)$",
+            torn=r"reinstall it before attempting",
             metadata="/var/lib/apt/lists/*_Packages*",
             stale=r"Unable to fetch some archives|404 +Not Found|File not found - ",
             # needrestart would restart services on its own, or ask
@@ -202,6 +208,12 @@ def choose(host: Reader, profile: Profile) -> tuple[str, bool]:
     return next((name for name in names if host.which(MANAGERS[name].program)), ""), names is not profile.managers
 
 
+def unfinished(host: Reader, manager: Manager) -> frozenset[str]:
+    """The packages whose installation was begun and not finished: their programs may be there, and little else."""
+    texts = [host.read_bytes(path) or b"" for pattern in manager.records for path in host.glob(pattern)]
+    return frozenset(name.decode() for text in texts for name in re.findall(manager.half.encode(), text))
+
+
 def available(host: Reader, manager: Manager, names: Sequence[str]) -> set[str]:
     """Those of the names, or of the files' paths, that the manager could install now; nothing is changed."""
     questions = _questions(manager, names)
@@ -264,6 +276,8 @@ def install(
     except _Stale:
         _patiently(host, order, manager.refresh, deadline, strict=False)
         _patiently(host, order, (*manager.install, *packages), deadline)
+    except _Torn:
+        _patiently(host, order, (*manager.reinstall, *packages), deadline)
     broken = sorted({name for command, name in chosen.items() if not host.which(command)})
     if broken and not manager.staged:
         _patiently(host, order, (*manager.reinstall, *broken), deadline)
@@ -286,6 +300,10 @@ class _Stale(BootstrapError):
     """The metadata that the manager has names files that are gone."""
 
 
+class _Torn(BootstrapError):
+    """A run was killed while it unpacked a package."""
+
+
 def _patiently(host: Host, order: Order, argv: Sequence[str], deadline: float, strict: bool = True) -> Output:
     """Run a manager; wait while another has the lock, and try a network that fails a few times more.
 
@@ -304,8 +322,8 @@ def _patiently(host: Host, order: Order, argv: Sequence[str], deadline: float, s
             _wait(host, manager, int(locked.groupdict().get("pid") or 0), deadline)
         elif not finished and (output.status in manager.again or re.search(manager.unfinished, said)):
             finished = True
-            if manager.finish:
-                host.run(*manager.finish, timeout=INSTALL_TIMEOUT, env=manager.env)
+            if manager.finish:  # what it cannot finish, the second try will tell
+                host.run(*manager.finish, ok=range(256), timeout=INSTALL_TIMEOUT, env=manager.env)
         elif failures < NETWORK_TRIES and re.search(NETWORK, said):
             failures += 1
             host.log(f"the network failed, try {failures} of {NETWORK_TRIES}: {output.why()}")
@@ -330,7 +348,8 @@ def _text(output: Output) -> str:
 
 def _failure(order: Order, argv: Sequence[str], output: Output) -> BootstrapError:
     said = _text(output)
-    kind = _Stale if re.search(order.manager.stale, said) else BootstrapError
+    kinds = {order.manager.stale: _Stale, order.manager.torn: _Torn}
+    kind = next((kind for pattern, kind in kinds.items() if re.search(pattern, said)), BootstrapError)
     advice = _end_of_life(order, said) or "run that command by hand to see more"
     return kind(f"{' '.join(argv)} failed: {output.why()}", advice)
 

@@ -90,6 +90,7 @@ class AuditFacts:
     generation: int = 0  # 2: audispd exists; 3: auditd dispatches itself; 0: no auditd
     conf: Optional[File] = None
     conf_since: float = 0.0  # when auditd.conf last changed in a way that auditd acts on
+    pid_file: float = float("inf")  # when the daemon wrote its pid file, by the clock of that moment
     rules: tuple[File, ...] = ()
     audispd: Optional[Stat] = None
     plugin_dir: str = ""
@@ -173,6 +174,7 @@ class Facts:
     privileged: bool
     os: OsRelease
     commands: Mapping[str, str] = field(default_factory=dict)  # command -> path, absent ones left out
+    unfinished: frozenset[str] = frozenset()  # commands left out because their package is only half installed
     manager: str = ""  # the package manager of the profile that is here
     image_based: bool = False  # packages live in an image or a snapshot, and change at a boot
     staged: tuple[str, ...] = ()  # packages that this tool put into the system of the next boot

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install from Debian what a run (venv), the tests, the live tests (live) or the binary need; say what is missing.
+# Install from Debian what a run (venv), the tests, the live tests (live), the faults or the binary need; say what is missing.
 set -eu
 PYTHON=${PYTHON:-python3}
 
@@ -11,6 +11,7 @@ test) packages="auditd checkpolicy semodule-utils policycoreutils selinux-policy
     curl wget sudo openssl shellcheck busybox-static" ;;
 binary) packages="autoconf automake libtool libltdl-dev make patch xz-utils binutils curl ca-certificates procps" ;;
 live) packages="qemu-system-x86 qemu-utils mmdebstrap e2fsprogs policycoreutils apt-utils gcc libc6-dev packer" ;;
+faults) packages="strace e2fsprogs" ;;
 esac
 
 missing=

@@ -176,6 +176,21 @@ def test_an_unknown_distribution_is_refused_with_what_was_seen_and_what_to_try(t
     assert tree.fim("check", "--profile", "debian-12").status == 3
 
 
+@pytest.mark.parametrize("state", ["unpacked", "half-configured", "half-installed"])
+def test_a_package_that_was_only_half_installed_counts_as_missing(tree: Tree, state: str) -> None:
+    """dpkg was killed after it had unpacked: auditd is there, its configuration is not."""
+    tree.write("/usr/bin/apt-get", "#!/bin/false\n", 0o755)
+    tree.path("/etc/audit/auditd.conf").unlink()
+    stanza = "Package: auditd\nStatus: install ok {}\nPriority: optional\n\n"
+    tree.write("/var/lib/dpkg/status", stanza.format("installed"))
+    tree.write("/var/lib/dpkg/updates/0001", stanza.format(state))
+    ran = tree.fim("check", "--format", "json")
+    assert [ran.status_of(word) for word in ("packages", "dispatcher")] == ["change", "waiting"]
+    assert "auditd: its package was only half installed" in ran.out
+    tree.path("/var/lib/dpkg/updates/0001").unlink()
+    assert tree.fim("check", "--format", "json").status_of("packages") == "ok"
+
+
 def test_no_install_names_the_packages_and_changes_nothing(tree: Tree) -> None:
     tree.path("/usr/sbin/auditctl").unlink()
     ran = tree.fim("check", "--no-install", "--format", "json")
@@ -234,6 +249,7 @@ def test_secrets_of_the_agent_never_come_out(tree: Tree) -> None:
     for words in (("check",), ("check", "--format", "json"), ("facts",)):
         ran = tree.fim(*words)
         assert secret not in ran.out + ran.err
+        assert ran.status == (0 if words == ("facts",) else 3), ran.err
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from fim_bootstrap import changes, journal, managers
+from fim_bootstrap import changes, facts, journal, managers
 from fim_bootstrap.errors import BootstrapError, Busy
-from fim_bootstrap.host import LiveHost, Output
+from fim_bootstrap.host import File, LiveHost, Output, booted
+from fim_bootstrap.journal import digest
 from fim_bootstrap.model import Profile
 from tests.conftest import AUDITD_CONF, needs_root
+
+NOBODY = 0xFFFFFFFF  # an entry of an access control list that names no one
 
 
 @pytest.fixture
@@ -84,9 +88,22 @@ def test_a_command_that_hangs_is_ended_with_its_children(ask: Ask, tmp_path: Pat
     pytest.fail("the grandchild lives on")
 
 
+def test_a_grandchild_that_went_its_own_way_holds_nothing_up() -> None:
+    """As a daemon that kept its parent's standard output."""
+    command = ("sh", "-c", "setsid sleep 60 & echo started")
+    begun = time.monotonic()
+    assert LiveHost().run(*command, timeout=20).stdout == "started\n"
+    assert LiveHost().query(command, timeout=1)[0].status == 124
+    assert time.monotonic() - begun < 30
+
+
 def test_a_failure_says_command_status_and_the_end_of_what_was_said() -> None:
     with pytest.raises(BootstrapError, match=r"sh -c .* failed with exit status 3: no luck"):
         LiveHost().run("sh", "-c", "echo no luck >&2; exit 3")
+
+
+# acl(5) in the kernel's form: user::rw-, user:1234:r--, group::r--, mask::r--, other::---
+ACL = struct.pack("<I" + "HHI" * 5, 2, 1, 6, NOBODY, 2, 4, 1234, 4, 4, NOBODY, 16, 4, NOBODY, 32, 0, NOBODY)
 
 
 @needs_root
@@ -95,12 +112,15 @@ def test_replace_keeps_owner_mode_and_attributes(host: LiveHost, tmp_path: Path)
     file.write_text("old")
     os.chown(file, 1234, 4321)
     file.chmod(0o640)
-    os.setxattr(file, "user.mark", b"kept")
+    attributes = {"user.mark": b"kept", "security.selinux": b"system_u:object_r:auditd_etc_t:s0\0",
+                  "system.posix_acl_access": ACL}  # fmt: skip
+    for name, value in attributes.items():
+        os.setxattr(file, name, value)
     host.replace("/etc/conf", "old", "new\udcff")
     info = file.stat()
     assert file.read_bytes() == b"new\xff"
     assert (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (1234, 4321, 0o640)
-    assert os.getxattr(file, "user.mark") == b"kept"
+    assert {name: os.getxattr(file, name) for name in os.listxattr(file)} == attributes
     assert os.listdir(tmp_path / "etc") == ["conf"]
 
 
@@ -213,6 +233,16 @@ def test_an_inert_edit_does_not_make_the_daemon_stale(host: LiveHost, tmp_path: 
     edited = host.read("/etc/auditd.conf")
     assert edited
     assert journal.effective_since(journal.entries(host), edited) == edited.mtime
+
+
+def test_a_change_of_tomorrow_is_judged_by_our_own_restart() -> None:
+    """The clock was set back: times of files say nothing then, seconds since the boot do."""
+    file = File("/etc/auditd.conf", "text", time.time() + 86400)
+    entry = {"id": "1", "kind": "restart", "service": "auditd", "boot": "b", "uptime": 7.0, "conf": digest("text")}
+    assert facts._conf_since([entry], file, "b") == pytest.approx(booted() + 7, abs=1)
+    for other in ({"boot": "c"}, {"conf": digest("other")}, {"service": "qualys-cloud-agent"}):
+        assert facts._conf_since([{**entry, **other}], file, "b") == file.mtime
+    assert facts._conf_since([entry], replace(file, mtime=5.0), "b") == 5.0
 
 
 @needs_root

@@ -135,6 +135,8 @@ CASES = [
     ("rules", facts("audit", status={**STATUS, "enabled": 2}), {}, Status.REBOOT, "next boot"),
     ("rules", facts("audit", status={**STATUS, "enabled": 0}), {}, Status.BLOCKED, "disabled in the kernel"),
     ("rules", facts("audit", live_rules=("-a never,task",)), {}, Status.CHANGE, "silence"),
+    ("rules", facts("audit", status=None), {}, Status.BLOCKED, "does not say"),
+    ("rules", facts("audit", live_rules=None), {}, Status.BLOCKED, "does not say"),
     ("rules", facts("audit", rules=(NO_FILE,)), {}, Status.BLOCKED, "a dir"),
     # policy
     ("policy", facts("selinux", mode="absent"), {}, Status.SKIPPED, "left that way"),
@@ -153,6 +155,7 @@ CASES = [
     # auditd
     ("auditd", facts("audit", daemon=None), {}, Status.CHANGE, "not running"),
     ("auditd", facts("audit", conf_since=201.0), {}, Status.CHANGE, "before auditd.conf last changed"),
+    ("auditd", facts("audit", pid_file=99.0), {}, Status.CHANGE, "before auditd.conf last changed"),
     ("auditd", facts("audit", status={**STATUS, "pid": 77}, owner=""), {}, Status.CHANGE, "does not send it events"),
     ("auditd", facts("audit", owner="auditbeat"), {}, Status.BLOCKED, "auditbeat holds"),
     ("auditd", facts("audit", service=Service("auditd", True, True)), {}, Status.CHANGE, "not enabled at boot"),

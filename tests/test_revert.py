@@ -152,15 +152,25 @@ def test_a_step_is_undone_in_the_journal_only_after_the_restart(tree: Tree, monk
     assert tree.fim("apply").status == 0
     host = LiveHost(str(tree.folder))
 
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise BootstrapError("auditd did not come up again")
 
     monkeypatch.setattr(changes, "restart_running", fail)
-    _, _, problems = changes.take_back(host, journal.entries(host), lambda _: None)
+    _, _, problems = changes.take_back(host, journal.entries(host), lambda _: None, live=True)
     assert [str(problem) for problem in problems] == ["auditd did not come up again"]
     assert len(journal.entries(host)) == 1
     assert tree.fim("revert").status == 0
     assert journal.entries(host) == []
+
+
+def test_no_service_is_touched_where_the_running_system_is_another(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a chroot /proc shows the processes of the system outside: its auditd once made revert start one inside."""
+    assert tree.fim("apply").status == 0
+    host = LiveHost(str(tree.folder))
+    monkeypatch.setattr(changes, "running", lambda *_: os.getpid())
+    monkeypatch.setattr(changes, "restart", lambda *_: pytest.fail("a service was restarted"))
+    undone, _, problems = changes.take_back(host, journal.entries(host), lambda _: None, live=False)
+    assert (undone, problems) == (1, [])
 
 
 def test_a_hard_link_elsewhere_keeps_the_old_text(tree: Tree, tmp_path: Path) -> None:

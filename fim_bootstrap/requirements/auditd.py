@@ -60,7 +60,7 @@ def _prepare(facts: Facts, settings: Settings, enabling: list[Change]) -> list[C
     has no SELinux.
     """
     changes = [*enabling]
-    if PRESET not in facts.prepared and (enabling or settings.first_boot):
+    if PRESET not in facts.prepared and (enabling or settings.first_boot or settings.guard):
         units = ("auditd.service", FIRST_BOOT_UNIT, *GUARD_UNITS)
         changes.append(CreateFiles({PRESET: "".join(f"enable {unit}\n" for unit in units)}))
     missing = [path for path in (PROGRAM, *FIRST_BOOT) if path not in facts.prepared]
@@ -79,7 +79,8 @@ def why_restart(facts: Facts) -> str:
         return "auditd is not running"
     if facts.privileged and audit.status and audit.status.get("pid") != audit.daemon.pid:
         return f"auditd runs as pid {audit.daemon.pid}, but the kernel does not send it events"
-    if audit.conf_since > audit.daemon.started:
+    # the clock may have been set since: the start is known by the present clock and by the one of then
+    if audit.conf_since > min(audit.daemon.started, audit.pid_file):
         return "auditd started before auditd.conf last changed"
     if _plugin_expected(facts) and facts.agent.plugin is None:
         return "the dispatcher has given up on the agent's plugin"

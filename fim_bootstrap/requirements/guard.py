@@ -1,4 +1,4 @@
-"""A host that drifts says so: units that check it at boot, every hour, and whenever the audit configuration changes.
+"""A host that drifts says so: units that check it now and then, and after each change of auditd.
 
 Vendor, prerequisite 6: "If auditd is stopped externally, the FIM module does not receive any events", and nobody
 is told. The guard only looks; on a host that is not ready its service fails, with the report in the journal.

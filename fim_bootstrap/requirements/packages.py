@@ -39,7 +39,8 @@ def _judge(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         selinux = facts.selinux.mode in ("permissive", "enforcing")
         extra = "" if selinux else "; SELinux is off, so its tools are not needed"
         return Finding(ID, TITLE, Status.OK, f"all {len(commands)} commands are there{extra}")
-    evidence = tuple(f"{command}: not found" for command in missing)
+    half = "its package was only half installed"
+    evidence = tuple(f"{command}: {half if command in facts.unfinished else 'not found'}" for command in missing)
     hopeless = [command for command in missing if command not in profile.packages]
     if hopeless:
         reasons = "; ".join(f"{c}: {profile.unavailable.get(c, 'no package is known')}" for c in hopeless)

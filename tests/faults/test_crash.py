@@ -28,6 +28,7 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "tree"
         self.tree = Tree(self.folder)
+        (self.folder / "var/log").mkdir(parents=True)
         for name, text in HOSTILE.items():
             self.tree.write(name, text, 0o640)
         self.words = ("--root", str(self.folder), "--format", "json")
@@ -52,7 +53,7 @@ class Stage:
         """Every file outside the tool's own folders: content and mode."""
         own = {self.folder / "var", self.folder / "run"}
         return {str(path): (path.read_bytes(), path.stat().st_mode) for path in self.folder.rglob("*")
-                if path.is_file() and not own.intersection(path.parents)}  # fmt: skip
+                if path.is_file() and not path.is_symlink() and not own.intersection(path.parents)}  # fmt: skip
 
     def left(self) -> list[Path]:
         """What only a killed run leaves."""

@@ -123,7 +123,7 @@ def test_a_golden_image_is_ready_without_anyone_logging_in() -> None:
     before = builder()
 
     def prepare(root: Path) -> None:
-        words = [binary, "apply", "--root", str(root), "--first-boot", "--format", "json"]
+        words = [binary, "apply", "--root", str(root), "--first-boot", "--guard", "--format", "json"]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         seen = Ran(done.returncode, done.stdout, done.stderr)
         assert (seen.status, seen.report["verdict"]) == (0, "ready"), seen.out + seen.err
@@ -140,6 +140,8 @@ def test_a_golden_image_is_ready_without_anyone_logging_in() -> None:
         assert machine.run("systemctl is-enabled fim-bootstrap-firstboot", check=False).out.strip() == "disabled"
         ready(machine)
         watched_event_arrives(machine, "golden")
+        machine.run("systemctl is-active fim-bootstrap-guard.timer fim-bootstrap-guard.path")
+        guarded(machine, WELL, "ready (Debian")
 
 
 USERS_OWN = "runcmd:\n  - touch /root/my-own-runcmd\n"
@@ -281,11 +283,21 @@ def the_agent_wants_auditd_stopped(machine: Guest) -> None:
     healed(machine, "auditd is not running")
 
 
-def guarded(machine: Guest, result: str, because: str = "") -> None:
-    """The guard's last check ended so, and the journal has the reason."""
-    seen = "systemctl show -P ActiveState -P Result fim-bootstrap-guard.service | xargs"
-    machine.run(f"for i in $(seq 60); do [ \"$({seen})\" = '{result}' ] && exit 0; sleep 1; done; {seen}; exit 1")
-    assert because in machine.run("journalctl -b -o cat -u fim-bootstrap-guard.service").out
+GUARD = "fim-bootstrap-guard.service"
+# a name that the guard takes for a run of ours at work, and the place where such a run leaves its pid
+AT_WORK = "(exec -a fim-bootstrap sleep 300) >/dev/null 2>&1 & echo $! > /var/lib/fim-bootstrap/lock"
+
+
+def guarded(machine: Guest, state: str, because: str = "") -> None:
+    """The guard has come to this state, and its last check said why."""
+    seen = f"systemctl show -P Result -P ActiveState -P SubState {GUARD} | xargs"
+    machine.run(f"for i in $(seq 90); do [ \"$({seen})\" = '{state}' ] && exit 0; sleep 1; done; {seen};"
+                f" journalctl -b -u {GUARD}; exit 1")  # fmt: skip
+    last = machine.run(f"journalctl -o cat _SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID {GUARD})").out
+    assert because in last, machine.run(f"journalctl -b -u {GUARD}").out
+
+
+WELL, ILL, WAITING = "success inactive dead", "exit-code failed failed", "success activating start-pre"
 
 
 def test_the_guard_says_when_a_host_drifts(layer: Path) -> None:
@@ -296,19 +308,30 @@ def test_the_guard_says_when_a_host_drifts(layer: Path) -> None:
         machine.program = f"/opt/fim-bootstrap/{BINARY}"
         applied = machine.fim("apply --guard")
         assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out + applied.err
-        assert machine.fim("apply --guard").report["changed"] is False
-        guarded(machine, "inactive success", "ready (Debian")
+        guarded(machine, WAITING)  # apply ends with its result, and that is a reason to look
+        guarded(machine, WELL, "ready (Debian")
+        assert machine.fim("check --guard").status == 0
+        machine.run("sed -i s/15min/1s/ /etc/systemd/system/fim-bootstrap-guard.timer")
         machine.run("echo '-a never,task' > /etc/audit/rules.d/50-drift.rules")
-        guarded(machine, "failed exit-code", "/etc/audit/rules.d/50-drift.rules:1")
-        assert machine.fim("apply").status == 0
-        guarded(machine, "inactive success")
-        machine.run("systemctl stop auditd")
-        guarded(machine, "failed exit-code", "auditd is not running")
-        assert machine.fim("apply").status == 0
-        guarded(machine, "inactive success")
-        machine.run(f"{machine.program} revert")
-        assert machine.run("systemctl list-units --all --no-legend 'fim-bootstrap-guard*'; ls /etc/systemd/system",
-                           ).out.count("fim-bootstrap-guard") == 0  # fmt: skip
+        guarded(machine, ILL, "/etc/audit/rules.d/50-drift.rules:1")
+        assert GUARD in machine.run("systemctl --failed --no-legend").out
+        assert machine.fim("apply --guard").report["done"] == [
+            "edit /etc/audit/rules.d/50-drift.rules: comment out what freezes or silences the rules",
+            ("create /etc/systemd/system/fim-bootstrap-guard.timer; "
+             "enable fim-bootstrap-guard.timer, fim-bootstrap-guard.path"),
+        ]
+        guarded(machine, WELL)
+        once = machine.run(f"systemctl show -P InvocationID {GUARD}; sleep 10").out
+        assert machine.run(f"systemctl show -P InvocationID {GUARD}").out == once
+        machine.run(f"{AT_WORK}; systemctl stop auditd; sleep 6")
+        guarded(machine, WAITING)
+        machine.run("kill $(cat /var/lib/fim-bootstrap/lock)")
+        guarded(machine, ILL, "auditd is not running")
+        machine.run("for i in $(seq 150); do [ -n \"$(systemctl show -P LastTriggerUSec fim-bootstrap-guard.timer)\" ]"
+                    " && exit 0; sleep 1; done; exit 1", timeout=200)  # fmt: skip
+        assert machine.fim("revert").status == 0
+        left = "systemctl list-units --all --no-legend 'fim-bootstrap-*'; find /etc/systemd -name 'fim-bootstrap-*'"
+        assert machine.run(left).out == ""
 
 
 def test_revert_takes_everything_back(layer: Path) -> None:
@@ -376,12 +399,20 @@ def test_selinux_that_does_not_enforce(options: str, mode: str) -> None:
 
 
 def test_no_agent(layer: Path) -> None:
-    """A host is made ready before its agent comes; a missing agent is no failure."""
+    """A host is made ready before its agent comes; a missing agent is no failure, and a later one just works."""
+    unit = "/etc/systemd/system/qualys-cloud-agent.service"
+    away = {"/usr/local/qualys": "/root/qualys", "/etc/qualys": "/root/etc-qualys", unit: "/root/unit"}
     with guest("bookworm", layer=layer) as machine:
-        machine.run("systemctl disable --now qualys-cloud-agent; rm -r /usr/local/qualys /etc/qualys")
-        machine.run("rm /etc/systemd/system/qualys-cloud-agent.service /etc/audit/plugins.d/edr-standin.conf")
-        machine.run("systemctl daemon-reload; systemctl restart auditd")
+        machine.run("systemctl disable --now qualys-cloud-agent")
+        machine.run("; ".join(f"mv {there} {kept}" for there, kept in away.items()))
+        machine.run("rm /etc/audit/plugins.d/edr-standin.conf; systemctl daemon-reload; systemctl restart auditd")
         seen = machine.fim("check")
         assert (seen.status, seen.report["verdict"]) == (0, "ready"), seen.out
         assert seen.status_of("agent") == "skipped"
+        assert machine.fim("apply").report["changed"] is False
+        machine.run("; ".join(f"mv {kept} {there}" for there, kept in away.items()))
+        machine.run("systemctl daemon-reload; systemctl enable --now qualys-cloud-agent")
+        machine.run("for i in $(seq 60); do pidof edr-plugin && exit 0; sleep 1; done; exit 1")
+        ready(machine)
+        watched_event_arrives(machine, "later")
         assert machine.fim("apply").report["changed"] is False
