@@ -202,7 +202,7 @@ def test_all_is_killed_while_a_command_runs(command: str) -> None:
             if not policy:
                 assert '"install"' in (state / "journal.jsonl").read_text()
     assert unfinished > 0
-    print(f"\n-- all was killed at {len(moments)} moments of {command}, {unfinished} times halfway; one run healed each")
+    print(f"\n-- all was killed at {len(moments)} moments of {command}, {unfinished} halfway; one run healed each")
 
 
 def test_all_is_killed_while_revert_unloads_the_module() -> None:
