@@ -1,11 +1,13 @@
-"""Secrets never leave: activation and customer ids, and passwords in URLs."""
+"""Secrets never leave: activation and customer ids, and passwords in URLs and proxy settings."""
 
 from __future__ import annotations
 
 import re
 
-_IDS = re.compile(r"(?i)\b(ActivationId|CustomerId)(\s*[=:]\s*\"?)[^\s\",;]+")
-_PASSWORDS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/@]+@")
+# no boundary before the key: a file whose last line was not ended runs into the next; quotes as in JSON, escaped or not
+_IDS = re.compile(r"(?i)(ActivationId|CustomerId)([\\\"'\s]*[=:][\\\"'\s]*)[^\s\\\"',;]+")
+# up to the last @: a password may hold one, or a slash
+_PASSWORDS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://|(?i:proxy)[\\\"'\s]*[=:][\\\"'\s]*)[^\s\\\"'<>]*@")
 
 
 def redact(text: str) -> str:
