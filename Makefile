@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 ARGS   ?=
 
-.PHONY: help apply run test check lint type binary release test-binary test-managers test-ansible test-live bench table clean
+.PHONY: help apply run test check lint type binary release test-binary test-managers test-ansible test-live test-fuzz fuzz bench table clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -49,6 +49,14 @@ test-managers: $(VENV)/dev  ## real apt, dnf, dnf5 and zypper in roots dressed a
 
 test-ansible: binary  ## the role under the real ansible-core (as root)
 	$(PY) -m pytest -q --ansible tests/ansible $(ARGS)
+
+test-fuzz: $(VENV)/dev  ## a minute of fuzzing, the same each time, beside the real auditctl and auditd (as root)
+	@sh tests/needs.sh fuzz
+	$(PY) -m pytest -q -s --fuzz tests/fuzz $(ARGS)
+
+fuzz: $(VENV)/dev  ## fuzz with new inputs: make fuzz ARGS="SECONDS SEED CORPUS" (as root)
+	@sh tests/needs.sh fuzz
+	@$(PY) -m tests.fuzz.campaign $(ARGS)
 
 table: $(VENV)/run  ## write the table of releases into README.md, from the profiles
 	@PYTHONPATH=. $(PY) packaging/support_table.py

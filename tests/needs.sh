@@ -10,6 +10,7 @@ venv)
 test) packages="auditd checkpolicy semodule-utils policycoreutils selinux-policy-default setools util-linux
     curl wget sudo openssl shellcheck busybox-static" ;;
 binary) packages="autoconf automake libtool libltdl-dev make patch xz-utils binutils curl ca-certificates procps" ;;
+fuzz) packages="mmdebstrap gcc libc6-dev util-linux" ;;
 live) packages="qemu-system-x86 qemu-utils mmdebstrap e2fsprogs policycoreutils apt-utils gcc libc6-dev" ;;
 esac
 
