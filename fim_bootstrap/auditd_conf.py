@@ -123,8 +123,10 @@ def with_dispatcher(text: str, target: str = "/sbin/audispd") -> str:
         raise ValueError(f"dispatcher = {value} is not audispd")
     wanted = CANONICAL.format(target)
     lines = parse(text)
-    malformed = [line for line in lines if line.problem and not line.swallowed and _names_dispatcher(line.text)]
-    commented = [line for line in lines if not line.swallowed and "\0" not in line.text and _is_commented(line.text)]
+    # a line with a NUL keeps the one below it from being read, which may be as well
+    free = [line for line in lines if not line.swallowed and "\0" not in line.text]
+    malformed = [line for line in free if line.problem and _names_dispatcher(line.text)]
+    commented = [line for line in free if _is_commented(line.text)]
     texts = {line.number: line.text for line in lines}
     for line in malformed or ([] if value else commented[-1:]):
         texts[line.number] = wanted

@@ -7,7 +7,7 @@ import re
 # no boundary before the key: a file whose last line was not ended runs into the next; quotes as in JSON, escaped or not
 _IDS = re.compile(r"(?i)(ActivationId|CustomerId)([\\\"'\s]*[=:][\\\"'\s]*)[^\s\\\"',;]+")
 # up to the last @: a password may hold one, or a slash
-_PASSWORDS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://|(?i:proxy)[\\\"'\s]*[=:][\\\"'\s]*)[^\s\\\"'<>]*@")
+_PASSWORDS = re.compile(r"(://|(?i:proxy)[\\\"'\s]*[=:][\\\"'\s]*)[^\s\\\"'<>]*@")
 
 
 def redact(text: str) -> str:

@@ -80,6 +80,11 @@ def test_a_last_line_that_auditd_drops_and_would_refuse_stays_dropped() -> None:
 def test_the_line_below_one_with_a_nul_is_swallowed() -> None:
     assert dispatcher_of(f"{AUDITD_CONF}# \0\n{LINE}") == ""
     assert with_dispatcher(f"{AUDITD_CONF}# \0\n") == f"{AUDITD_CONF}# \0\n\n{LINE}"
+    text = f"dispatcher = \0\nbogus\n{AUDITD_CONF}"
+    assert with_dispatcher(text) == f"{text}{LINE}"
+
+
+def test_a_superscript_is_no_number() -> None:
     assert faults("space_left = ²\n", 3)
 
 
