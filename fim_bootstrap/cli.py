@@ -14,7 +14,7 @@ from . import changes, engine, facts, journal, managers, options, profiles, repo
 from .errors import BootstrapError, NeedsRoot, Unsupported
 from .host import LOG, RUN, LiveHost, sweep
 from .model import Change, Environment, Facts, Profile, Settings, Status
-from .redact import redact
+from .redact import redact, redacted
 
 # what the vendor says of the other systems it has agents for
 FOREIGN = {
@@ -159,7 +159,7 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
 def _facts(values: Mapping[str, Any], begun: float) -> int:
     session = _Session(values)
     found = facts.gather(session.host, session.profile, session.settings, session.release)
-    _print(redact(json.dumps(asdict(found), indent=2, default=lambda value: value.value)))
+    _print(_dump(json.loads(json.dumps(asdict(found), default=lambda value: value.value))))
     return 0
 
 
@@ -235,7 +235,7 @@ def _report(
 
 
 def _dump(document: Any) -> str:
-    return redact(json.dumps(document, indent=2))
+    return json.dumps(redacted(document), indent=2)
 
 
 def _print(text: str) -> None:

@@ -39,6 +39,11 @@ def test_redacting_twice_is_redacting_once(text: str) -> None:
     assert redact(redact(text)) == redact(text)
 
 
+def test_a_key_at_the_end_of_a_text_does_not_break_the_document() -> None:
+    document = {"a": ["ActivationId="], "b": {"c": f"CustomerId={ID}", "d": None, "e": 1}}
+    assert json.loads(cli._dump(document)) == {"a": ["ActivationId="], "b": {"c": "CustomerId=***", "d": None, "e": 1}}
+
+
 def planted(tree: Tree) -> Tree:
     """A tree with secrets in every file that is read."""
     tree.write("/etc/qualys/cloud-agent/qualys-cloud-agent.conf", AGENT, 0o600)
