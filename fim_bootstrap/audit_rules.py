@@ -297,7 +297,8 @@ def _condition(line: _Line, name: str, value: str, after: Sequence[str]) -> str:
 def _without(body: str) -> str:
     """What else a line does beside freezing or silencing the rules, or ''."""
     read = _setopt(_words(body))
-    silences = read.adds and read.rule == ("task", "never") and not read.ended
+    named = tuple(word.replace("\r", "") for word in read.rule)  # as augenrules of 3.1.1 and later would leave it
+    silences = read.adds and named == ("task", "never") and not read.ended
     whole = not read.error and not silences
     kept = [(name, value) for name, value in read.done
             if (name, value) != ("e", LOCKED) and (whole or name in AT_ONCE | TOLERANT)]  # fmt: skip

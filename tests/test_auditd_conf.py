@@ -18,7 +18,7 @@ BAD = [
     "flush\t= NONE", "\t", "\t# note", "flush=NONE", "flush =NONE", "flush =", "flush", "flush = NONE # note",
     "bogus = 1", "flush = NONE\r", "flush = sometimes", "freq = many", "\r", "num_logs = -1", "space_left = 50",
     "freq = ٣", "num_logs = 1000", "freq = 0", "tcp_listen_port = 0", "freq = 4294967296", "space_left = x",
-    "transport = udp", "space_left_action = exec", "flush = NONE\r",
+    "transport = udp", "tcp_client_ports = x", "space_left_action = exec", "flush = NONE\r",
 ]  # fmt: skip
 GOOD = [
     "", "   ", "# note", "  # flush\t=", "  FLUSH   =   none  ", "freq = 20", "flush = SYNC",
