@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 ARGS   ?=
 
-.PHONY: help apply run test check lint type test-live binary release test-binary test-managers test-faults soak test-ansible test-images table bench clean
+.PHONY: help apply run test check lint type test-live binary release test-binary test-managers test-faults soak test-ansible test-images test-fuzz fuzz table bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -62,6 +62,14 @@ test-ansible: binary  ## the role under the real ansible-core (as root)
 test-images: binary  ## the image builders' examples in real roots (as root)
 	@sh tests/needs.sh live
 	$(PY) -m pytest -q --images tests/images $(ARGS)
+
+test-fuzz: $(VENV)/dev  ## a minute of fuzzing, the same each time, beside the real auditctl and auditd (as root)
+	@sh tests/needs.sh fuzz
+	$(PY) -m pytest -q -s --fuzz tests/fuzz $(ARGS)
+
+fuzz: $(VENV)/dev  ## fuzz with new inputs: make fuzz ARGS="SECONDS SEED CORPUS" (as root)
+	@sh tests/needs.sh fuzz
+	@$(PY) -m tests.fuzz.campaign $(ARGS)
 
 table: $(VENV)/run  ## write the table of releases into README.md, from the profiles
 	@PYTHONPATH=. $(PY) packaging/support_table.py

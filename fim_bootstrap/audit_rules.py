@@ -1,8 +1,9 @@
 """Audit rule files as `auditctl -R` reads them, and what auditctl prints (auditctl(8); fileopt and setopt).
 
 A line is split at spaces alone and then taken apart by getopt, so an option acts as soon as getopt meets it:
-`-e 2` anywhere in a line, `-e2`, and even `-e 2 # lock`, which is reported as an error, freeze the kernel.
-The first line that is wrong ends the loading, and all below it is never seen.
+`-e 2` anywhere in a line, `-e2`, `auditctl -e 2`, and even `-e 2 # lock`, which is reported as an error, freeze the
+kernel. The first line that is wrong ends the loading, and all below it is never seen. Whether a user, a system
+call or a field is known is not judged here: such an option counts as one that works.
 """
 
 from __future__ import annotations
@@ -11,12 +12,20 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
+from typing import Optional
 
 LOCKED, PANIC = "2", "2"
+LONGEST = 6143  # bytes that auditctl reads at once; what is left of a longer line is a line of its own
 WITH_ARGUMENT = frozenset("ebfraAdSFCmRwWkpq")
 FLAGS = frozenset("hicslDvt")
-LONG_WITH_ARGUMENT = frozenset(("backlog_wait_time", "signal"))
-LONG_FLAGS = frozenset(("loginuid-immutable", "reset-lost", "reset_backlog_wait_time_actual"))
+LONG = {"loginuid-immutable": False, "backlog_wait_time": True, "reset-lost": False,
+        "reset_backlog_wait_time_actual": False, "signal": True}  # with an argument?  # fmt: skip
+AT_ONCE = frozenset(("e", "f", "r", "b", "backlog_wait_time"))  # act on the kernel before the line is read to its end
+COUNTS = frozenset(("r", "b", "backlog_wait_time"))
+LAST = frozenset(("h", "t", "q", "m", "loginuid-immutable", "reset-lost", "reset_backlog_wait_time_actual", "signal"))
+TOLERANT = frozenset("ic")
+ACTIONS = frozenset(("always", "never", "possible"))
+LISTS = frozenset(("task", "exit", "user", "exclude", "filesystem", "io_uring", "entry"))
 TASK = frozenset(("never,task", "task,never"))
 STATUS_NAMES = {"flag": "failure"}  # as audit before 2.4.3 called it
 # what would freeze or silence the rules if only its spelling were read: tabs, a carriage return, 02
@@ -39,19 +48,26 @@ class Rule:
 
 
 @dataclass
-class _Options:
-    """What getopt makes of one line."""
+class _Line:
+    """How far setopt gets with one line, and what it has understood until then."""
 
-    pairs: list[tuple[str, str]] = field(default_factory=list)
+    count: int  # words
+    done: list[tuple[str, str]] = field(default_factory=list)
     error: str = ""
+    ended: bool = False  # an option after which nothing of the line is read; no rule is sent
+    rule: tuple[str, str] = ("", "")  # list and action of -a, -A or -d
+    listed: bool = False  # by -a, -A or -d; a watch brings its own list
+    adds: bool = False
+    syscalls: bool = False
+    fields: bool = False
 
 
 def parse(text: str) -> tuple[Rule, ...]:
-    """The lines of a file; their texts joined are the file again."""
+    """The lines of a file as auditctl reads them; their texts joined are the file again."""
     rules: list[Rule] = []
     stopped = 0
     tolerant = False
-    for number, line in enumerate(StringIO(text, newline="\n"), 1):
+    for number, line in _pieces(text):
         rule, goes_on = _rule(number, line)
         tolerant = tolerant or goes_on
         if stopped and (rule.locks or rule.never_task):
@@ -76,9 +92,13 @@ def unblocked(text: str, note: str) -> str:
         body = rule.text.rstrip("\r\n")
         # augenrules joins files as they are: a comment without a newline would swallow the next file's first line
         end = rule.text[len(body) :] or "\n"
-        lines.append(f"# {note}: {body}{end}")
-        if rule.locks and (rest := _without(body)):
-            lines.append(f"{rest}{end}")
+        # auditctl would read the rest of a comment that is too long as a line
+        room = (LONGEST - len(f"# {note}: {end}".encode())) // 4  # UTF-8 takes four bytes at most
+        if lines and not lines[-1].endswith("\n"):
+            lines.append("\n")
+        lines += [f"# {note}: {body[at : at + room]}{end}" for at in range(0, len(body), room)]
+        if rest := _without(body):
+            lines.append(f"{rest}\n")
     return "".join(lines)
 
 
@@ -98,93 +118,192 @@ def parse_status(text: str) -> dict[str, int]:
             if value.isascii() and value.isdigit() and not name.isdigit()}  # fmt: skip
 
 
+def _pieces(text: str) -> Iterator[tuple[int, str]]:
+    """What auditctl takes for a line, with the number of the line that it stands in."""
+    for number, line in enumerate(StringIO(text, newline="\n"), 1):
+        size, piece = 0, ""
+        for character in line if len(line) * 4 > LONGEST else ():
+            size, piece = size + len(character.encode("utf-8", "surrogateescape")), piece + character
+            if size >= LONGEST:
+                yield number, piece
+                size, piece = 0, ""
+        if piece or len(line) * 4 <= LONGEST:
+            yield number, piece or line
+
+
 def _rule(number: int, line: str) -> tuple[Rule, bool]:
     """What one line does, and whether it has auditctl go on after errors (-i, -c)."""
     words = _words(line)
     if not words or words[0].startswith("#"):
         return Rule(number, line), False
-    options = _getopt(words)
-    locks = panic = False
-    error = options.error
-    for letter, value in options.pairs:
-        if letter == "e":
-            locks = locks or value == LOCKED
-            error = error or ("" if value in ("0", "1", "2") else f"-e takes 0, 1 or 2, not {value!r}")
-        elif letter == "f":
-            panic = panic or value == PANIC
-        if letter in "ef" and error:
-            break
-    names = [letter for letter, _ in options.pairs]
-    adds = [value for letter, value in options.pairs if letter in "aA"]
-    task = bool(adds) and adds[-1] in TASK
-    if task and "k" in names and "F" not in names:
-        error = error or "a task rule with a key and no field is refused by the kernel"
-    elif any(", " in value or value.lower() != value for value in adds):
-        error = error or f"{adds[-1]!r} is no list and action"
-    looks_alike = bool(ALIKE.search(line)) and not line.strip().startswith("#") and not (locks or (task and not error))
+    read = _setopt(words)
+    locks = ("e", LOCKED) in read.done
+    task = read.adds and read.rule == ("task", "never") and not read.error and not read.ended
+    looks_alike = bool(ALIKE.search(line)) and not line.strip().startswith("#") and not (locks or task)
     bare = _rule(number, line.replace("\r", ""))[0] if looks_alike and "\r" in line else None
     rule = Rule(
         number,
         line,
         locks=locks,
-        never_task=task and not error and "F" not in names,
-        task_fields=task and not error and "F" in names,
-        panic=panic,
-        aborts=error,
-        inert=(error or "not as auditctl spells it") if looks_alike else "",
+        never_task=task and not read.fields,
+        task_fields=task and read.fields,
+        panic=("f", PANIC) in read.done,
+        aborts=read.error,
+        inert=(read.error or "not as auditctl spells it") if looks_alike else "",
         dormant=bool(bare and (bare.locks or bare.never_task)),
     )
-    return rule, bool({"i", "c"} & set(names)) and not error
+    return rule, any(name in TOLERANT for name, _ in read.done)
 
 
 def _words(line: str) -> list[str]:
-    return [word for word in line.rstrip("\n").split(" ") if word]
+    """The words of a line; a backslash keeps the space after it in the word, but for the first one."""
+    text = line.partition("\n")[0].partition("\0")[0]
+    marks = {" ": "\x07\x07", "\\": "\x04\x04"}
+    marked = re.sub(r"(?s)\\(.)", lambda pair: marks.get(pair[1], pair[0]), text)
+    words = [word for word in marked.split(" ") if word]
+    return words[:1] + [re.sub(r"(?s)([\x04\x07]).?", lambda mark: " " if mark[1] == "\x07" else "\\", word)
+                        for word in words[1:]]  # fmt: skip
 
 
-def _getopt(words: Sequence[str]) -> _Options:
-    """getopt_long(3) over the words, with auditctl's letters; stops at the first error."""
-    options, rest = _Options(), iter(words)
-    for word in rest:
-        if word.startswith("--") and len(word) > 2:
-            error = _long(word[2:], rest, options)
-        elif word.startswith("-") and len(word) > 1:
-            error = _short(word[1:], rest, options)
-        else:
-            error = f"{word!r} is no option"
-        if error:
-            options.error = error
+def _setopt(words: Sequence[str]) -> _Line:
+    """Take the options one after another, as auditctl does; stop at the first error."""
+    line = _Line(len(words) + 1)
+    options = _getopt(words)
+    for name, value, after in options:
+        line.error = _take(line, name, value, after) if value is not None else name
+        if not line.error or name in TOLERANT:
+            line.done.append((name, value or ""))
+        if line.error or line.ended:
+            return line
+    if not line.rule[0] and line.syscalls:
+        line.error = "no list specified"
+    return line
+
+
+def _getopt(words: Sequence[str]) -> Iterator[tuple[str, Optional[str], Optional[list[str]]]]:
+    """getopt_long(3) with auditctl's letters: option, value, and the words after it.
+
+    Words that are no options are passed over and reported at the end. An error has no value; where a word holds
+    more options, the words after it are None.
+    """
+    position, loose = 0, ""
+    while position < len(words):
+        word = words[position]
+        position += 1
+        if word == "--":
+            loose = loose or "".join(words[position : position + 1])
             break
-    return options
+        if word.startswith("--"):
+            name, value, error = _long(word[2:], words[position : position + 1])
+            position += value is not None and "=" not in word and LONG.get(name, False)
+            yield (error, None, []) if error else (name, value, list(words[position:]))
+        elif word.startswith("-") and word != "-":
+            for place, letter in enumerate(word[1:], 2):
+                rest = word[place:]
+                if letter in WITH_ARGUMENT:
+                    position += not rest
+                    if position > len(words):
+                        yield f"-{letter} lacks its value", None, []
+                    yield letter, rest or words[position - 1], list(words[position:])
+                    break
+                if letter not in FLAGS:
+                    yield f"unknown option -{letter!s}", None, []
+                yield letter, "", None if rest else list(words[position:])
+        else:
+            loose = loose or word
+    if loose:
+        yield f"{loose!r} is no option", None, []
 
 
-def _long(name: str, rest: Iterator[str], options: _Options) -> str:
-    name, equals, value = name.partition("=")
-    if name in LONG_WITH_ARGUMENT:
-        options.pairs.append((name, value if equals else next(rest, "")))
+def _long(word: str, following: Sequence[str]) -> tuple[str, str, str]:
+    """Full name, value, and what is wrong; a long option may be shortened."""
+    given, equals, value = word.partition("=")
+    names = [name for name in LONG if name.startswith(given)]
+    if given not in LONG and len(names) != 1:
+        return "", "", f"unknown option --{given!s}"
+    name = given if given in LONG else names[0]
+    if LONG[name] and not equals and not following:
+        return "", "", f"--{name} lacks its value"
+    if equals and not LONG[name]:
+        return "", "", f"--{name} takes no value"
+    return name, value if equals else "".join(following) if LONG[name] else "", ""
+
+
+def _take(line: _Line, name: str, value: str, after: Optional[Sequence[str]]) -> str:
+    """Do what setopt does with one option; what is certainly wrong with it, or ''."""
+    if name in ("e", "f"):
+        return "" if value in ("0", "1", "2") else f"-{name} takes 0, 1 or 2, not {value!r}"
+    if name in COUNTS:
+        fits = value[:1].isascii() and value[:1].isdigit() and not re.match(r"[1-9]\d{20}", value)
+        return "" if fits else f"{value!r} is no number"
+    if name in ("a", "A", "d"):
+        return _list(line, name, value)
+    if name in "SFCwWkp":
+        return _condition(line, name, value, after or ())
+    if name in LAST:
+        line.ended = True  # some releases stop, some only drop what comes after it
+        return "-m takes one text alone" if name == "m" and line.count > 3 else ""
+    if name == "R":
+        return "-R is not for a file"
+    # -i -c -s -l -D -v: nothing of the line may come after them
+    line.ended = True
+    left = [""] if after is None else list(after)
+    if name == "D" and line.count == 3:
+        return "-D takes nothing but -k"
+    if name in "sl" and line.count == 3 and left == ["-i"]:
         return ""
-    options.pairs.append((name, ""))
-    return "" if name in LONG_FLAGS else f"unknown option --{name!s}"
+    if name in "Dl" and line.count == 4 and left[:1] == ["-k"]:
+        return ""
+    return f"-{name} takes no other word in its line" if left or (name in "Dl" and line.count > 2) else ""
 
 
-def _short(letters: str, rest: Iterator[str], options: _Options) -> str:
-    for position, letter in enumerate(letters):
-        if letter in WITH_ARGUMENT:
-            value = letters[position + 1 :] or next(rest, None)
-            if value is None:
-                return f"-{letter} lacks its value"
-            options.pairs.append((letter, value))
-            return ""
-        if letter not in FLAGS:
-            return f"unknown option -{letter!s}"
-        options.pairs.append((letter, ""))
+def _list(line: _Line, name: str, value: str) -> str:
+    words = value.split(",")
+    if line.listed:
+        return "a rule has one list"
+    line.listed = True
+    if name in "aA" and line.syscalls and "task" in value:
+        return "the task list takes no system calls"
+    if len(words) != 2 or not (words[0] in ACTIONS or (words[0] in LISTS and words[1] in ACTIONS)):
+        return f"{value!r} is no list and action"
+    action, where = words if words[0] in ACTIONS else words[::-1]  # an unknown list behind an action is no error yet
+    line.rule, line.adds = (where, action), name in "aA"
+    line.ended = "possible" in words  # passed over, or an error, as the release may be
+    return ""
+
+
+def _condition(line: _Line, name: str, value: str, after: Sequence[str]) -> str:
+    """The options that make up a rule."""
+    kind = line.rule[0]
+    if name in "wW":
+        if (kind and name == "w") or not value.startswith("/"):
+            return f"{value!r} cannot be watched here"
+        line.rule, line.adds, line.syscalls = line.rule if kind else ("exit", "always"), line.adds or name == "w", True
+    elif name == "S":
+        if kind in ("task", "user", "filesystem", "exclude"):
+            return f"the {kind} list takes no system calls"
+        line.syscalls = True
+        return ""
+    elif not kind and not (name == "F" and "arch=" in value and after[:1] == ["-t"]):
+        return f"-{name} needs a list or a watch before it"
+    elif kind == "task" and ((name in "kp" and not line.fields) or name == "C"):
+        return f"the task list does not take -{name}"
+    elif name == "p" and (len(value) > 4 or set(value.lower()) - set("rwxa")):
+        return f"{value!r} are no permissions"
+    line.fields = True
     return ""
 
 
 def _without(body: str) -> str:
     """What else a line does beside freezing or silencing the rules, or ''."""
-    options = _getopt(_words(body))
-    if options.error or any(letter in "aA" and value in TASK for letter, value in options.pairs):
-        return ""
-    kept = [pair for pair in options.pairs if pair != ("e", LOCKED)]
-    return " ".join(f"-{letter} {value}".strip() if len(letter) == 1 else f"--{letter} {value}".strip()
-                    for letter, value in kept)  # fmt: skip
+    read = _setopt(_words(body))
+    named = tuple(word.replace("\r", "") for word in read.rule)  # as augenrules of 3.1.1 and later would leave it
+    silences = read.adds and named == ("task", "never") and not read.ended
+    whole = not read.error and not silences
+    kept = [(name, value) for name, value in read.done
+            if (name, value) != ("e", LOCKED) and (whole or name in AT_ONCE | TOLERANT)]  # fmt: skip
+    return " ".join(f"{'-' if len(name) == 1 else '--'}{name} {_escaped(value)}".strip() for name, value in kept)
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")

@@ -6,13 +6,14 @@ exit status 6. A last line without a newline, or one that is too long, is passed
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Optional
 
 FOLDER = "/etc/audit"
-LONGEST = 158  # characters before the newline; audit 4.1.4 and later read 510
+LONGEST = 158  # bytes before the newline; audit 4.1.4 and later read 510
 YES_NO = frozenset(("yes", "no"))
 SPACE_ACTIONS = frozenset(("ignore", "syslog", "rotate", "email", "exec", "suspend", "single", "halt"))
 FULL_ACTIONS = SPACE_ACTIONS - {"email"}
@@ -32,19 +33,26 @@ WORDS: Mapping[str, frozenset[str]] = {
     "enable_krb5": YES_NO,
     "distribute_network": YES_NO,
     "overflow_action": frozenset(("ignore", "syslog", "suspend", "single", "halt")),
+    "transport": frozenset(("tcp", "krb5")),
 }
-NUMBERS = frozenset((
-    "priority_boost", "freq", "num_logs", "max_log_file", "tcp_listen_port", "tcp_listen_queue", "tcp_max_per_addr",
-    "tcp_client_max_idle", "q_depth", "max_restarts", "end_of_event_timeout", "report_interval",
-))  # fmt: skip
+INT_MAX, LONG_MAX = 2**31 - 1, 2**64 - 1
+NUMBERS: Mapping[str, tuple[int, int]] = {
+    "priority_boost": (0, INT_MAX), "freq": (0, INT_MAX), "num_logs": (0, 999), "max_log_file": (0, LONG_MAX),
+    "tcp_listen_port": (1, 65535), "tcp_listen_queue": (1, 65535), "tcp_max_per_addr": (1, 1024),
+    "tcp_client_max_idle": (0, INT_MAX), "q_depth": (0, 99999), "max_restarts": (0, INT_MAX),
+    "end_of_event_timeout": (0, LONG_MAX), "report_interval": (0, LONG_MAX),
+}  # fmt: skip
+SIZES = frozenset(("space_left", "admin_space_left"))
+# may have a word more, and nobody counts how many
+MAY_EXEC = frozenset(("space_left_action", "admin_space_left_action", "disk_full_action", "disk_error_action"))
 TEXTS = frozenset((
     "log_file", "log_group", "name", "space_left", "action_mail_acct", "admin_space_left", "tcp_client_ports",
-    "transport", "krb5_principal", "krb5_key_file", "plugin_dir", "dispatcher", "disp_qos",
+    "krb5_principal", "krb5_key_file", "plugin_dir", "dispatcher", "disp_qos",
 ))  # fmt: skip
 ONLY_3 = frozenset((
     "q_depth", "overflow_action", "max_restarts", "plugin_dir", "end_of_event_timeout", "report_interval", "transport",
 ))  # fmt: skip
-KNOWN = frozenset(WORDS) | NUMBERS | TEXTS
+KNOWN = frozenset(WORDS) | frozenset(NUMBERS) | TEXTS
 CANONICAL = "dispatcher = {}\n"
 
 
@@ -58,11 +66,20 @@ class Line:
     value: str = ""
     problem: str = ""
     fatal: bool = False
+    swallowed: bool = False  # passed over because of what stands above it
 
 
 def parse(text: str) -> tuple[Line, ...]:
     """The lines of a file; their texts joined are the file again."""
-    return tuple(_line(number, line) for number, line in enumerate(StringIO(text, newline="\n"), 1))
+    lines, swallowed = [], False
+    for number, line in enumerate(StringIO(text, newline="\n"), 1):
+        ended = _ended(line)
+        if ended and swallowed:
+            lines.append(Line(number, line, problem="swallowed by the line above it", swallowed=True))
+        else:
+            lines.append(_line(number, line))
+        swallowed = not ended
+    return tuple(lines)
 
 
 def settings(lines: Sequence[Line]) -> dict[str, Line]:
@@ -77,6 +94,10 @@ def faults(text: str, generation: int) -> tuple[Line, ...]:
     if found or not text:
         return tuple(found)
     values = settings(lines)
+    freq, flush = values.get("freq"), values.get("flush")
+    if flush and flush.value.lower().startswith("incremental") and (not freq or int(freq.value) == 0):
+        where, said = freq or flush, f"flush = {flush.value} needs a freq above 0"
+        return (Line(where.number, where.text, where.key, where.value, said, True),)
     left, admin = (_size(values, key) for key in ("space_left", "admin_space_left"))
     if left is not None and admin is not None and left <= admin:
         where = values.get("space_left") or values.get("admin_space_left") or lines[-1]
@@ -102,31 +123,50 @@ def with_dispatcher(text: str, target: str = "/sbin/audispd") -> str:
         raise ValueError(f"dispatcher = {value} is not audispd")
     wanted = CANONICAL.format(target)
     lines = parse(text)
-    malformed = [line for line in lines if line.problem and _names_dispatcher(line.text)]
+    # a line with a NUL keeps the one below it from being read, which may be as well
+    free = [line for line in lines if not line.swallowed and "\0" not in line.text]
+    malformed = [line for line in free if line.problem and _names_dispatcher(line.text)]
+    commented = [line for line in free if _is_commented(line.text)]
     texts = {line.number: line.text for line in lines}
-    if malformed:
-        for line in malformed:
-            texts[line.number] = wanted
-    elif not value:
-        commented = [line for line in lines if _is_commented(line.text)]
-        if commented:
-            texts[commented[-1].number] = wanted
-        else:
-            # auditd drops a last line that has no newline, so it would drop the one before ours
-            end = "" if not text or text.endswith("\n") else "\n"
-            return f"{text}{end}{wanted}"
-    return "".join(texts.values())
+    for line in malformed or ([] if value else commented[-1:]):
+        texts[line.number] = wanted
+    edited = "".join(texts.values())
+    return edited if dispatcher_of(edited) else _with_line(edited, wanted)
+
+
+def _with_line(text: str, wanted: str) -> str:
+    """The text and one more line, which auditd reads."""
+    lines = parse(text)
+    if not lines or lines[-1].text.endswith("\n"):
+        # a line with a NUL in it would swallow ours
+        return f"{text}{'' if not lines or _ended(lines[-1].text) else chr(10)}{wanted}"
+    last = lines[-1]
+    finished = parse(f"{text}\n")[-1]
+    if _judged(finished, 3).fatal or not _ended(finished.text):
+        # auditd drops a last line that has no newline: with one it would stop there
+        before = text[: len(text) - len(last.text)]
+        return f"{_with_line(before, wanted)}{last.text}"
+    return f"{text}\n{wanted}"
+
+
+def _ended(text: str) -> bool:
+    """Whether auditd sees the newline; it reads a long line in pieces, and looks for it in front of a NUL."""
+    data = text.encode("utf-8", "surrogateescape")
+    last = data[(len(data) - 1) // (LONGEST + 1) * (LONGEST + 1) :]
+    return last.endswith(b"\n") and b"\0" not in last
 
 
 def _line(number: int, text: str) -> Line:
-    words = text.rstrip("\n").split(" ")
+    words = text.rstrip("\n").partition("\0")[0].split(" ")
     words = [word for word in words if word]
+    if not text.endswith("\n") and words and not words[0].startswith("#"):
+        return Line(number, text, problem="the last line has no newline, so auditd drops it")
+    if not _ended(text) and text.endswith("\n"):
+        return Line(number, text, problem="a NUL, so auditd passes over it and the line below")
     if not words or words[0].startswith("#"):
         return Line(number, text)
-    if not text.endswith("\n"):
-        return Line(number, text, problem="the last line has no newline, so auditd drops it")
-    if len(text) - 1 > LONGEST:
-        return Line(number, text, problem=f"longer than {LONGEST} characters, so auditd passes over it")
+    if len(text.encode("utf-8", "surrogateescape")) - 1 > LONGEST:
+        return Line(number, text, problem=f"longer than {LONGEST} bytes, so auditd passes over it")
     key, value = words[0].lower(), words[2] if len(words) > 2 else ""
     if problem := _grammar(text, words):
         return Line(number, text, key if key in KNOWN else "", value, problem, True)
@@ -136,15 +176,19 @@ def _line(number: int, text: str) -> Line:
 def _grammar(text: str, words: Sequence[str]) -> str:
     if text.startswith("\ufeff"):
         return "the file begins with a byte order mark"
-    if "\t" in text:
+    free = words[0].lower() in (TEXTS - {"dispatcher"}) | MAY_EXEC  # such a value may hold anything
+    if "\t" in (" ".join(words[:3]) if words[0].lower() in MAY_EXEC else "".join(words[:2]) if free else text):
         return "a tab; auditd takes only spaces between words"
-    if text.endswith("\r\n"):
+    if text.endswith("\r\n") and not (free and len(words) > 2):
         return "a carriage return at the end, which becomes part of the value"
     if len(words) > 1 and words[1] != "=":
         return "no lone equal sign: write `key = value` with spaces around it"
     if len(words) < 3:
         return "not of the form `key = value`"
-    if len(words) > (4 if words[2].lower() == "exec" else 3):
+    takes_more = words[0].lower() in MAY_EXEC
+    if takes_more and words[2].lower() == "exec" and len(words) == 3:
+        return "exec needs a program"
+    if len(words) > 3 and not takes_more:
         return f"more than one value ({words[3]!r}); a comment needs a line of its own"
     return ""
 
@@ -159,8 +203,14 @@ def _judged(line: Line, generation: int) -> Line:
         problem = f"unknown keyword {key}"
     elif key in WORDS and value not in WORDS[key]:
         problem = f"{line.value} is none of {', '.join(sorted(WORDS[key]))}"
-    elif key in NUMBERS and not value.isdigit():
+    elif key in NUMBERS and not (value.isascii() and value.isdigit()):
         problem = f"{line.value} is not a number"
+    elif key in NUMBERS and not NUMBERS[key][0] <= int(value) <= NUMBERS[key][1]:
+        problem = f"{line.value} is not between {NUMBERS[key][0]} and {NUMBERS[key][1]}"
+    elif key in SIZES and not re.fullmatch(r"[0-9]*%*", value):
+        problem = f"{line.value} is neither a number nor a percentage"
+    elif key == "tcp_client_ports" and not re.fullmatch(r"[0-9]+(-[0-9]+)?", value):
+        problem = f"{line.value} is neither a port nor two with a dash between them"
     return Line(line.number, line.text, key, line.value, problem, bool(problem))
 
 
@@ -168,7 +218,7 @@ def _size(values: Mapping[str, Line], key: str) -> Optional[int]:
     line = values.get(key)
     if line is None:
         return 0
-    return int(line.value) if line.value.isdigit() else None
+    return int(line.value) if line.value.isascii() and line.value.isdigit() else None
 
 
 def _names_dispatcher(text: str) -> bool:

@@ -14,7 +14,7 @@ from . import changes, engine, facts, journal, managers, options, profiles, repo
 from .errors import BootstrapError, NeedsRoot, Unsupported
 from .host import LOG, RUN, LiveHost, sweep
 from .model import Change, Environment, Facts, Profile, Settings, Status
-from .redact import redact
+from .redact import redact, redacted
 
 # what the vendor says of the other systems it has agents for
 FOREIGN = {
@@ -54,9 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _failed(command: str, form: str, error: BootstrapError, begun: float) -> int:
     """Say what went wrong on stderr, and on stdout to a program."""
-    _tell(f"fim-bootstrap: {redact(str(error))}")
+    _tell(f"fim-bootstrap: {error}")
     if error.remedy:
-        _tell(f"  -> {redact(error.remedy)}")
+        _tell(f"  -> {error.remedy}")
     if form == "json":
         _print(_dump(report.of_error(command, error, time.monotonic() - begun)))
     return error.exit_code
@@ -111,7 +111,7 @@ def _apply(values: Mapping[str, Any], begun: float) -> int:
         session.host.log(f"apply {' '.join(sys.argv[1:])}")
 
         def tell(requirement: str, change: Change) -> None:
-            line = f"{requirement}: {redact(change.describe())}"
+            line = f"{requirement}: {change.describe()}"
             session.host.log(line)
             _tell(f"[{time.monotonic() - begun:6.1f} s] {line}")
 
@@ -147,20 +147,20 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
         if lost := journal.damage(host):
             problems.append(BootstrapError(lost, "what they recorded is not taken back; look at the log for it"))
     said = [*notes, *(str(problem) for problem in problems)]
-    line = redact("; ".join((f"{undone} step{'s' * (undone != 1)} taken back", *said)))
-    remedies = [redact(problem.remedy) for problem in problems if problem.remedy]
+    line = "; ".join((f"{undone} step{'s' * (undone != 1)} taken back", *said))
+    remedies = [problem.remedy for problem in problems if problem.remedy]
     document = {
         "command": "revert", "changed": undone > 0, "failed": bool(problems), "comment": line, "msg": line,
         "remedies": remedies,
     }  # fmt: skip
-    _print(_dump(document) if values["format"] == "json" else "\n".join((line, *remedies)))
+    _print(_dump(document) if values["format"] == "json" else redact("\n".join((line, *remedies))))
     return 1 if problems else 0
 
 
 def _facts(values: Mapping[str, Any], begun: float) -> int:
     session = _Session(values)
     found = facts.gather(session.host, session.profile, session.settings, session.release)
-    _print(redact(json.dumps(asdict(found), indent=2, default=_plain)))
+    _print(_dump(json.loads(json.dumps(asdict(found), default=_plain))))
     return 0
 
 
@@ -229,14 +229,14 @@ def _report(
     command: str, outcome: engine.Outcome, session: _Session, values: Mapping[str, Any], begun: float
 ) -> dict[str, Any]:
     document = report.as_json(command, outcome, session.profile, session.settings, time.monotonic() - begun)
-    _print(_dump(document) if values["format"] == "json" else report.as_text(document, values["verbose"]))
+    _print(_dump(document) if values["format"] == "json" else redact(report.as_text(document, values["verbose"])))
     if values["report"]:
         session.host.export(values["report"], _dump(document))
     return document
 
 
 def _dump(document: Any) -> str:
-    return json.dumps(document, indent=2)
+    return json.dumps(redacted(document), indent=2)
 
 
 def _plain(value: Any) -> Any:
@@ -249,4 +249,4 @@ def _print(text: str) -> None:
 
 
 def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(redact(line), file=sys.stderr, flush=True)

@@ -54,7 +54,10 @@ def identify(host: Reader) -> OsRelease:
     import distro  # 25 ms: not for a run that ends before it needs to know
 
     system = distro.LinuxDistribution(include_lsb=False, include_uname=False, root_dir=host.root)
-    info = system.os_release_info() or system.distro_release_info()
+    try:
+        info = system.os_release_info() or system.distro_release_info()
+    except ValueError as error:  # a quotation mark without its twin
+        info = {"name": f"a system whose os-release cannot be read ({error})"}
     if not info and (file := host.read("/etc/system-release")):  # which distro passes over
         found = re.match(r"(?P<name>Amazon Linux)(?: AMI)? release (?P<version_id>[\d.]+)", file.text)
         info = {"id": "amzn", **found.groupdict()} if found else {}
@@ -130,7 +133,7 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         unfinished=frozenset(unfinished),
         manager=manager,
         image_based=image_based,
-        staged=tuple(name for step in steps if _staged(step, boot) for name in step["packages"]),
+        staged=tuple(name for step in steps if _staged(step, boot) for name in step.get("packages", ())),
         boot=boot,
         prepared=_prepared(host),
         audit=audit,

@@ -17,6 +17,8 @@ from typing import Any, Optional
 from .host import STATE, File, Host, Reader
 
 JOURNAL = f"{STATE}/journal.jsonl"
+TYPES: Mapping[str, Any] = {"id": str, "kind": str, "path": str, "before": str, "after": str, "boot": str,
+                            "packages": list, "mtime": (int, float)}  # fmt: skip
 
 
 def digest(text: str) -> str:
@@ -47,9 +49,11 @@ def _read(file: Optional[File]) -> tuple[list[dict[str, Any]], int]:
             entry = json.loads(line)
             if "undone" in entry:
                 steps.pop(entry["undone"], None)
-            else:
+            elif all(key not in entry or isinstance(entry[key], kind) for key, kind in TYPES.items()):
                 steps[entry["id"]] = entry
-        except (ValueError, KeyError, TypeError):
+            else:
+                lost += 1
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             lost += 1
     return list(steps.values()), lost
 

@@ -385,7 +385,7 @@ def _holder(host: Reader, locks: Sequence[str]) -> int:
     table = host.read_bytes("/proc/locks") if places else b""
     # 1: POSIX ADVISORY WRITE 4711 fe:00:131 0 EOF; a waiting one has -> in front
     rows = [line.split() for line in (table or b"").decode(errors="replace").splitlines()]
-    holders = {row[5]: int(row[4]) for row in rows if len(row) > 5 and row[3] == "WRITE" and row[4].isdigit()}
+    holders = {row[5]: int(row[4]) for row in rows if len(row) > 5 and row[3] == "WRITE" and row[4].isdecimal()}
     return next((holders[place] for place in places if place in holders), 0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -114,6 +115,8 @@ def settings(values: Mapping[str, Any]) -> Settings:
     root = values["root"]
     if values.get("first-boot") and not root:
         raise Usage("--first-boot is for a tree that is not running", "name it: --root DIR")
+    if math.isnan(values["lock-timeout"]):  # no time is later than that
+        raise Usage("--lock-timeout nan: must be a number of seconds")
     if root and not os.path.isdir(root):
         raise Usage(f"--root {root}: no such directory", "name the folder in which the tree lies")
     return Settings(

@@ -69,7 +69,7 @@ def read_toml(path: str) -> dict[str, Any]:
         with open(path, "rb") as file:
             table: dict[str, Any] = reader.load(file)
             return table
-    except ValueError as error:  # not TOML, or not UTF-8
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or brackets without end
         raise BadConfig(f"{path}: not valid TOML: {error}", "mend that line") from error
     except OSError as error:
         raise BadConfig(f"{path}: cannot be read: {error.strerror}") from error

@@ -123,6 +123,7 @@ SLOW = {
     "images": "builds roots, and needs the one-file binary",
     "ansible": "fetches ansible-core, and needs the one-file binary",
     "faults": "kills and fails the tool at every point",
+    "fuzz": "fuzzes, beside the real auditctl and auditd",
 }
 
 

@@ -12,6 +12,7 @@ test) packages="auditd checkpolicy semodule-utils policycoreutils selinux-policy
 binary) packages="autoconf automake libtool libltdl-dev make patch xz-utils binutils curl ca-certificates procps" ;;
 live) packages="qemu-system-x86 qemu-utils mmdebstrap e2fsprogs policycoreutils apt-utils gcc libc6-dev packer" ;;
 faults) packages="strace e2fsprogs" ;;
+fuzz) packages="mmdebstrap gcc libc6-dev util-linux" ;;
 esac
 
 missing=

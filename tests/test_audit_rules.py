@@ -19,8 +19,10 @@ def only(line: str) -> Rule:
 
 @pytest.mark.parametrize(
     "line",
-    ["-e 2", "-e2", "  -e   2   ", "-f 1 -e 2", "-e 2 # lock", "-e 2 -f 2", "-b 8192 -e2", "-e 1 -e 2", "-D -e 2"],
-)
+    ["-e 2", "-e2", "  -e   2   ", "-f 1 -e 2", "-e 2 # lock", "-e 2 -f 2", "-b 8192 -e2", "-e 1 -e 2", "auditctl -e 2",
+     "nonsense -e 2", "- -e 2", "-e 2 --", "-e 2\0x", "--backlog_wait 5 -e 2", "-S open -e 2", "-e2 -D",
+     "-w /a\\ b -e 2"],
+)  # fmt: skip
 def test_locks(line: str) -> None:
     assert only(f"{line}\n").locks
     assert only(line).locks  # auditctl reads a last line without a newline too
@@ -29,15 +31,18 @@ def test_locks(line: str) -> None:
 @pytest.mark.parametrize(
     "line",
     ["-e 1", "-e\t2", "-e 2\r", "-e 02", "-e=2", "--enable 2", "\t-e 2", "# -e 2", "  # -e 2", "-w /e -k e2", "-w -e2",
-     "\ufeff-e 2", "nonsense -e 2"],
+     "\ufeff-e 2", "-D -e 2", "-i -e 2", "-ie2", "-t -e 2", "-- -e 2", "-k x -e 2", "-s -e 2", "-w /a\\ -e 2",
+     "-f 3 -e 2"],
 )  # fmt: skip
 def test_does_not_lock(line: str) -> None:
     assert not only(f"{line}\n").locks
 
 
 @pytest.mark.parametrize(
-    "line", ["-a never,task", "-a task,never", "-A task,never", "-anever,task", "  -a  never,task  "]
-)
+    "line",
+    ["-a never,task", "-a task,never", "-A task,never", "-anever,task", "  -a  never,task  ", "-a never,task --",
+             "-a never,task\0 -F uid=7", "-b 5 -a never,task -f 1"],
+)  # fmt: skip
 def test_never_task(line: str) -> None:
     assert only(f"{line}\n").never_task
 
@@ -45,7 +50,9 @@ def test_never_task(line: str) -> None:
 @pytest.mark.parametrize(
     "line",
     ["-a never,user", "-a never,exit", "-a exit,never -S open", "-a always,exclude -F msgtype=CWD", "-a always,task",
-     "-a never, task", "-a Never,Task", "-a task,never -k foo", "-a task,never -F uid=7", "-a never,filesystem", "-a"],
+     "-a never, task", "-a Never,Task", "-a task,never -k foo", "-a task,never -F uid=7", "-a never,filesystem", "-a",
+     "-a never,task -i", "-a never,task -t", "-a never,task -S all", "-a never,task -w /x", "-a never,task x",
+     "-a never,task -a never,task"],
 )  # fmt: skip
 def test_not_never_task_and_left_alone(line: str) -> None:
     assert not only(f"{line}\n").never_task
@@ -68,6 +75,7 @@ def test_a_line_below_one_that_stops_the_loading_sleeps() -> None:
     assert "line 1" in lock.inert
     assert parse("-c\n-e 3\n-e 2\n")[2].locks
     assert parse("-i\n-e 3\n-e 2\n")[2].locks
+    assert parse("-i x\n-e 3\n-e 2\n")[2].locks  # the line is wrong, and yet -i counts
 
 
 def test_a_carriage_return_sleeps_and_a_tab_is_dead() -> None:
@@ -87,10 +95,27 @@ def test_a_carriage_return_sleeps_and_a_tab_is_dead() -> None:
         ("-f 1 -e 2", "# note: -f 1 -e 2\n-f 1\n"),
         ("-a never,task\n-e 1\n", "# note: -a never,task\n-e 1\n"),
         ("-e 2 # lock\n", "# note: -e 2 # lock\n"),
+        ("auditctl -e 2 -i x\n", "# note: auditctl -e 2 -i x\n-i\n"),
+        ("auditctl -b 7 -e 2\n", "# note: auditctl -b 7 -e 2\n-b 7\n"),
+        ("-a never,task -e2 --reset-lost\n",
+         "# note: -a never,task -e2 --reset-lost\n-a never,task --reset-lost\n"),
+        ("-a never,\rtask\n", "# note: -a never,\rtask\n"),
+        ("-a never,task -r 5\n", "# note: -a never,task -r 5\n-r 5\n"),
+        ("-w /a\\ b -e 2\n", "# note: -w /a\\ b -e 2\n-w /a\\ b\n"),
     ],
 )
 def test_unblocked(before: str, after: str) -> None:
     assert unblocked(before, NOTE) == after
+
+
+def test_what_is_left_of_a_line_that_is_too_long_is_a_line() -> None:
+    text = f"#{'x' * 6142}-e 2\n-b 5\n"
+    assert [rule.locks for rule in parse(text)] == [False, True, False]
+    edited = unblocked(text, NOTE)
+    assert edited == f"#{'x' * 6142}\n# note: -e 2\n-b 5\n"
+    long = f"-e 2 {'x' * 6100}\n"
+    assert all(len(line) <= 6143 for line in unblocked(long, NOTE).splitlines(keepends=True))
+    assert not any(rule.locks for rule in parse(unblocked(long, NOTE)))
 
 
 LINES = st.sampled_from([

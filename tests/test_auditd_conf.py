@@ -17,11 +17,15 @@ LINE = "dispatcher = /sbin/audispd\n"
 BAD = [
     "flush\t= NONE", "\t", "\t# note", "flush=NONE", "flush =NONE", "flush =", "flush", "flush = NONE # note",
     "bogus = 1", "flush = NONE\r", "flush = sometimes", "freq = many", "\r", "num_logs = -1", "space_left = 50",
+    "freq = ٣", "num_logs = 1000", "freq = 0", "tcp_listen_port = 0", "freq = 4294967296", "space_left = x",
+    "transport = udp", "tcp_client_ports = x", "space_left_action = exec", "flush = NONE\r",
 ]  # fmt: skip
 GOOD = [
     "", "   ", "# note", "  # flush\t=", "  FLUSH   =   none  ", "freq = 20", "flush = SYNC",
     "dispatcher = /does/not/exist",
     "disp_qos = nonsense", "space_left_action = exec /bin/true", "space_left = 25%", "x" * 159, "q_depth = 2000",
+    "disk_full_action = SUSPEND a b c", "space_left_action = syslog \tx", "freq\0\nfreq = many", "freq = 5\0x",
+    "é" * 80,
 ]  # fmt: skip
 
 
@@ -67,6 +71,21 @@ def test_the_last_of_two_counts_and_a_last_line_without_newline_is_dropped() -> 
 )
 def test_with_dispatcher(before: str, after: str) -> None:
     assert with_dispatcher(before) == after
+
+
+def test_a_last_line_that_auditd_drops_and_would_refuse_stays_dropped() -> None:
+    assert with_dispatcher(f"{AUDITD_CONF}bogus") == f"{AUDITD_CONF}{LINE}bogus"
+
+
+def test_the_line_below_one_with_a_nul_is_swallowed() -> None:
+    assert dispatcher_of(f"{AUDITD_CONF}# \0\n{LINE}") == ""
+    assert with_dispatcher(f"{AUDITD_CONF}# \0\n") == f"{AUDITD_CONF}# \0\n\n{LINE}"
+    text = f"dispatcher = \0\nbogus\n{AUDITD_CONF}"
+    assert with_dispatcher(text) == f"{text}{LINE}"
+
+
+def test_a_superscript_is_no_number() -> None:
+    assert faults("space_left = ²\n", 3)
 
 
 def test_another_products_dispatcher_is_not_overwritten() -> None:

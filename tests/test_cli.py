@@ -276,3 +276,15 @@ def test_user_data_carries_url_checksum_and_options() -> None:
     assert "".join(f"      {line}".rstrip() + "\n" for line in script.splitlines()) in document
     assert '      mode = "dispatcher"\n      skip = ["delivery"]\n      no-install = true\n' in document
     assert f"url='https://h/x'\nsha256='{'5' * 64}'\n" in script
+
+
+def test_an_os_release_that_cannot_be_read_is_named(tree: Tree) -> None:
+    tree.write("/etc/os-release", 'ID="debian\nVERSION_ID=12\n')
+    ran = tree.fim("check")
+    assert ran.status == 69
+    assert "No closing quotation" in ran.err
+
+
+def test_a_number_that_is_none_would_be_waited_for_forever(tree: Tree) -> None:
+    assert tree.fim("check", "--lock-timeout", "nan").status == 64
+    assert tree.fim("check", FIM_BOOTSTRAP_LOCK_TIMEOUT="nan").status == 64

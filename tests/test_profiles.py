@@ -177,3 +177,9 @@ def test_a_drop_in_that_others_may_write_is_refused(tree: Tree, writable: str) -
     assert seen.status == 78
     assert f"{name}: must belong to root and be writable by nobody else" in seen.err
     assert "chmod go-w" in seen.err
+
+
+def test_brackets_without_end_are_an_error_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
+    with pytest.raises(BadConfig, match="not valid TOML"):
+        load([str(tmp_path)])

@@ -10,7 +10,7 @@ import pytest
 
 from fim_bootstrap import changes, journal
 from fim_bootstrap.errors import BootstrapError
-from fim_bootstrap.host import LiveHost
+from fim_bootstrap.host import File, LiveHost
 from tests.conftest import Tree, needs_root
 
 CONF = "/etc/audit/auditd.conf"
@@ -180,3 +180,14 @@ def test_a_hard_link_elsewhere_keeps_the_old_text(tree: Tree, tmp_path: Path) ->
     assert tree.fim("apply").status == 0
     assert other.read_text() == before
     assert tree.path(CONF).stat().st_nlink == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[" * 100_000, "[]", "7", '{"id": "1", "kind": "edit", "mtime": "x"}', '{"id": [], "kind": "edit"}',
+     '{"id": "1", "kind": "install", "packages": 5}', '{"id": 1}'],
+)  # fmt: skip
+def test_a_journal_line_of_the_wrong_kind_counts_as_lost(line: str) -> None:
+    good = '{"id": "2", "kind": "edit", "path": "/x", "mtime": 1}'
+    steps, lost = journal._read(File("journal", f"{line}\n{good}\n"))
+    assert ([step["id"] for step in steps], lost) == (["2"], 1)

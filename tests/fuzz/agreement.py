@@ -1,0 +1,133 @@
+"""Whether the project's grammars say of a file what the real parsers do with it."""
+
+from __future__ import annotations
+
+import re
+
+from fim_bootstrap import audit_rules, auditd_conf
+from tests.fuzz.oracle import ACCEPTED, REFUSED, Heard, Judge, locks, silences
+
+NOTE = "fim-bootstrap: note"
+MARKED = re.compile("[\x04\x07](?![^ \n\0])")
+
+
+def encoded(text: str) -> bytes:
+    """The file's bytes."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def about_rules(judge: Judge, text: str) -> str:
+    """What auditctl and `audit_rules` disagree about in a file, or ''.
+
+    By design `audit_rules` does not know users, system calls, fields and what is in the kernel: where auditctl names
+    the very line as wrong, an option of it that counts as effective may not have been reached. Nor does it know that
+    audit before 4.1 drops the last of many one-letter words, and that auditctl reads on behind a word that ends in
+    one of the two characters by which it marks what was escaped.
+    """
+    if MARKED.search(text):
+        return ""
+    heard, rules = judge.hear(encoded(text)), audit_rules.parse(text)
+    if heard.end.startswith("exit 9"):
+        return f"the shim gave up: {heard.end}"
+    if any(map(locks, heard.messages)) and not any(rule.locks or rule.dormant for rule in rules):
+        return "the kernel is locked, unseen"
+    if any(map(silences, heard.messages)) and not any(rule.never_task or rule.dormant for rule in rules):
+        return "never,task is added, unseen"
+    for number, rule in enumerate(rules[: _reached(rules, heard)], 1):
+        if rule.aborts and number not in heard.bad_lines:
+            return f"line {number} is no error: {rule.aborts}"
+        wrong = number not in heard.bad_lines and not _short_words(rule.text)
+        if wrong and rule.locks and not any(map(locks, heard.messages)):
+            return f"line {number} does not lock"
+        if wrong and rule.never_task and not any(map(silences, heard.messages)):
+            return f"line {number} does not add never,task"
+    return _edited_rules(judge, text, heard)
+
+
+def _reached(rules: tuple[audit_rules.Rule, ...], heard: Heard) -> int:
+    """How many lines auditctl has certainly read; 0 where it crashed or left without a word."""
+    if heard.end == "exit 0":
+        return len(rules)
+    if heard.end != "exit 1" or not heard.bad_lines:
+        return 0
+    last = heard.bad_lines[-1]
+    read = [rule.text for number, rule in enumerate(rules[:last], 1) if number not in heard.bad_lines]
+    return len(rules) if any(audit_rules._rule(0, text)[1] for text in read) else last
+
+
+def _short_words(text: str) -> bool:
+    words = text.split()
+    return len(words) + 1 > len(text.rstrip("\n")) // 3 + 1
+
+
+def _edited_rules(judge: Judge, text: str, before: Heard) -> str:
+    edited = audit_rules.unblocked(text, NOTE)
+    if audit_rules.unblocked(edited, NOTE) != edited:
+        return "a second edit changes more"
+    if edited == text:
+        return ""
+    after = judge.hear(encoded(edited))
+    if any(locks(message) or silences(message) for message in after.messages):
+        return "the edit left something in force"
+    kept = [message for message in _taken(before) if not (locks(message) or silences(message))]
+    if _taken(after)[: len(kept)] != kept:
+        return "the edit changed other messages"
+    rules = audit_rules.parse(text)
+    touched = {number for number, rule in enumerate(rules, 1) if rule.locks or rule.never_task or rule.dormant}
+    if _taken(after) != kept and not touched & set(before.bad_lines) and not before.end.startswith("signal"):
+        return "the edit added messages"
+    return ""
+
+
+def _taken(heard: Heard) -> list[str]:
+    """What the kernel took."""
+    return [message for message in heard.messages if not message.startswith("@refused")]
+
+
+# what auditd looks up on the host, which no text can tell ...
+HOST = r"could not open dir|name: .* is too short|unable to stat|unable to open|isn't found|[Nn]o such|^$|permissions"
+# ... what not every release says ...
+RELEASE = r'"(end_of_event_timeout|report_interval)"|HALT option|q_depth must be greater'
+# ... and what auditd itself is asked about before a file is written, and would be much text for little
+LEFT_OUT = r"email:|Percentages|space_left\(0\)|converted range|separated by a dash|converted number .* too large"
+BY_DESIGN = re.compile("|".join((HOST, RELEASE, LEFT_OUT)), re.IGNORECASE)
+
+
+def about_conf(judge: Judge, text: str) -> str:
+    """What auditd and `auditd_conf` disagree about in a configuration, or ''."""
+    heard = judge.hear(encoded(text))
+    faults = auditd_conf.faults(text, 3)
+    accepted = heard.end == f"exit {ACCEPTED}"
+    if not accepted and heard.end != f"exit {REFUSED}":
+        return f"auditd ended by {heard.end}"
+    # audit before 4.1 takes a file of which it reads no line, and refuses the same with a line of ours
+    # a dispatcher line that ends in a carriage return is mended though audit 3 never looks at its value
+    faults = tuple(fault for fault in faults if not (accepted and fault.key == "dispatcher"))
+    unread = not any("_parser called" in line for line in heard.log)
+    if accepted and faults and not unread:
+        return f"auditd takes it: {faults[0].problem}"
+    # audit 4.1.4 and later read longer lines
+    long = any(len(line) > auditd_conf.LONGEST for line in encoded(text).split(b"\n"))
+    if not accepted and not faults and not long and not any(BY_DESIGN.search(line) for line in heard.log[-3:]):
+        return f"auditd refuses it: {heard.log[-3:]}"
+    return _edited_conf(judge, text, heard) if accepted and not unread and not long else ""
+
+
+def _edited_conf(judge: Judge, text: str, before: Heard) -> str:
+    try:
+        edited = auditd_conf.with_dispatcher(text)
+    except ValueError:
+        return ""
+    if auditd_conf.with_dispatcher(edited) != edited:
+        return "a second edit changes more"
+    after = judge.hear(encoded(edited))
+    if after.end != before.end:
+        return f"auditd refuses the edited file: {after.log[-3:]}"
+    if not any(line.startswith("dispatcher") or "The dispatcher option" in line for line in after.log):
+        return "auditd does not see the dispatcher line"
+    lost = [line for line in _calls(before) if line not in _calls(after)]
+    return f"the edit took a setting out: {lost}" if lost else ""
+
+
+def _calls(heard: Heard) -> list[str]:
+    return [line for line in heard.log if "_parser called with" in line and "dispatch" not in line]
