@@ -5,7 +5,8 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 ARGS   ?=
 
-.PHONY: help apply run test check lint type binary release test-binary test-managers test-ansible test-live bench table clean
+.PHONY: help apply run test check lint type binary release test-binary test-managers test-ansible test-salt test-live \
+        bench table clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -49,6 +50,11 @@ test-managers: $(VENV)/dev  ## real apt, dnf, dnf5 and zypper in roots dressed a
 
 test-ansible: binary  ## the role under the real ansible-core (as root)
 	$(PY) -m pytest -q --ansible tests/ansible $(ARGS)
+
+test-salt: binary  ## real Salt: masterless, a fleet on loopback, salt-ssh (as root)
+	@sh tests/needs.sh live
+	@sh tests/needs.sh salt
+	$(PY) -m pytest -q --salt tests/salt $(ARGS)
 
 table: $(VENV)/run  ## write the table of releases into README.md, from the profiles
 	@PYTHONPATH=. $(PY) packaging/support_table.py

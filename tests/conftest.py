@@ -122,6 +122,7 @@ SLOW = {
     "binary": "builds the one-file binary",
     "ansible": "fetches ansible-core, and needs the one-file binary",
     "faults": "kills and fails the tool at every point",
+    "salt": "runs real Salt in roots",
 }
 
 
