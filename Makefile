@@ -5,7 +5,8 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 ARGS   ?=
 
-.PHONY: help apply run test check lint type test-live binary release test-binary test-managers test-faults soak test-ansible test-images test-fuzz fuzz table bench clean
+.PHONY: help apply run test check lint type test-live binary release test-binary \
+        test-managers test-faults soak test-ansible test-images test-fuzz fuzz test-salt table bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -70,6 +71,11 @@ test-fuzz: $(VENV)/dev  ## a minute of fuzzing, the same each time, beside the r
 fuzz: $(VENV)/dev  ## fuzz with new inputs: make fuzz ARGS="SECONDS SEED CORPUS" (as root)
 	@sh tests/needs.sh fuzz
 	@$(PY) -m tests.fuzz.campaign $(ARGS)
+
+test-salt: binary  ## real Salt: masterless, a fleet on loopback, salt-ssh (as root)
+	@sh tests/needs.sh live
+	@sh tests/needs.sh salt
+	$(PY) -m pytest -q --salt tests/salt $(ARGS)
 
 table: $(VENV)/run  ## write the table of releases into README.md, from the profiles
 	@PYTHONPATH=. $(PY) packaging/support_table.py

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import auditd_conf, journal, managers, merge, selinux
-from .errors import BootstrapError
+from .errors import BootstrapError, Busy
 from .host import RUN, STATE, Host, boot_id, starts_at_boot, unit_of
 from .resources import program
 
@@ -204,7 +204,22 @@ class LoadPolicy:
             priority = ["-X", selinux.PRIORITY] if self.priorities else []
             record("policy", module=selinux.MODULE, marker=self.marker, priority=priority)
             flags = () if self.live else ("-n",)
-            host.run("semodule", *flags, *priority, "-i", package, timeout=SEMODULE_TIMEOUT)
+            _semodule(host, *flags, *priority, "-i", package)
+
+
+def _semodule(host: Host, *words: str) -> None:
+    """Run semodule. It gives up after 5 s where another one is at work: a package's, or one that a killed run left."""
+    deadline = time.monotonic() + SEMODULE_TIMEOUT
+    while True:
+        try:
+            host.run("semodule", *words, timeout=SEMODULE_TIMEOUT)
+            return
+        except BootstrapError as error:
+            if "transaction lock" not in str(error):
+                raise
+            if time.monotonic() > deadline:
+                raise Busy("another semodule holds the lock of the module store", "try again when it is done") from None
+        time.sleep(1)
 
 
 @dataclass(frozen=True)
@@ -223,7 +238,7 @@ class ReloadPolicy:
 
     def apply(self, host: Host, record: Record) -> None:
         """Rebuild and load; there is nothing to undo."""
-        host.run("semodule", *(() if self.live else ("-n",)), "-B", timeout=SEMODULE_TIMEOUT)
+        _semodule(host, *(() if self.live else ("-n",)), "-B")
 
 
 @dataclass(frozen=True)
@@ -494,7 +509,7 @@ def undo_policy(host: Host, entry: Mapping[str, Any]) -> str:
     if _stored(host):
         flags = () if host.stat(f"{selinux.FS}/enforce") and host.root == "/" else ("-n",)
         priority = entry.get("priority", ["-X", selinux.PRIORITY])
-        host.run("semodule", *flags, *priority, "-r", entry["module"], timeout=SEMODULE_TIMEOUT)
+        _semodule(host, *flags, *priority, "-r", entry["module"])
     if _stored(host):
         raise BootstrapError(f"the SELinux module {entry['module']} is still in the store", "semodule -lfull")
     return ""

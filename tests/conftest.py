@@ -124,6 +124,7 @@ SLOW = {
     "ansible": "fetches ansible-core, and needs the one-file binary",
     "faults": "kills and fails the tool at every point",
     "fuzz": "fuzzes, beside the real auditctl and auditd",
+    "salt": "runs real Salt in roots",
 }
 
 

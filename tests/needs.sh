@@ -1,5 +1,6 @@
 #!/bin/sh
-# Install from Debian what a run (venv), the tests, the live tests (live), the faults or the binary need; say what is missing.
+# Install from Debian what a run (venv), the tests, those that take longer (live, salt, faults, fuzz) or the binary
+# need; say what is missing.
 set -eu
 PYTHON=${PYTHON:-python3}
 
@@ -10,9 +11,11 @@ venv)
 test) packages="auditd checkpolicy semodule-utils policycoreutils selinux-policy-default setools util-linux
     curl wget sudo openssl shellcheck busybox-static" ;;
 binary) packages="autoconf automake libtool libltdl-dev make patch xz-utils binutils curl ca-certificates procps" ;;
-live) packages="qemu-system-x86 qemu-utils mmdebstrap e2fsprogs policycoreutils apt-utils gcc libc6-dev packer" ;;
+live) packages="qemu-system-x86 qemu-utils mmdebstrap e2fsprogs policycoreutils apt-utils gcc libc6-dev packer
+    python3-dev" ;;
 faults) packages="strace e2fsprogs" ;;
 fuzz) packages="mmdebstrap gcc libc6-dev util-linux" ;;
+salt) packages="openssh-server openssh-client" ;;
 esac
 
 missing=

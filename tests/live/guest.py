@@ -134,9 +134,16 @@ class Guest:
 
 @contextlib.contextmanager
 def guest(
-    suite: str, options: str = ENFORCING, layer: Optional[Path] = None, base: Optional[Path] = None
+    suite: str,
+    options: str = ENFORCING,
+    layer: Optional[Path] = None,
+    base: Optional[Path] = None,
+    extra: tuple[Path, ...] = (),
 ) -> Iterator[Guest]:
-    """Boot a guest on a suite's image or another (`base`), or on a layer that another guest left; it is gone then."""
+    """Boot a guest on a suite's image or another (`base`), or on a layer that another guest left; it is gone then.
+
+    The folders in `extra` lie in /opt/fim-bootstrap, beside the project.
+    """
     base = base or image(suite)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"guest-{suite}.") as work:
         folder = Path(work)
@@ -145,7 +152,7 @@ def guest(
         subprocess.run(
             ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(backing), "-F", kind, str(overlay)], check=True
         )
-        _source(folder / "source.tar")
+        _source(folder / "source.tar", extra)
         machine = Guest(folder, base, overlay, options, PROGRAM)
         try:
             machine.boot()
@@ -164,11 +171,12 @@ def libraries() -> Path:
     return folder
 
 
-def _source(archive: Path) -> None:
+def _source(archive: Path, extra: tuple[Path, ...]) -> None:
     """The project, its libraries and the binary if it was built, as a tar."""
     names = [*SHIPPED, *([BINARY] if (PROJECT / BINARY).exists() else [])]
     subprocess.run(["tar", "-cf", str(archive), "-C", str(PROJECT), "--exclude=__pycache__", *names], check=True)
-    subprocess.run(["tar", "-rf", str(archive), "-C", str(libraries().parent), libraries().name], check=True)
+    for folder in (libraries(), *extra):
+        subprocess.run(["tar", "-rf", str(archive), "-C", str(folder.parent), folder.name], check=True)
     size = archive.stat().st_size
     with archive.open("ab") as file:
         file.truncate((size + 511) // 512 * 512)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +132,18 @@ def test_a_lock_that_stays_ends_with_75(name: str) -> None:
         assert re.search(rf"locked by process \d+ \({HOLDERS[release.manager]}", busy.report["comment"])
         assert 3 < time.monotonic() - begun < 60
         assert here.run("command -v checkmodule", check=False).status != 0
+
+
+def test_a_semodule_at_work_is_waited_for() -> None:
+    """A killed run leaves one; it holds its lock longer than the 5 s for which another semodule waits."""
+    with dressed("debian-12") as (here, _):
+        begun = time.monotonic()
+        with (here.path / "var/lib/selinux/default/semanage.trans.LOCK").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            threading.Timer(25, fcntl.flock, [lock, fcntl.LOCK_UN]).start()
+            applied = here.fim("apply")
+        assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out + applied.err
+        assert time.monotonic() - begun > 25
 
 
 def test_yum_s_lock_is_told_by_its_words() -> None:

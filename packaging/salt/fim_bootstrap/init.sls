@@ -1,0 +1,3 @@
+include:
+  - fim_bootstrap.install
+  - fim_bootstrap.ready

@@ -1,0 +1,220 @@
+"""salt-call without a master, on a host of its own: each test is a Debian 12 that has nothing of it yet."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import PROJECT
+from tests.live.guest import BINARY
+from tests.managers.roots import ENVIRONMENT, Root
+from tests.salt.houses import (
+    PROGRAM,
+    PROGRAMS,
+    SHA256,
+    WHERE,
+    call,
+    furnish,
+    house,
+    kill_all,
+    states,
+    until_runs,
+    write_pillar,
+)
+
+pytestmark = pytest.mark.salt
+
+# what a child that inherits Salt's LD_LIBRARY_PATH would load, and die of
+POISONED = ("libapt-pkg.so.6.0", "libsemanage.so.2", "libsepol.so.2")
+POISON = "LD_LIBRARY_PATH=/poison"
+
+
+@contextlib.contextmanager
+def host(**pillar: Any) -> Iterator[Root]:
+    """A host with the formula, its modules synced."""
+    with house() as here:
+        furnish(here.path, {"sha256": SHA256, **pillar})
+        synced = call(here, "saltutil.sync_all")
+        assert "modules.fim_bootstrap" in synced.out, synced.out + synced.err
+        yield here
+
+
+def apply(here: Root, sls: str, words: str = "", environment: str = "") -> dict[str, dict[str, Any]]:
+    """What became of each state of an SLS."""
+    return states(call(here, f"state.apply {sls} {words}", environment))
+
+
+def grain(here: Root) -> dict[str, Any]:
+    """The grain as the minion has it."""
+    return dict(json.loads(call(here, "grains.get fim_bootstrap").out)["local"])
+
+
+def unchanged(done: dict[str, dict[str, Any]]) -> None:
+    """Every state is right, and did nothing."""
+    assert {name: (state["result"], state["changes"]) for name, state in done.items()} == dict.fromkeys(
+        done, (True, {})
+    )
+
+
+def test_from_nothing_to_ready_and_again() -> None:
+    """Dry before the binary is there, then for real, then without work; with a library path like that of Salt's
+    own package, which no child may see."""
+    with host() as here:
+        poison = here.path / "poison"
+        poison.mkdir()
+        for name in POISONED:
+            (poison / name).write_text("no library\n")
+        assert "file too short" in here.run(f"{POISON} apt-get --version; {POISON} semodule -l", check=False).err
+        planned = apply(here, "fim_bootstrap", "test=True", POISON)
+        assert {name: state["result"] for name, state in planned.items()} == {
+            "fim-bootstrap-binary": None, "fim-bootstrap-pinned": True, "fim-bootstrap-ready": None,
+        }  # fmt: skip
+        assert not (here.path / PROGRAM[1:]).exists()
+        before = grain(here)
+        assert (before["verdict"], before["ready"], before["reboot_required"]) == ("unknown", None, False)
+
+        done = apply(here, "fim_bootstrap", environment=POISON)
+        ready = done["fim-bootstrap-ready"]
+        assert set(ready) - {"__id__", "__run_num__", "__sls__", "duration", "start_time"} == {
+            "name", "result", "changes", "comment",
+        }  # fmt: skip
+        assert (ready["result"], ready["comment"]) == (True, "ready; 3 changes made")
+        assert any(line.startswith("install auditd") for line in ready["changes"]["done"])
+        after = grain(here)
+        assert (after["verdict"], after["ready"], after["reboot_required"]) == ("ready", True, False)
+
+        unchanged(apply(here, "fim_bootstrap", environment=POISON))
+        unchanged(apply(here, "fim_bootstrap", "test=True"))
+        unchanged(apply(here, "fim_bootstrap.plain"))
+        (here.path / "run/fim-bootstrap/result.json").unlink()  # as a boot does
+        assert grain(here) == before
+
+
+def test_what_would_change_is_said_and_what_fails_is_told() -> None:
+    with host(options={"skip": ["policy"], "lock-timeout": 60}) as here:
+        assert apply(here, "fim_bootstrap")["fim-bootstrap-ready"]["result"] is True
+        option_file = here.path / "etc/fim-bootstrap/config.toml"
+        assert option_file.read_text() == 'lock-timeout = 60\nskip = ["policy"]\n'
+        conf = here.path / "etc/audit/auditd.conf"
+        good = conf.read_text()
+        conf.write_text(good.replace("dispatcher", "#dispatcher"))
+        planned = apply(here, "fim_bootstrap", "test=True")["fim-bootstrap-ready"]
+        assert planned["result"] is None
+        assert list(planned["changes"]) == ["dispatcher"]
+        assert set(planned["changes"]["dispatcher"]) == {"old", "new"}
+        plain = apply(here, "fim_bootstrap.plain", "test=True")["fim-bootstrap-applied"]
+        assert (plain["result"], plain["comment"]) == (None, planned["comment"])
+
+        conf.write_text(good + "nonsense = 1\n")
+        for words in ("", "test=True"):
+            failed = apply(here, "fim_bootstrap", words)["fim-bootstrap-ready"]
+            assert failed["result"] is False
+            assert failed["comment"].startswith("blocked; ")
+            assert "nonsense = 1" in failed["comment"]
+            assert "\n-> mend /etc/audit/auditd.conf line" in failed["comment"]
+        failed = apply(here, "fim_bootstrap.plain")["fim-bootstrap-applied"]
+        assert failed["result"] is False
+        assert failed["comment"].startswith("blocked; ")
+        assert call(here, "fim_bootstrap.apply").status == 4
+        conf.write_text(good)
+        option_file.write_text("nonsense = 1\n")
+        write_pillar(here.path, {"sha256": SHA256})
+        failed = apply(here, "fim_bootstrap")["fim-bootstrap-ready"]
+        assert failed["result"] is False
+        assert "no such option" in failed["comment"]
+        option_file.unlink()
+
+        answers = call(here, "fim_bootstrap.reboot_required")
+        assert (answers.status, '"reboot_required": false' in answers.out) == (0, True)
+        (here.path / PROGRAM[1:]).write_text("#!/bin/sh\necho log; echo broken >&2; exit 3\n")
+        failed = apply(here, "fim_bootstrap.ready")["fim-bootstrap-binary"]
+        assert failed["result"] is True, "the binary is put right first"
+        (here.path / PROGRAM[1:]).write_text("#!/bin/sh\necho log; echo broken >&2; exit 3\n")
+        said = call(here, "fim_bootstrap.check")
+        assert said.status != 0
+        assert "exit status 3 and no report: broken" in said.out + said.err
+        said = call(here, "state.single fim_bootstrap.ready name=x")
+        assert said.status != 0
+        assert "exit status 3 and no report: broken" in said.out
+
+
+def test_only_the_pinned_binary_is_put_there_and_clean_takes_all_back() -> None:
+    with host() as here:
+        write_pillar(here.path, {})
+        done = apply(here, "fim_bootstrap")
+        assert done["fim-bootstrap-pinned"]["result"] is False
+        assert done["fim-bootstrap-ready"]["result"] is False
+        assert "requisite" in done["fim-bootstrap-ready"]["comment"]
+        write_pillar(here.path, {"sha256": "0" * 64})
+        for source in ("salt://fim_bootstrap/files/fim-bootstrap", "http"):
+            with mirror() as url:
+                write_pillar(here.path, {"sha256": "0" * 64, "source": url if source == "http" else source})
+                done = apply(here, "fim_bootstrap")
+            assert done["fim-bootstrap-binary"]["result"] is False, done
+            assert done["fim-bootstrap-ready"]["result"] is False
+            assert not (here.path / PROGRAM[1:]).exists()
+        with mirror() as url:
+            write_pillar(here.path, {"sha256": SHA256, "source": [url, "salt://fim_bootstrap/files/none"]})
+            assert apply(here, "fim_bootstrap.install")["fim-bootstrap-binary"]["changes"]
+        write_pillar(here.path, {"sha256": SHA256, "source": [url, "salt://fim_bootstrap/files/fim-bootstrap"]})
+        unchanged(apply(here, "fim_bootstrap.install"))  # the mirror is gone
+        write_pillar(here.path, {"sha256": "0" * 64})
+        done = apply(here, "fim_bootstrap")
+        assert done["fim-bootstrap-pinned"]["result"] is False
+        assert done["fim-bootstrap-ready"]["result"] is False
+
+        write_pillar(here.path, {"sha256": SHA256})
+        assert apply(here, "fim_bootstrap.plain")["fim-bootstrap-applied"]["result"] is True
+        planned = apply(here, "fim_bootstrap.clean", "test=True")
+        assert planned["fim-bootstrap-reverted"]["result"] is None
+        cleaned = apply(here, "fim_bootstrap.clean")
+        assert cleaned["fim-bootstrap-reverted"]["comment"] == "2 steps taken back"
+        assert not (here.path / PROGRAM[1:]).exists()
+        here.run("! grep '^dispatcher' /etc/audit/auditd.conf; command -v auditd")
+        unchanged(apply(here, "fim_bootstrap.clean"))
+
+
+@contextlib.contextmanager
+def mirror() -> Iterator[str]:
+    """The binary's URL on a web server of this machine."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    handler = partial(Quiet, directory=str((PROJECT / BINARY).parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/{Path(BINARY).name}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("everything", [True, False], ids=["power", "salt"])
+@pytest.mark.parametrize("at_work", ["dpkg", "semodule"])
+def test_a_run_killed_half_way_is_healed_by_the_next(at_work: str, everything: bool) -> None:
+    """Everything on the host at once, or Salt's process group alone, whose orphans go on."""
+    with host() as here:
+        argv = ["chroot", str(here.path), "sh", "-c", f"exec env {PROGRAMS}salt-call {WHERE} state.apply fim_bootstrap"]
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=ENVIRONMENT,
+                                   stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+        until_runs(here, at_work)
+        if everything:
+            kill_all(here)
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        healed = apply(here, "fim_bootstrap")["fim-bootstrap-ready"]
+        assert (healed["result"], grain(here)["verdict"]) == (True, "ready"), healed
+        assert here.run("dpkg --audit").out == ""
+        unchanged(apply(here, "fim_bootstrap"))
