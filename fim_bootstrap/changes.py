@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import auditd_conf, journal, managers, merge, selinux
-from .errors import BootstrapError, Busy
+from .errors import Blocked, BootstrapError, Busy
 from .host import RUN, STATE, Host, boot_id, starts_at_boot, unit_of
 from .resources import program
 
@@ -276,6 +276,9 @@ class LabelTree:
 
     def apply(self, host: Host, record: Record) -> None:
         """setfiles -F -m: works on a kernel without SELinux; the labels are derived, so nothing is recorded."""
+        if host.run("test", "-d", "/proc/self/fd", ok=(0, 1)).status:  # by which libselinux sets a label
+            advice = f"mkdir -p {host.root}/proc, mount -t proc proc {host.root}/proc, then run again"
+            raise Blocked("no label can be set in a tree without /proc", advice)
         host.run("setfiles", "-F", "-m", self.file_contexts, "/", timeout=SEMODULE_TIMEOUT)
 
 

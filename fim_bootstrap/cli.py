@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from . import changes, engine, facts, journal, managers, options, profiles, report
-from .errors import BootstrapError, NeedsRoot, Unsupported
+from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported
 from .host import LOG, RUN, LiveHost, sweep
 from .model import Change, Environment, Facts, Profile, Settings, Status
 from .redact import redact, redacted
@@ -223,6 +223,8 @@ COMMANDS = {
 def _need_root(command: str) -> None:
     if os.geteuid() != 0:
         raise NeedsRoot(f"{command} needs root", f"sudo fim-bootstrap {command}")
+    if not os.path.isdir("/proc/self/fd"):  # in a chroot; sh starts nothing then
+        raise Blocked(f"/proc is not mounted here, and {command} needs it", "mount -t proc proc /proc, then run again")
 
 
 def _report(

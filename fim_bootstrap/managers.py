@@ -96,7 +96,7 @@ MANAGERS: Mapping[str, Manager] = {
             resolve=("dnf", *_REPOQUERY),
             candidate=_NAME_LINE,
             provides=("dnf", *_REPOQUERY),
-            refresh=("dnf", "-q", "--setopt=exit_on_lock=True", "makecache", "--refresh"),
+            refresh=("dnf", "--setopt=exit_on_lock=True", "makecache", "--refresh"),  # -q: no word of a dead repository
             install=("dnf", *_DNF, "install"),
             reinstall=("dnf", *_DNF, "reinstall"),
             remove=("dnf", *_DNF, "remove"),
@@ -109,7 +109,7 @@ MANAGERS: Mapping[str, Manager] = {
             resolve=("dnf5", *_REPOQUERY),
             candidate=_NAME_LINE,
             provides=("dnf5", *_REPOQUERY),
-            refresh=("dnf5", "-q", "makecache", "--refresh"),
+            refresh=("dnf5", "makecache", "--refresh"),
             install=("dnf5", *_DNF, "install"),
             reinstall=("dnf5", *_DNF, "reinstall"),
             remove=("dnf5", *_DNF, "remove"),
@@ -361,7 +361,8 @@ def _unknown(order: Order, command: str, alternatives: Sequence[str], said: str)
     advice += [f"enable the repository {profile.repository}"] if profile.repository else []
     advice += [f"this name is not certain ({doubt})"] if doubt else []
     advice += [f"look at the answer of: {' '.join(next(iter(asked.values()), order.manager.resolve))}"]
-    trouble = next((line.strip() for line in said.splitlines() if re.search("(?i)error|failed|cannot", line)), "")
+    lines, signs = [line.strip() for line in said.splitlines()], (NETWORK, "(?i)error|failed|cannot")
+    trouble = next((line for sign in signs for line in lines if re.search(sign, line)), "")
     return BootstrapError(
         f"no package for the command {command}: the repositories of this host have none of {', '.join(alternatives)}"
         + (f" (refreshing them said: {trouble})" if trouble else ""),
