@@ -547,8 +547,12 @@ def undo(host: Host, entry: Mapping[str, Any]) -> str:
     try:
         return UNDO[entry["kind"]](host, entry)
     except (KeyError, TypeError, AttributeError) as error:
-        said = f"a journal entry of kind {entry.get('kind')!r} cannot be read: {error} is missing or unknown"
-        raise BootstrapError(said, f"look at {journal.JOURNAL}") from error
+        raise _unreadable(entry, error) from error
+
+
+def _unreadable(entry: Mapping[str, Any], error: Exception) -> BootstrapError:
+    said = f"a journal entry of kind {entry.get('kind')!r} cannot be read: {error} is missing or unknown"
+    return BootstrapError(said, f"look at {journal.JOURNAL}")
 
 
 UNDO: Mapping[str, Callable[[Host, Mapping[str, Any]], str]] = {
@@ -607,3 +611,23 @@ def take_back(
     except BootstrapError as error:
         problems.append(error)
     return undone, notes, problems
+
+
+def remove_packages(
+    host: Host, steps: Sequence[Mapping[str, Any]], patience: float
+) -> tuple[int, list[BootstrapError]]:
+    """Remove the packages that were installed: how many steps are taken back, and what could not be.
+
+    `patience` is how long a lock of the manager is waited for, in seconds.
+    """
+    removed, problems = 0, []
+    for step in reversed([step for step in steps if step.get("kind") == "install"]):
+        try:
+            managers.remove(host, managers.MANAGERS[step["manager"]], step["packages"], patience)
+            journal.undone(host, step)
+            removed += 1
+        except KeyError as error:
+            problems.append(_unreadable(step, error))
+        except BootstrapError as error:
+            problems.append(error)
+    return removed, problems

@@ -138,12 +138,9 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
         changes.tidy(host, steps)
         live = facts.environment(host, bool(settings.root)).live
         undone, notes, problems = changes.take_back(host, steps, _tell, live)
-        installed = [step for step in steps if step.get("kind") == "install"]
-        for step in installed if values["packages"] else ():
-            manager = managers.MANAGERS[step["manager"]]
-            managers.remove(host, manager, step["packages"], settings.lock_timeout)
-            journal.undone(host, step)
-            undone += 1
+        if values["packages"]:
+            removed, failed = changes.remove_packages(host, steps, settings.lock_timeout)
+            undone, problems = undone + removed, [*problems, *failed]
         if lost := journal.damage(host):
             problems.append(BootstrapError(lost, "what they recorded is not taken back; look at the log for it"))
     said = [*notes, *(str(problem) for problem in problems)]

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from glob import escape, has_magic
 from glob import glob as expand
 from typing import Any, NamedTuple, Optional, Protocol
 
@@ -219,7 +220,9 @@ class LiveHost:
     def glob(self, pattern: str) -> Sequence[str]:
         """The paths that match, sorted."""
         folder, name = os.path.split(pattern)
-        return sorted(os.path.join(folder, os.path.basename(p)) for p in expand(f"{self.real(folder)}/{name}"))
+        folders = self.glob(folder) if has_magic(folder) else (folder,)
+        found = ((path, expand(f"{escape(self.real(path))}/{name}")) for path in folders)
+        return sorted(os.path.join(path, os.path.basename(match)) for path, matches in found for match in matches)
 
     def which(self, command: str) -> str:
         """Where a command is, or ''."""

@@ -231,10 +231,15 @@ def test_a_journal_that_makes_no_sense_is_said_and_the_rest_is_taken_back(tree: 
     before = tree.read("/etc/audit/auditd.conf")
     assert tree.fim("apply").status == 0
     journal = tree.path("/var/lib/fim-bootstrap/journal.jsonl")
-    journal.write_text('{"id": "1", "kind": "dance"}\n{"id": "2"}\n{"id": "3", "kind": "edit"}\n' + journal.read_text())
-    ran = tree.fim("revert")
+    nonsense = (
+        '{"id": "1", "kind": "dance"}', '{"id": "2"}', '{"id": "3", "kind": "edit"}',
+        '{"id": "4", "kind": "install"}',
+    )
+    journal.write_text("\n".join((*nonsense, journal.read_text())))
+    ran = tree.fim("revert", "--packages")
     assert ran.status == 1
     assert "kind 'dance' cannot be read" in ran.out
+    assert "kind 'install' cannot be read" in ran.out
     assert tree.read("/etc/audit/auditd.conf") == before
 
 

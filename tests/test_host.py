@@ -30,6 +30,15 @@ def host(tmp_path: Path) -> LiveHost:
     return LiveHost(str(tmp_path))
 
 
+def test_a_pattern_matches_in_folders_too_and_the_root_is_no_pattern(tmp_path: Path) -> None:
+    for name in ("a/policy.33", "b/policy.31", "b/policy.kern"):
+        file = tmp_path / "tree[1]/etc" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    found = LiveHost(str(tmp_path / "tree[1]")).glob("/etc/*/policy.[0-9]*")
+    assert found == ["/etc/a/policy.33", "/etc/b/policy.31"]
+
+
 Ask = Callable[..., Output]
 
 
