@@ -96,8 +96,12 @@ class Guest:
         """Reboot the guest's own system, with the same disk and kernel options."""
         with contextlib.suppress(TimeoutError, OSError):
             self.run("systemctl --no-block reboot", check=False)
+        self.rebooted(180)
+
+    def rebooted(self, timeout: float) -> None:
+        """Wait, in seconds, for a reboot that the guest's system asks for by itself, and boot it."""
         assert self.process
-        self.process.wait(timeout=180)  # -no-reboot ends the machine where the system asks for a reboot
+        self.process.wait(timeout)  # -no-reboot ends the machine where the system asks for a reboot
         self.boot()
 
     def shutdown(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ from tests.live.images import CACHE, label, prepared
 from tests.test_cli import SCHEMA
 
 pytestmark = pytest.mark.live
+needs_binary = pytest.mark.skipif(not (PROJECT / BINARY).exists(), reason="the binary was not built: make binary")
 
 LOG = "/var/log/qualys/edr.log"
 AGENT_CONF = "/etc/qualys/cloud-agent/qualys-cloud-agent.conf"
@@ -147,31 +149,42 @@ def test_a_golden_image_is_ready_without_anyone_logging_in() -> None:
 USERS_OWN = "runcmd:\n  - touch /root/my-own-runcmd\n"
 
 
-@pytest.mark.parametrize(("suite", "good"), [("bookworm", True), ("bookworm", False), ("trixie", True)])
+def user_data(*more: str) -> str:
+    """What `cloud-config` prints for the binary in /srv."""
+    words = [str(PROJECT / BINARY), "cloud-config", "--url", "file:///srv/fim-bootstrap", "--skip", "delivery", *more]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout + USERS_OWN
+
+
+def seed(root: Path, user_data: str) -> None:
+    """Have cloud-init find this user-data, and the binary, in the tree; then label it."""
+    folder = root / "var/lib/cloud/seed/nocloud"
+    folder.mkdir(parents=True)
+    (folder / "user-data").write_text(user_data)
+    (folder / "meta-data").write_text("instance-id: i-1\n")
+    (root / "etc/cloud/cloud.cfg.d/99-test.cfg").write_text(
+        "datasource_list: [NoCloud, None]\nnetwork: {config: disabled}\nlocale: false\nssh_genkeytypes: []\n"
+    )
+    # Debian's policy does not let cloud-init's generator write to /run, so its target is enabled by hand
+    wants = root / "etc/systemd/system/multi-user.target.wants"
+    (wants / "cloud-init.target").symlink_to("/lib/systemd/system/cloud-init.target")
+    (root / "etc/tmpfiles.d/cloud-init-enabled.conf").write_text("f /run/cloud-init/enabled\n")
+    shutil.copy(PROJECT / BINARY, root / "srv/fim-bootstrap")
+    label(root)
+
+
+def cloud_init_is_done(machine: Guest) -> None:
+    """cloud-init has come to its end, and has nothing to complain about."""
+    status = machine.run("cloud-init status --wait --long", timeout=400, check=False)
+    assert "status: done" in status.out, status.out + machine.run("cat /var/log/cloud-init-output.log").out
+
+
+@needs_binary
+@pytest.mark.parametrize(("suite", "good"), [("bookworm", False), ("trixie", True)])
 def test_cloud_init(suite: str, good: bool) -> None:
     """Real cloud-init runs the user-data that `cloud-config` prints; what fails is told, and stops nothing else."""
-    if not (PROJECT / BINARY).exists():
-        pytest.skip("the binary was not built: make binary")
-    words = ["cloud-config", "--url", "file:///srv/fim-bootstrap", "--skip", "delivery"]
-    sha256 = [] if good else ["--sha256", "0" * 64]
-    printed = subprocess.run([str(PROJECT / BINARY), *words, *sha256], capture_output=True, text=True, check=True)
-
-    def prepare(root: Path) -> None:
-        seed = root / "var/lib/cloud/seed/nocloud"
-        seed.mkdir(parents=True)
-        (seed / "user-data").write_text(printed.stdout + USERS_OWN)
-        (seed / "meta-data").write_text("instance-id: i-1\n")
-        (root / "etc/cloud/cloud.cfg.d/99-test.cfg").write_text(
-            "datasource_list: [NoCloud, None]\nnetwork: {config: disabled}\nlocale: false\nssh_genkeytypes: []\n"
-        )
-        # Debian's policy does not let cloud-init's generator write to /run, so its target is enabled by hand
-        wants = root / "etc/systemd/system/multi-user.target.wants"
-        (wants / "cloud-init.target").symlink_to("/lib/systemd/system/cloud-init.target")
-        (root / "etc/tmpfiles.d/cloud-init-enabled.conf").write_text("f /run/cloud-init/enabled\n")
-        shutil.copy(PROJECT / BINARY, root / "srv/fim-bootstrap")
-        label(root)
-
-    with prepared(suite, prepare, ("cloud-init",)) as base, guest(suite, base=base) as machine:
+    printed = user_data(*([] if good else ["--sha256", "0" * 64]))
+    packages = ("cloud-init",)
+    with prepared(suite, lambda root: seed(root, printed), packages) as base, guest(suite, base=base) as machine:
         status = machine.run("cloud-init status --wait --long", timeout=400, check=False)
         machine.run("cloud-init schema -c /var/lib/cloud/seed/nocloud/user-data || cloud-init schema --system")
         machine.run("test -e /root/my-own-runcmd")
@@ -180,11 +193,79 @@ def test_cloud_init(suite: str, good: bool) -> None:
             assert "per_instance" in status.out.replace("-", "_")
             assert machine.run("test -e /usr/local/sbin/fim-bootstrap", check=False).status != 0
             return
-        assert "status: done" in status.out, status.out + machine.run("cat /var/log/cloud-init-output.log").out
+        cloud_init_is_done(machine)
         assert machine.run("cat /etc/fim-bootstrap/config.toml").out == 'skip = ["delivery"]\n'
         machine.program = "/usr/local/sbin/fim-bootstrap"
         assert machine.fim("check").report["verdict"] == "ready"
         watched_event_arrives(machine, "cloud")
+
+
+# apt-get asks whether it may go on, its lock in hand, until our log says that it is waited for
+HOLDER = """\
+[Unit]
+Before=cloud-final.service
+ConditionPathExists=!/root/held
+
+[Service]
+SELinuxContext=-unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023
+TimeoutStartSec=300
+ExecStart=/bin/sh /root/hold
+ExecStartPost=/bin/sh /root/hold until-it-holds
+
+[Install]
+WantedBy=multi-user.target
+"""
+HOLD = """\
+if [ $# = 1 ]; then
+    until inode=$(stat -c %i /var/lib/dpkg/lock-frontend) && grep -q ":$inode " /proc/locks; do sleep 0.2; done
+    touch /root/held
+else
+    {
+        for i in $(seq 300); do
+            grep -q 'waiting for the lock of apt' /var/log/fim-bootstrap.log && break
+            sleep 1
+        done
+        echo n
+    } | apt-get remove policycoreutils
+fi
+"""
+RUNS = "grep -c '^[^ ]* apply ' /var/log/fim-bootstrap.log"
+
+
+@needs_binary
+def test_cloud_init_reboots_a_frozen_kernel_once() -> None:
+    """The image freezes the rules, and apt-get is at work: both are over after one reboot, which cloud-init makes."""
+
+    def prepare(root: Path) -> None:
+        (root / "etc/audit/rules.d/99-finalize.rules").write_text("-e 2\n")
+        (root / "etc/systemd/system/apt-at-work.service").write_text(HOLDER)
+        (root / "root/hold").write_text(HOLD)
+        wants = root / "etc/systemd/system/multi-user.target.wants"
+        (wants / "apt-at-work.service").symlink_to("../apt-at-work.service")
+        seed(root, user_data())
+
+    with prepared("bookworm", prepare, ("cloud-init", "auditd")) as base, guest("bookworm", base=base) as machine:
+        machine.run("for i in $(seq 60); do auditctl -s | grep -q 'enabled 2' && exit 0; sleep 1; done; exit 1")
+        machine.rebooted(600)
+        machine.program = "/usr/local/sbin/fim-bootstrap"
+        finished = "systemctl is-enabled -q fim-bootstrap-after-reboot.service || exit 0"
+        machine.run(f"for i in $(seq 120); do {finished}; sleep 1; done; exit 1", timeout=200)
+        log = machine.run("cat /var/log/fim-bootstrap.log").out
+        assert re.search(r"waiting for the lock of apt, held by process \d+ \(apt-get remove", log), log
+        assert "enabled 1" in machine.run("auditctl -s").out
+        cloud_init_is_done(machine)
+        machine.run("test -e /root/my-own-runcmd")
+        assert machine.fim("check").report["verdict"] == "ready"
+        watched_event_arrives(machine, "unfrozen")
+        # in the second boot of the instance only our own unit has run
+        assert machine.run(RUNS).out == "2\n"
+        machine.run("cloud-init clean --logs")
+        machine.reboot()
+        cloud_init_is_done(machine)
+        assert machine.run(RUNS).out == "3\n"
+        again = json.loads(machine.run("cat /run/fim-bootstrap/result.json").out)
+        assert (again["changed"], again["verdict"]) == (False, "ready")
+        machine.run("sleep 5; ! systemctl list-jobs --no-legend | grep reboot")
 
 
 def builder() -> tuple[str, ...]:
