@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from . import changes, engine, facts, journal, managers, options, profiles, report
+from . import changes, engine, facts, journal, managers, options, profiles, report, revert
 from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported
 from .host import LOG, RUN, LiveHost, sweep
 from .model import Change, Environment, Facts, Profile, Settings, Status
@@ -137,9 +137,9 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
         steps = journal.entries(host)
         changes.tidy(host, steps)
         live = facts.environment(host, bool(settings.root)).live
-        undone, notes, problems = changes.take_back(host, steps, _tell, live)
+        undone, notes, problems = revert.take_back(host, steps, _tell, live)
         if values["packages"]:
-            removed, failed = changes.remove_packages(host, steps, settings.lock_timeout)
+            removed, failed = revert.remove_packages(host, steps, settings.lock_timeout)
             undone, problems = undone + removed, [*problems, *failed]
         if lost := journal.damage(host):
             problems.append(BootstrapError(lost, "what they recorded is not taken back; look at the log for it"))

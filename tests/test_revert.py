@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fim_bootstrap import changes, journal
+from fim_bootstrap import changes, journal, revert
 from fim_bootstrap.errors import BootstrapError
 from fim_bootstrap.host import File, LiveHost
 from tests.conftest import Tree, needs_root
@@ -156,7 +156,7 @@ def test_a_step_is_undone_in_the_journal_only_after_the_restart(tree: Tree, monk
         raise BootstrapError("auditd did not come up again")
 
     monkeypatch.setattr(changes, "restart_running", fail)
-    _, _, problems = changes.take_back(host, journal.entries(host), lambda _: None, live=True)
+    _, _, problems = revert.take_back(host, journal.entries(host), lambda _: None, live=True)
     assert [str(problem) for problem in problems] == ["auditd did not come up again"]
     assert len(journal.entries(host)) == 1
     assert tree.fim("revert").status == 0
@@ -169,7 +169,7 @@ def test_no_service_is_touched_where_the_running_system_is_another(tree: Tree, m
     host = LiveHost(str(tree.folder))
     monkeypatch.setattr(changes, "running", lambda *_: os.getpid())
     monkeypatch.setattr(changes, "restart", lambda *_: pytest.fail("a service was restarted"))
-    undone, _, problems = changes.take_back(host, journal.entries(host), lambda _: None, live=False)
+    undone, _, problems = revert.take_back(host, journal.entries(host), lambda _: None, live=False)
     assert (undone, problems) == (1, [])
 
 
