@@ -155,7 +155,7 @@ def test_a_step_is_undone_in_the_journal_only_after_the_restart(tree: Tree, monk
     def fail(*_: object) -> None:
         raise BootstrapError("auditd did not come up again")
 
-    monkeypatch.setattr(changes, "restart_running", fail)
+    monkeypatch.setattr(revert, "restart_running", fail)
     _, _, problems = revert.take_back(host, journal.entries(host), lambda _: None, live=True)
     assert [str(problem) for problem in problems] == ["auditd did not come up again"]
     assert len(journal.entries(host)) == 1
