@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 
 from tests.conftest import PROJECT, Ran
-from tests.live.guest import BINARY, FIM, NO_SELINUX, PERMISSIVE, Guest, guest
+from tests.live.guest import BINARY, ENFORCING, FIM, NO_SELINUX, PERMISSIVE, Guest, guest
 from tests.live.images import CACHE, label, prepared
 from tests.test_cli import SCHEMA
 
@@ -95,11 +95,11 @@ cat /run/out; cat /run/err >&2; exit $status
 """
 
 
-def test_the_binary_started_by_systemd() -> None:
-    """The one file does the same, unpacked in systemd's domain under an enforcing policy."""
-    if not (PROJECT / BINARY).exists():
-        pytest.skip("the binary was not built: make binary")
-    with guest("bookworm") as machine:
+@needs_binary
+def test_the_binary_started_by_systemd_on_a_fips_kernel() -> None:
+    """The one file does the same, unpacked in systemd's domain under an enforcing policy, with FIPS 140 mode on."""
+    with guest("bookworm", f"{ENFORCING} fips=1") as machine:
+        assert machine.run("cat /proc/sys/crypto/fips_enabled").out == "1\n"
         machine.run(f"cp /opt/fim-bootstrap/{BINARY} /usr/local/sbin/fim-bootstrap")
         machine.run("restorecon /usr/local/sbin/fim-bootstrap")
         machine.run(f"printf '%s' '{BY_SYSTEMD}' > /root/by-systemd")
@@ -117,10 +117,9 @@ def test_the_binary_started_by_systemd() -> None:
         assert (reverted.status, reverted.report["changed"]) == (0, True), reverted.out + reverted.err
 
 
+@needs_binary
 def test_a_golden_image_is_ready_without_anyone_logging_in() -> None:
     """A tree that was prepared with --root alone boots, enforcing, and finishes by itself; the builder is untouched."""
-    if not (PROJECT / BINARY).exists():
-        pytest.skip("the binary was not built: make binary")
     binary = str(PROJECT / BINARY)
     before = builder()
 
@@ -381,10 +380,9 @@ def guarded(machine: Guest, state: str, because: str = "") -> None:
 WELL, ILL, WAITING = "success inactive dead", "exit-code failed failed", "success activating start-pre"
 
 
+@needs_binary
 def test_the_guard_says_when_a_host_drifts(layer: Path) -> None:
     """Its service fails within seconds, with the reason in the journal, and is well again after apply."""
-    if not (PROJECT / BINARY).exists():
-        pytest.skip("the binary was not built: make binary")
     with guest("bookworm", layer=layer) as machine:
         machine.program = f"/opt/fim-bootstrap/{BINARY}"
         applied = machine.fim("apply --guard")
