@@ -26,7 +26,7 @@ fetch() {
         case $sum in '#'*) continue ;; esac
         case $what in
         pool/*) file=${what##*/}; [ -f "$file" ] || curl -fsSLO "$MIRROR/$what" ;;
-        pyinstaller*) [ -f "$file" ] || "$PYTHON" -m pip -q download --no-deps --no-binary :all: --no-build-isolation -d . "$what" ;;
+        pyinstaller*) [ -f "$file" ] || "$PYTHON" -m pip -q download --no-deps --no-binary pyinstaller -d . "$what" ;;
         *) [ -f "$file" ] || "$PYTHON" -m pip -q download --no-deps --only-binary :all: -d . "$what" ;;
         esac
         echo "$sum  $file" | sha256sum --check --quiet -

@@ -13,7 +13,7 @@ build {
 
   # the image is a running machine: the whole loop is closed here, and nothing is left for the first boot
   provisioner "shell" {
-    inline = ["curl -fsSL ${var.release}/install.sh | sudo sh -s -- install apply"]
+    inline = ["curl -fsSLo install.sh ${var.release}/install.sh && sudo sh install.sh install apply"]
   }
 
   # only where a kernel was frozen by -e 2

@@ -3,4 +3,4 @@
 set -eu
 disk=${1:?the disk image}
 virt-customize --add "$disk" --install curl \
-    --run-command 'curl -fsSL https://example.org/v1/install.sh | sh -s -- install apply --root / --first-boot'
+    --run-command 'curl -fsSLo /tmp/install.sh https://example.org/v1/install.sh && sh /tmp/install.sh install apply --root / --first-boot'
