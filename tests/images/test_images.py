@@ -48,7 +48,8 @@ def virt_customize() -> str:
 def element() -> str:
     """The script of diskimage-builder's element."""
     text = (EXAMPLES / "diskimage-builder/fim-bootstrap/install.d/60-fim-bootstrap").read_text()
-    return text.replace('curl -fsSLo /tmp/install.sh "${DIB_FIM_BOOTSTRAP_URL:?the URL of a release}/install.sh"', FETCH)
+    url = '"${DIB_FIM_BOOTSTRAP_URL:?the URL of a release}/install.sh"'
+    return text.replace(url, "https://example.org/v1/install.sh")
 
 
 def mkosi() -> str:
