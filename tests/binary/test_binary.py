@@ -192,7 +192,7 @@ def test_where_nothing_may_be_executed_it_runs_beside_itself_or_says_what_to_do(
     mount -o remount,ro,bind "$1" && "$1/fim-bootstrap" --version
     """
     # outside /tmp, which is about to be covered
-    place = CACHE / f"beside.{os.getpid()}"
+    place = Path(f"/var/cache/fim-bootstrap-beside.{os.getpid()}")
     with mounted(place):
         shutil.copy(BINARY, place / "fim-bootstrap")
         done = subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", str(place)], capture_output=True, text=True,
