@@ -91,7 +91,7 @@ def unblocked(text: str, note: str) -> str:
             continue
         body = rule.text.rstrip("\r\n")
         # augenrules joins files as they are: a comment without a newline would swallow the next file's first line
-        end = rule.text[len(body) :] or "\n"
+        end = rule.text[len(body) :].rstrip("\n") + "\n"
         # auditctl would read the rest of a comment that is too long as a line
         room = (LONGEST - len(f"# {note}: {end}".encode())) // 4  # UTF-8 takes four bytes at most
         if lines and not lines[-1].endswith("\n"):
@@ -298,8 +298,10 @@ def _without(body: str) -> str:
     """What else a line does beside freezing or silencing the rules, or ''."""
     read = _setopt(_words(body))
     named = tuple(word.replace("\r", "") for word in read.rule)  # as augenrules of 3.1.1 and later would leave it
-    silences = read.adds and named == ("task", "never") and not read.ended
-    whole = not read.error and not silences
+    silences = named == ("task", "never") and not read.fields and not read.ended
+    # beside -e, auditctl goes on where there is nothing to delete; alone, it would end the loading
+    deletes = bool(read.rule[0]) and not read.adds
+    whole = not (read.error or silences or deletes)
     kept = [(name, value) for name, value in read.done
             if (name, value) != ("e", LOCKED) and (whole or name in AT_ONCE | TOLERANT)]  # fmt: skip
     return " ".join(f"{'-' if len(name) == 1 else '--'}{name} {_escaped(value)}".strip() for name, value in kept)

@@ -115,7 +115,7 @@ def dispatcher_of(text: str) -> str:
 def with_dispatcher(text: str, target: str = "/sbin/audispd") -> str:
     """The text with `dispatcher = TARGET` in force; every other byte is kept.
 
-    A line that is commented out is uncommented, a malformed one is replaced, else one is appended. Raises
+    A line that is commented out is uncommented, a malformed one is replaced, else one is added. Raises
     ValueError where the line in force belongs to another product.
     """
     value = dispatcher_of(text)
@@ -140,13 +140,9 @@ def _with_line(text: str, wanted: str) -> str:
     if not lines or lines[-1].text.endswith("\n"):
         # a line with a NUL in it would swallow ours
         return f"{text}{'' if not lines or _ended(lines[-1].text) else chr(10)}{wanted}"
-    last = lines[-1]
-    finished = parse(f"{text}\n")[-1]
-    if _judged(finished, 3).fatal or not _ended(finished.text):
-        # auditd drops a last line that has no newline: with one it would stop there
-        before = text[: len(text) - len(last.text)]
-        return f"{_with_line(before, wanted)}{last.text}"
-    return f"{text}\n{wanted}"
+    # auditd drops a last line that has no newline: with one it would have an effect, or auditd would stop there
+    last = lines[-1].text
+    return f"{_with_line(text[: len(text) - len(last)], wanted)}{last}"
 
 
 def _ended(text: str) -> bool:
@@ -186,8 +182,8 @@ def _grammar(text: str, words: Sequence[str]) -> str:
     if len(words) < 3:
         return "not of the form `key = value`"
     takes_more = words[0].lower() in MAY_EXEC
-    if takes_more and words[2].lower() == "exec" and len(words) == 3:
-        return "exec needs a program"
+    if takes_more and words[2].lower() == "exec" and not "".join(words[3:4]).startswith("/"):
+        return "exec needs the absolute path of a program"
     if len(words) > 3 and not takes_more:
         return f"more than one value ({words[3]!r}); a comment needs a line of its own"
     return ""

@@ -102,6 +102,8 @@ def test_a_carriage_return_sleeps_and_a_tab_is_dead() -> None:
         ("-a never,\rtask\n", "# note: -a never,\rtask\n"),
         ("-a never,task -r 5\n", "# note: -a never,task -r 5\n-r 5\n"),
         ("-w /a\\ b -e 2\n", "# note: -w /a\\ b -e 2\n-w /a\\ b\n"),
+        ("-a task,never -F uid=7 -e 2\n", "# note: -a task,never -F uid=7 -e 2\n-a task,never -F uid=7\n"),
+        ("-W /a -b 7 -e 2\n", "# note: -W /a -b 7 -e 2\n-b 7\n"),
     ],
 )
 def test_unblocked(before: str, after: str) -> None:
@@ -116,6 +118,8 @@ def test_what_is_left_of_a_line_that_is_too_long_is_a_line() -> None:
     long = f"-e 2 {'x' * 6100}\n"
     assert all(len(line) <= 6143 for line in unblocked(long, NOTE).splitlines(keepends=True))
     assert not any(rule.locks for rule in parse(unblocked(long, NOTE)))
+    cut = unblocked(f"{'-e 2':>6142}\r\n-b 5\n", NOTE)  # the newline is a piece of its own
+    assert all(len(line) <= 6143 for line in cut.split("\n"))
 
 
 LINES = st.sampled_from([

@@ -18,7 +18,7 @@ BAD = [
     "flush\t= NONE", "\t", "\t# note", "flush=NONE", "flush =NONE", "flush =", "flush", "flush = NONE # note",
     "bogus = 1", "flush = NONE\r", "flush = sometimes", "freq = many", "\r", "num_logs = -1", "space_left = 50",
     "freq = ٣", "num_logs = 1000", "freq = 0", "tcp_listen_port = 0", "freq = 4294967296", "space_left = x",
-    "transport = udp", "tcp_client_ports = x", "space_left_action = exec", "flush = NONE\r",
+    "transport = udp", "tcp_client_ports = x", "space_left_action = exec true", "disk_full_action = exec",
 ]  # fmt: skip
 GOOD = [
     "", "   ", "# note", "  # flush\t=", "  FLUSH   =   none  ", "freq = 20", "flush = SYNC",
@@ -60,7 +60,9 @@ def test_the_last_of_two_counts_and_a_last_line_without_newline_is_dropped() -> 
     ("before", "after"),
     [
         (AUDITD_CONF, AUDITD_CONF + LINE),
-        (AUDITD_CONF[:-1], AUDITD_CONF + LINE),
+        # the last line, which auditd drops, gets no newline: it would take effect
+        (f"{AUDITD_CONF}flush = sync", f"{AUDITD_CONF}{LINE}flush = sync"),
+        ("flush = sync", f"{LINE}flush = sync"),
         (f"#dispatcher = /sbin/audispd\n{AUDITD_CONF}", LINE + AUDITD_CONF),
         (f" # dispatcher = /sbin/audispd\n{AUDITD_CONF}", LINE + AUDITD_CONF),
         (f"dispatcher=/sbin/audispd\n{AUDITD_CONF}", LINE + AUDITD_CONF),

@@ -34,9 +34,9 @@ def about_rules(judge: Judge, text: str) -> str:
     if any(map(silences, heard.messages)) and not any(rule.never_task or rule.dormant for rule in rules):
         return "never,task is added, unseen"
     for number, rule in enumerate(rules[: _reached(rules, heard)], 1):
-        if rule.aborts and number not in heard.bad_lines:
-            return f"line {number} is no error: {rule.aborts}"
         wrong = number not in heard.bad_lines and not _short_words(rule.text)
+        if wrong and rule.aborts:
+            return f"line {number} is no error: {rule.aborts}"
         if wrong and rule.locks and not any(map(locks, heard.messages)):
             return f"line {number} does not lock"
         if wrong and rule.never_task and not any(map(silences, heard.messages)):
@@ -80,12 +80,13 @@ def _edited_rules(judge: Judge, text: str, before: Heard) -> str:
 
 
 def _taken(heard: Heard) -> list[str]:
-    """What the kernel took."""
-    return [message for message in heard.messages if not message.startswith("@refused")]
+    """What the kernel took, but for deletions: those beside what is taken out go with it."""
+    return [message for message in heard.messages if not message.startswith(("@refused", "@delete"))]
 
 
 # what auditd looks up on the host, which no text can tell ...
-HOST = r"could not open dir|name: .* is too short|unable to stat|unable to open|isn't found|[Nn]o such|^$|permissions"
+HOST = (r"could not open dir|name: .* is too short|unable to stat|unable to open|is not a regular file|isn't found"
+        r"|[Nn]o such|^$|permissions")  # fmt: skip
 # ... what not every release says ...
 RELEASE = r'"(end_of_event_timeout|report_interval)"|HALT option|q_depth must be greater'
 # ... and what auditd itself is asked about before a file is written, and would be much text for little
