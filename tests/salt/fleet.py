@@ -115,7 +115,7 @@ class Fleet:
 
     def until_answer(self, *names: str) -> None:
         """Wait until these minions answer."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not all(self.answers(f"-L {','.join(names)} test.ping").get(name) is True for name in names):
             assert time.monotonic() < deadline, self.logs()
 
