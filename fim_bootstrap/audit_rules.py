@@ -20,6 +20,7 @@ WITH_ARGUMENT = frozenset("ebfraAdSFCmRwWkpq")
 FLAGS = frozenset("hicslDvt")
 LONG = {"loginuid-immutable": False, "backlog_wait_time": True, "reset-lost": False,
         "reset_backlog_wait_time_actual": False, "signal": True}  # with an argument?  # fmt: skip
+RULE = frozenset("aAdSFCwWkp")  # make up a rule, which is sent at the end of the line
 AT_ONCE = frozenset(("e", "f", "r", "b", "backlog_wait_time"))  # act on the kernel before the line is read to its end
 COUNTS = frozenset(("r", "b", "backlog_wait_time"))
 LAST = frozenset(("h", "t", "q", "m", "loginuid-immutable", "reset-lost", "reset_backlog_wait_time_actual", "signal"))
@@ -299,11 +300,11 @@ def _without(body: str) -> str:
     read = _setopt(_words(body))
     named = tuple(word.replace("\r", "") for word in read.rule)  # as augenrules of 3.1.1 and later would leave it
     silences = named == ("task", "never") and not read.fields and not read.ended
-    # beside -e, auditctl goes on where there is nothing to delete; alone, it would end the loading
-    deletes = bool(read.rule[0]) and not read.adds
-    whole = not (read.error or silences or deletes)
+    # beside -e, auditctl goes on where there is nothing to delete or no such list; alone, it would end the loading
+    fails = bool(named[0]) and (not read.adds or named[0] not in LISTS)
     kept = [(name, value) for name, value in read.done
-            if (name, value) != ("e", LOCKED) and (whole or name in AT_ONCE | TOLERANT)]  # fmt: skip
+            if (name, value) != ("e", LOCKED) and not ((silences or fails) and name in RULE)
+            and (not read.error or name in AT_ONCE | TOLERANT)]  # fmt: skip
     return " ".join(f"{'-' if len(name) == 1 else '--'}{name} {_escaped(value)}".strip() for name, value in kept)
 
 

@@ -104,6 +104,8 @@ def test_a_carriage_return_sleeps_and_a_tab_is_dead() -> None:
         ("-w /a\\ b -e 2\n", "# note: -w /a\\ b -e 2\n-w /a\\ b\n"),
         ("-a task,never -F uid=7 -e 2\n", "# note: -a task,never -F uid=7 -e 2\n-a task,never -F uid=7\n"),
         ("-W /a -b 7 -e 2\n", "# note: -W /a -b 7 -e 2\n-b 7\n"),
+        ("-W /a -e 2 -t\n", "# note: -W /a -e 2 -t\n-t\n"),
+        ("-a never,tasks -e 2 -b 7\n", "# note: -a never,tasks -e 2 -b 7\n-b 7\n"),
     ],
 )
 def test_unblocked(before: str, after: str) -> None:

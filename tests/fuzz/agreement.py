@@ -105,10 +105,10 @@ def about_conf(judge: Judge, text: str) -> str:
     # a dispatcher line that ends in a carriage return is mended though audit 3 never looks at its value
     faults = tuple(fault for fault in faults if not (accepted and fault.key == "dispatcher"))
     unread = not any("_parser called" in line for line in heard.log)
-    if accepted and faults and not unread:
-        return f"auditd takes it: {faults[0].problem}"
     # audit 4.1.4 and later read longer lines
     long = any(len(line) > auditd_conf.LONGEST for line in encoded(text).split(b"\n"))
+    if accepted and faults and not unread and not long:
+        return f"auditd takes it: {faults[0].problem}"
     if not accepted and not faults and not long and not any(BY_DESIGN.search(line) for line in heard.log[-3:]):
         return f"auditd refuses it: {heard.log[-3:]}"
     return _edited_conf(judge, text, heard) if accepted and not unread and not long else ""
