@@ -63,7 +63,8 @@ class Minion:
     def start(self) -> None:
         """Start the minion."""
         # a killed minion that init has not reaped yet would count as running
-        (self.house.path / "run/salt-minion.pid").unlink(missing_ok=True)
+        for file in (self.house.path / "run").glob("*salt-minion.pid"):
+            file.unlink()
         folder = self.house.path / "etc/salt"
         folder.mkdir(exist_ok=True)
         (folder / "minion").write_text(json.dumps({**QUIET, **self.config, "id": self.name}))
