@@ -1,6 +1,7 @@
 """Time a cold `apply` in a fresh guest against the bare commands that do the same, one guest after the other.
 
-As root: .venv/bin/python -m bench.cold [SUITE [ROUNDS]]. Also prints how long apply's own commands took.
+As root: .venv/bin/python -m bench.cold [SUITE [ROUNDS]]. Also prints how long apply's own commands took, and what
+bench/check.py says in a guest that was made ready.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import time
 
 from fim_bootstrap.selinux import AGENT_TYPES, render
+from tests.conftest import PROJECT
 from tests.live.guest import guest
 
 BARE = r"""
@@ -53,6 +55,14 @@ def apply(suite: str) -> tuple[float, float]:
     return took, sum(map(float, re.findall(r"exit status \d+ after ([0-9.]+) s", log)))
 
 
+def ready(suite: str) -> str:
+    """What `check` costs on a host that is right, beside the bare script."""
+    with guest(suite, extra=(PROJECT / "bench",)) as machine:
+        assert machine.fim("apply").status == 0
+        words = "python3 -m compileall -q /opt/fim-bootstrap; python3 /opt/fim-bootstrap/bench/check.py 9"
+        return machine.run(f"export PYTHONPATH=/opt/fim-bootstrap/deps; {words}", timeout=300).out
+
+
 def main() -> None:
     """Both in turns; the medians and their ratio."""
     suite = sys.argv[1] if len(sys.argv) > 1 else "bookworm"
@@ -62,6 +72,7 @@ def main() -> None:
         print(f"bare commands {other:.1f} s, apply {ours:.1f} s, of which its commands {commands:.1f} s")
     other, ours = (statistics.median(times) for times in list(zip(*pairs))[:2])
     print(f"medians {other:.1f} and {ours:.1f} s, ratio {ours / other:.2f}; load {os.getloadavg()[0]:.1f}")
+    print(f"in the ready guest:\n{ready(suite)}")
 
 
 if __name__ == "__main__":
