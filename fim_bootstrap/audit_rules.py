@@ -64,7 +64,7 @@ class _Line:
 
 
 def parse(text: str) -> tuple[Rule, ...]:
-    """The lines of a file as auditctl reads them; their texts joined are the file again."""
+    """The lines of a file as auditctl reads them; the bytes of their texts joined are the file again."""
     rules: list[Rule] = []
     stopped = 0
     tolerant = False
@@ -98,9 +98,10 @@ def unblocked(text: str, note: str) -> str:
         if lines and not lines[-1].endswith("\n"):
             lines.append("\n")
         lines += [f"# {note}: {body[at : at + room]}{end}" for at in range(0, len(body), room)]
-        if rest := _without(body):
+        if rest := _without(body if rule.dormant else rule.text):
             lines.append(f"{rest}\n")
-    return "".join(lines)
+    # a character that a piece ended in is whole again
+    return "".join(lines).encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
 def parse_listing(text: str) -> tuple[str, ...]:
@@ -122,14 +123,9 @@ def parse_status(text: str) -> dict[str, int]:
 def _pieces(text: str) -> Iterator[tuple[int, str]]:
     """What auditctl takes for a line, with the number of the line that it stands in."""
     for number, line in enumerate(StringIO(text, newline="\n"), 1):
-        size, piece = 0, ""
-        for character in line if len(line) * 4 > LONGEST else ():
-            size, piece = size + len(character.encode("utf-8", "surrogateescape")), piece + character
-            if size >= LONGEST:
-                yield number, piece
-                size, piece = 0, ""
-        if piece or len(line) * 4 <= LONGEST:
-            yield number, piece or line
+        data = line.encode("utf-8", "surrogateescape")
+        for at in range(0, len(data), LONGEST):
+            yield number, data[at : at + LONGEST].decode("utf-8", "surrogateescape")
 
 
 def _rule(number: int, line: str) -> tuple[Rule, bool]:
@@ -305,7 +301,8 @@ def _without(body: str) -> str:
     kept = [(name, value) for name, value in read.done
             if (name, value) != ("e", LOCKED) and not ((silences or fails) and name in RULE)
             and (not read.error or name in AT_ONCE | TOLERANT)]  # fmt: skip
-    return " ".join(f"{'-' if len(name) == 1 else '--'}{name} {_escaped(value)}".strip() for name, value in kept)
+    options = ((f"-{name}" if len(name) == 1 else f"--{name}", value) for name, value in kept)
+    return " ".join(f"{option} {_escaped(value)}" if value else option for option, value in options)
 
 
 def _escaped(value: str) -> str:

@@ -203,7 +203,7 @@ def _judged(line: Line, generation: int) -> Line:
         problem = f"{line.value} is not a number"
     elif key in NUMBERS and not NUMBERS[key][0] <= int(value) <= NUMBERS[key][1]:
         problem = f"{line.value} is not between {NUMBERS[key][0]} and {NUMBERS[key][1]}"
-    elif key in SIZES and not re.fullmatch(r"[0-9]*%*", value):
+    elif key in SIZES and not re.fullmatch(r"%*[0-9][0-9%]*", value):
         problem = f"{line.value} is neither a number nor a percentage"
     elif key == "tcp_client_ports" and not re.fullmatch(r"[0-9]+(-[0-9]+)?", value):
         problem = f"{line.value} is neither a port nor two with a dash between them"

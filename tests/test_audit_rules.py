@@ -104,6 +104,7 @@ def test_a_carriage_return_sleeps_and_a_tab_is_dead() -> None:
         ("-w /a\\ b -e 2\n", "# note: -w /a\\ b -e 2\n-w /a\\ b\n"),
         ("-a task,never -F uid=7 -e 2\n", "# note: -a task,never -F uid=7 -e 2\n-a task,never -F uid=7\n"),
         ("-W /a -b 7 -e 2\n", "# note: -W /a -b 7 -e 2\n-b 7\n"),
+        ("-w /a -e2 -k\r\n", "# note: -w /a -e2 -k\r\n-w /a -k \r\n"),
         ("-W /a -e 2 -t\n", "# note: -W /a -e 2 -t\n-t\n"),
         ("-a never,tasks -e 2 -b 7\n", "# note: -a never,tasks -e 2 -b 7\n-b 7\n"),
     ],
@@ -122,6 +123,9 @@ def test_what_is_left_of_a_line_that_is_too_long_is_a_line() -> None:
     assert not any(rule.locks for rule in parse(unblocked(long, NOTE)))
     cut = unblocked(f"{'-e 2':>6142}\r\n-b 5\n", NOTE)  # the newline is a piece of its own
     assert all(len(line) <= 6143 for line in cut.split("\n"))
+    halved = f"-i x\n-w /{'é' * 6141}-e2\n"  # the first piece ends in the middle of a character
+    assert [rule.locks for rule in parse(halved)] == [False, False, False, True]
+    assert unblocked(halved, NOTE) == f"{halved[:-4]}\n# note: -e2\n"
 
 
 LINES = st.sampled_from([

@@ -23,7 +23,7 @@ BAD = [
 GOOD = [
     "", "   ", "# note", "  # flush\t=", "  FLUSH   =   none  ", "freq = 20", "flush = SYNC",
     "dispatcher = /does/not/exist",
-    "disp_qos = nonsense", "space_left_action = exec /bin/true", "space_left = 25%", "x" * 159, "q_depth = 2000",
+    "disp_qos = nonsense", "space_left_action = exec /bin/true", "space_left = 25%50", "x" * 159, "q_depth = 2000",
     "disk_full_action = SUSPEND a b c", "space_left_action = syslog \tx", "freq\0\nfreq = many", "freq = 5\0x",
     "é" * 80,
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from fim_bootstrap.redact import redact
 from fim_bootstrap.resources import profile_folder
 from tests.conftest import AUDITD_CONF, DEBIAN_12, PROGRAMS, RULES
 from tests.fuzz import inputs
+from tests.fuzz.agreement import encoded
 
 NOTE = "fim-bootstrap: note"
 STATUS = "enabled 1\nfailure 1\npid 700\nrate_limit 0\nbacklog_limit 8192\nlost 0\nloginuid_immutable 0 unlocked\n"
@@ -115,7 +116,7 @@ class Tree:
 def rules(text: str) -> None:
     """Lines joined are the file; an edit unblocks, is final, and leaves what it does not touch."""
     found = audit_rules.parse(text)
-    assert "".join(rule.text for rule in found) == text
+    assert encoded("".join(rule.text for rule in found)) == encoded(text)
     edited = audit_rules.unblocked(text, NOTE)
     assert audit_rules.unblocked(edited, NOTE) == edited
     assert not [rule for rule in audit_rules.parse(edited) if rule.locks or rule.never_task or rule.dormant]
@@ -123,7 +124,7 @@ def rules(text: str) -> None:
     assert bool(touched) == (edited != text)
     position = 0
     for rule in (rule for rule in found if rule not in touched):
-        position = edited.index(rule.text, position) + len(rule.text)
+        position = encoded(edited).index(encoded(rule.text), position) + len(encoded(rule.text))
 
 
 def conf(text: str) -> None:
