@@ -146,8 +146,8 @@ def test_a_host_that_needs_a_reboot_says_so_and_one_that_is_not_ready_ends_the_p
     assert seen["Ready"]["msg"] == "auditd is not running"
 
 
-def test_the_example_is_a_play() -> None:
-    env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PYTHONPATH": str(fetched(ANSIBLE)), "HOME": "/nonexistent"}
+def test_the_example_is_a_play(tmp_path: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PYTHONPATH": str(fetched(ANSIBLE)), "HOME": str(tmp_path)}
     argv = [sys.executable, "-m", "ansible", "playbook", "--syntax-check", "-i", "localhost,", str(ROLE / "site.yml")]
     done = subprocess.run(argv, capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 0, done.stderr
