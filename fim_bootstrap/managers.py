@@ -30,7 +30,7 @@ RPM_LOCKS = ("/var/lib/rpm/.rpm.lock", "/usr/lib/sysimage/rpm/.rpm.lock")
 
 @dataclass(frozen=True)
 class Manager:
-    """One package manager's dialect. Names are appended to resolve, install, reinstall and remove."""
+    """One package manager's dialect. Names are appended to what ends without them."""
 
     name: str
     program: str
@@ -39,9 +39,10 @@ class Manager:
     refresh: tuple[str, ...]
     install: tuple[str, ...]
     reinstall: tuple[str, ...]
-    remove: tuple[str, ...]
     locks: tuple[str, ...]  # files that a manager at work has locked (fcntl)
     locked: str  # pattern in the output of a run that met a lock; a group `pid` may name the holder
+    installed: tuple[str, ...] = ("rpm", "-q")  # exits 0 where a package is there
+    remove: tuple[str, ...] = ("rpm", "-e")  # not the manager itself, which would remove all that depends on it
     provides: tuple[str, ...] = ()  # resolves the path of a file; empty: the manager cannot
     good: tuple[int, ...] = (0,)  # statuses after which the second look at the commands decides
     again: tuple[int, ...] = ()  # statuses that ask for the same run once more
@@ -77,7 +78,8 @@ MANAGERS: Mapping[str, Manager] = {
             install=("apt-get", "-q", "-y", "--no-remove", "--no-install-recommends", *_DPKG, "install"),
             reinstall=("apt-get", "-q", "-y", "--no-remove", "--no-install-recommends", *_DPKG, "--reinstall",
                        "install"),
-            remove=("apt-get", "-q", "-y", "remove"),
+            installed=("dpkg-query", "-W"),
+            remove=("dpkg", "--remove"),
             locks=("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock",
                    "/var/cache/apt/archives/lock"),
             locked=r"held by process (?P<pid>\d+)|Could not get lock|Unable to acquire the dpkg frontend lock"
@@ -100,7 +102,6 @@ MANAGERS: Mapping[str, Manager] = {
             refresh=("dnf", "--setopt=exit_on_lock=True", "makecache", "--refresh"),  # -q: no word of a dead repository
             install=("dnf", *_DNF, "install"),
             reinstall=("dnf", *_DNF, "reinstall"),
-            remove=("dnf", *_DNF, "remove"),
             locks=RPM_LOCKS,
             locked=rf"already locked by (?P<pid>\d+)|{_RPM_LOCKED}",
             stale=r"incorrect checksum|Cannot download|Status code: 404",
@@ -113,7 +114,6 @@ MANAGERS: Mapping[str, Manager] = {
             refresh=("dnf5", "makecache", "--refresh"),
             install=("dnf5", *_DNF, "install"),
             reinstall=("dnf5", *_DNF, "reinstall"),
-            remove=("dnf5", *_DNF, "remove"),
             locks=RPM_LOCKS,
             locked=_RPM_LOCKED,
             stale=r"Cannot download|Status code: 404|Curl error \(37\)",
@@ -125,7 +125,6 @@ MANAGERS: Mapping[str, Manager] = {
             refresh=("microdnf", "makecache"),
             install=("microdnf", "-y", "--setopt=install_weak_deps=0", "install"),
             reinstall=("microdnf", "-y", "reinstall"),
-            remove=("microdnf", "-y", "remove"),
             locks=RPM_LOCKS,
             locked=_RPM_LOCKED,
         ),
@@ -137,7 +136,6 @@ MANAGERS: Mapping[str, Manager] = {
             refresh=("yum", "-q", "--setopt=exit_on_lock=True", "makecache", "fast"),
             install=("yum", *_YUM, "install"),
             reinstall=("yum", *_YUM, "reinstall"),
-            remove=("yum", *_YUM, "remove"),
             locks=RPM_LOCKS,
             locked=r"another copy is running as pid (?P<pid>\d+)|Another app is currently holding the yum lock"
             rf"|{_RPM_LOCKED}",
@@ -149,7 +147,6 @@ MANAGERS: Mapping[str, Manager] = {
             refresh=("tdnf", "-q", "makecache"),
             install=("tdnf", "-y", "install"),
             reinstall=("tdnf", "-y", "reinstall"),
-            remove=("tdnf", "-y", "erase"),
             locks=("/var/run/.tdnf-instance-lockfile", *RPM_LOCKS),
             locked=rf"tdnf_instance lock|{_RPM_LOCKED}",
         ),
@@ -161,7 +158,6 @@ MANAGERS: Mapping[str, Manager] = {
             refresh=("zypper", "--non-interactive", "--quiet", "refresh"),
             install=("zypper", "--non-interactive", "install", "--no-recommends"),
             reinstall=("zypper", "--non-interactive", "install", "--no-recommends", "--force"),
-            remove=("zypper", "--non-interactive", "remove"),
             locks=RPM_LOCKS,
             locked=rf"locked by the application with pid (?P<pid>\d+)|{_RPM_LOCKED}",
             good=(0, 102, 106, 107),  # reboot suggested; a repository was passed over; a %post script failed
@@ -286,9 +282,11 @@ def install(
 
 
 def remove(host: Host, manager: Manager, names: Sequence[str], patience: float) -> None:
-    """Remove packages, with the same patience for a lock."""
+    """Remove those of the packages that are there, and none that depends on them; the same patience for a lock."""
     order = Order(manager, Profile("", ""), {}, patience)
-    _patiently(host, order, (*manager.remove, *names), time.monotonic() + patience)
+    answers = host.query(*((*manager.installed, name) for name in names))
+    if there := [name for name, answer in zip(names, answers) if not answer.status]:
+        _patiently(host, order, (*manager.remove, *there), time.monotonic() + patience)
 
 
 def _resolve(host: Host, order: Order, names: Sequence[str], deadline: float) -> set[str]:

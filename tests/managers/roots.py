@@ -173,6 +173,18 @@ class Root:
             self.run(SLOW_DEB)
         self.run("createrepo_c -q /repo" if self.rpm else "cd /repo && apt-ftparchive packages . > Packages")
 
+    def add(self, relation: str) -> None:
+        """Install an empty package named other with a relation: `Requires: audit`, `Conflicts: auditd`."""
+        if self.rpm:
+            spec = ordinary("other", "1", "").replace("AutoReqProv: no", f"AutoReqProv: no\n{relation}")
+            self._rpmbuild("other", spec)
+            self.run("rpm -i /rpms/other-1.rpm")
+            return
+        (self.path / "other/DEBIAN").mkdir(parents=True)
+        control = f"Package: other\nVersion: 1\nArchitecture: all\nMaintainer: x <x@x>\nDescription: x\n{relation}\n"
+        (self.path / "other/DEBIAN/control").write_text(control)
+        self.run("dpkg-deb --build /other && dpkg -i /other.deb")
+
     def _rpms(self, version: str) -> Path:
         """The folder with the release's packages, built once."""
         made_of = f"{self.profile.packages}{self.profile.along}{version}{inspect.getsource(_dealt)}{SLOW_SPEC}"

@@ -68,21 +68,16 @@ def test_no_network(name: str) -> None:
         prepared(here.fim("apply"))
 
 
-BLOCKER = "Package: blocker\nVersion: 1\nArchitecture: all\nMaintainer: none\nConflicts: auditd\nDescription: none\n"
-
-
 def test_no_package_is_removed_to_make_room() -> None:
     """apt-get alone would remove what conflicts, since it may not ask."""
     with dressed("debian-12") as (here, _):
         (here.path / "etc/selinux/config").write_text("SELINUX=disabled\n")
-        (here.path / "blocker/DEBIAN").mkdir(parents=True)
-        (here.path / "blocker/DEBIAN/control").write_text(BLOCKER)
-        here.run("dpkg-deb --build /blocker /blocker.deb && dpkg -i /blocker.deb")
+        here.add("Conflicts: auditd")
         failed = here.fim("apply")
         assert (failed.status, failed.report["done"]) == (1, []), failed.out
         assert "remove is disabled" in failed.report["comment"]
-        assert "installed" in here.run("dpkg-query -W -f '${Status}' blocker").out
-        here.run("dpkg -r blocker")
+        assert "installed" in here.run("dpkg-query -W -f '${Status}' other").out
+        here.run("dpkg -r other")
         prepared(here.fim("apply"))
 
 

@@ -294,3 +294,19 @@ def test_without_systemd_the_init_scripts_are_used() -> None:
             here.run("python3 /sysv.py && ls /etc/rc3.d/K*demo")
         finally:
             here.run("service demo stop", check=False)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_revert_removes_the_packages_and_nothing_that_needs_them(name: str) -> None:
+    with dressed(name) as (here, _):
+        assert here.fim("apply").status == 0
+        here.add(f"{'Requires' if here.rpm else 'Depends'}: {here.profile.packages['auditd'][0]}")
+        refused = here.fim("revert --packages")
+        assert refused.status == 1, refused.out
+        here.run("command -v auditctl")
+        here.run("rpm -e other" if here.rpm else "dpkg --remove other")
+        reverted = here.fim("revert --packages")
+        assert (reverted.status, reverted.report["changed"]) == (0, True), reverted.out
+        assert here.run("command -v auditctl", check=False).status != 0
+        assert here.fim("revert --packages").report["changed"] is False
+        assert here.fim("apply").report["verdict"] == "ready"
