@@ -275,7 +275,7 @@ def test_a_network_that_fails_is_tried_a_few_times(tmp_path: Path, monkeypatch: 
     script = 'echo x >> "$0.tries"; [ $(wc -l < "$0.tries") -gt 2 ] && exit 0; echo "Could not resolve host: a"; exit 1'
     (tmp_path / "dead").write_text('echo x >> "$0.tries"; echo "Could not resolve host: a"; exit 1')
     (tmp_path / "slow").write_text(script)
-    row = replace(managers.MANAGERS["dnf"], remove=("sh",), locks=())
+    row = replace(managers.MANAGERS["dnf"], installed=("test", "-e"), remove=("sh",), locks=())
     managers.remove(LiveHost(), row, [str(tmp_path / "slow")], 1.0)
     assert (tmp_path / "slow.tries").read_text() == "x\n" * 3
     with pytest.raises(BootstrapError, match="Could not resolve host"):
