@@ -8,11 +8,11 @@ call or a field is known is not judged here: such an option counts as one that w
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from io import StringIO
-from typing import Optional
+from typing import NamedTuple, Optional
 
 LOCKED, PANIC = "2", "2"
 LONGEST = 6143  # bytes that auditctl reads at once; what is left of a longer line is a line of its own
@@ -33,8 +33,7 @@ STATUS_NAMES = {"flag": "failure"}  # as audit before 2.4.3 called it
 ALIKE = re.compile(r"(?:^|\s)(?:-e\s*0*2|--enable[\s=]+2)(?!\S)|(?:^|\s)-[aA]\s*(?:never,\s*task|task,\s*never)(?!\S)")
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """One line of a rule file, and what it does to the kernel."""
 
     number: int
@@ -48,21 +47,22 @@ class Rule:
     dormant: bool = False  # it would have an effect once what is above it, or its carriage return, is mended
 
 
-@dataclass
 class _Line:
     """How far setopt gets with one line, and what it has understood until then."""
 
-    count: int  # words
-    done: list[tuple[str, str]] = field(default_factory=list)
-    error: str = ""
-    ended: bool = False  # an option after which nothing of the line is read; no rule is sent
-    rule: tuple[str, str] = ("", "")  # list and action of -a, -A or -d
-    listed: bool = False  # by -a, -A or -d; a watch brings its own list
-    adds: bool = False
-    syscalls: bool = False
-    fields: bool = False
+    def __init__(self, count: int) -> None:
+        self.count = count  # words
+        self.done: list[tuple[str, str]] = []
+        self.error = ""
+        self.ended = False  # an option after which nothing of the line is read; no rule is sent
+        self.rule = ("", "")  # list and action of -a, -A or -d
+        self.listed = False  # by -a, -A or -d; a watch brings its own list
+        self.adds = False
+        self.syscalls = False
+        self.fields = False
 
 
+@functools.lru_cache(maxsize=64)
 def parse(text: str) -> tuple[Rule, ...]:
     """The lines of a file as auditctl reads them; the bytes of their texts joined are the file again."""
     rules: list[Rule] = []

@@ -6,11 +6,11 @@ exit status 6. A last line without a newline, or one that is too long, is passed
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from io import StringIO
-from typing import Optional
+from typing import NamedTuple, Optional
 
 FOLDER = "/etc/audit"
 LONGEST = 158  # bytes before the newline; audit 4.1.4 and later read 510
@@ -56,8 +56,7 @@ KNOWN = frozenset(WORDS) | frozenset(NUMBERS) | TEXTS
 CANONICAL = "dispatcher = {}\n"
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line; `problem` says why auditd does not take it, `fatal` that auditd stops there."""
 
     number: int
@@ -69,6 +68,7 @@ class Line:
     swallowed: bool = False  # passed over because of what stands above it
 
 
+@functools.lru_cache(maxsize=4)
 def parse(text: str) -> tuple[Line, ...]:
     """The lines of a file; their texts joined are the file again."""
     lines, swallowed = [], False

@@ -7,12 +7,10 @@ revert.py takes it back. Success of a service is what is seen afterwards, never 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import auditd_conf, journal, managers, selinux
 from .errors import Blocked, BootstrapError, Busy
@@ -28,8 +26,7 @@ POLICY_RC_TEXT = "#!/bin/sh\n# fim-bootstrap: nothing is started in a tree\nexit
 Record = Callable[..., None]
 
 
-@dataclass(frozen=True)
-class EditFile:
+class EditFile(NamedTuple):
     """Replace a file's text; `inert` says that the daemon which reads it does not act on the difference."""
 
     path: str
@@ -58,12 +55,13 @@ class EditFile:
 
 def difference(before: str, after: str, path: str) -> str:
     """A unified diff of two texts of a file."""
+    import difflib  # as long as any import here: not for a run that finds nothing to change
+
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     lines = difflib.unified_diff(old, new, path, path, n=1)
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 
-@dataclass(frozen=True)
 class EditAuditdConf(EditFile):
     """Replace auditd.conf, after the real daemon has read the new text where it can be asked."""
 
@@ -95,8 +93,7 @@ def preflight(host: Host, text: str) -> str:
     return output.why() if refused else ""
 
 
-@dataclass(frozen=True)
-class InstallPackages:
+class InstallPackages(NamedTuple):
     """Install what provides the missing commands, in one transaction."""
 
     order: managers.Order
@@ -155,8 +152,7 @@ def tidy(host: Host, steps: Sequence[Mapping[str, Any]]) -> None:
         host.remove(POLICY_RC)
 
 
-@dataclass(frozen=True)
-class DeleteRule:
+class DeleteRule(NamedTuple):
     """Take one rule out of the kernel; its source files are edited apart."""
 
     rule: str = "never,task"
@@ -175,8 +171,7 @@ class DeleteRule:
         host.run("auditctl", "-d", self.rule, ok=range(256))
 
 
-@dataclass(frozen=True)
-class LoadPolicy:
+class LoadPolicy(NamedTuple):
     """Build the policy module with the host's own tools and load it."""
 
     source: str
@@ -222,8 +217,7 @@ def semodule(host: Host, *words: str) -> None:
         time.sleep(1)
 
 
-@dataclass(frozen=True)
-class ReloadPolicy:
+class ReloadPolicy(NamedTuple):
     """Build the policy that the store already holds, and load it into the kernel if it runs this tree."""
 
     live: bool
@@ -241,8 +235,7 @@ class ReloadPolicy:
         semodule(host, *(() if self.live else ("-n",)), "-B")
 
 
-@dataclass(frozen=True)
-class RestoreLabels:
+class RestoreLabels(NamedTuple):
     """Give paths the label that the policy has for them."""
 
     paths: tuple[str, ...]
@@ -260,8 +253,7 @@ class RestoreLabels:
         host.run("restorecon", "-RF", *self.paths)
 
 
-@dataclass(frozen=True)
-class LabelTree:
+class LabelTree(NamedTuple):
     """Give every file of a tree that is not running its SELinux label."""
 
     file_contexts: str
@@ -282,8 +274,7 @@ class LabelTree:
         host.run("setfiles", "-F", "-m", self.file_contexts, "/", timeout=SEMODULE_TIMEOUT)
 
 
-@dataclass(frozen=True)
-class CreateFiles:
+class CreateFiles(NamedTuple):
     """Put files of our own in place, and enable the units that are among them."""
 
     texts: Mapping[str, str]
@@ -317,8 +308,7 @@ class CreateFiles:
             enable(host, unit, True, now=self.start)
 
 
-@dataclass(frozen=True)
-class EnableService:
+class EnableService(NamedTuple):
     """Have a service started at each boot."""
 
     name: str
@@ -348,8 +338,7 @@ def enable(host: Host, name: str, wanted: bool, now: bool = False) -> None:
         host.run("update-rc.d", name, word)
 
 
-@dataclass(frozen=True)
-class RestartService:
+class RestartService(NamedTuple):
     """Start a service, or restart one that runs, and wait until a new process is there.
 
     Upstream's auditd.service refuses a manual stop (RefuseManualStop=yes), so that the audit log names who
@@ -405,8 +394,7 @@ def restart(host: Host, name: str, pid: int, refuses_stop: bool) -> None:
         host.run("systemctl", "restart", f"{name}.service", timeout=SERVICE_TIMEOUT)
 
 
-@dataclass(frozen=True)
-class StopService:
+class StopService(NamedTuple):
     """Stop and disable a service."""
 
     name: str

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
 from typing import Any
 
-from . import changes, engine, facts, journal, managers, options, profiles, report, revert
+from . import changes, engine, facts, journal, managers, options, profiles, report
 from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported
 from .host import LOG, RUN, LiveHost, sweep
 from .model import Change, Environment, Facts, Profile, Settings, Status
@@ -88,7 +88,7 @@ class _Session:
         if self.settings.probe:
             from .probe import probe
 
-            found = replace(found, delivery=probe(self.host, found))
+            found = found._replace(delivery=probe(self.host, found))
         return found
 
 
@@ -119,7 +119,7 @@ def _apply(values: Mapping[str, Any], begun: float) -> int:
         if session.settings.probe and not outcome.error:
             found = session.look_and_probe()
             seen = engine.plan(found, session.profile, session.settings)
-            outcome = replace(outcome, findings=(*outcome.findings[:-1], seen[-1]), facts=found)
+            outcome = outcome._replace(findings=(*outcome.findings[:-1], seen[-1]), facts=found)
         document = _report("apply", outcome, session, values, begun)
         if session.host.root == "/":
             session.host.create(f"{RUN}/result.json", _dump(document).encode(), 0o644)
@@ -130,6 +130,8 @@ def _apply(values: Mapping[str, Any], begun: float) -> int:
 
 
 def _revert(values: Mapping[str, Any], begun: float) -> int:
+    from . import revert
+
     _need_root("revert")
     settings = options.settings(values)
     host = LiveHost(settings.root or "/", redact)
@@ -157,7 +159,7 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
 def _facts(values: Mapping[str, Any], begun: float) -> int:
     session = _Session(values)
     found = facts.gather(session.host, session.profile, session.settings, session.release)
-    _print(_dump(json.loads(json.dumps(asdict(found), default=_plain))))
+    _print(_dump(_plain(found)))
     return 0
 
 
@@ -168,7 +170,7 @@ def _profiles(values: Mapping[str, Any], begun: float) -> int:
     if not values["resolve"]:
         listed = [profile for profile in table if profile.ids or profile.platform]
         if values["format"] == "json":
-            _print(_dump([asdict(profile) for profile in listed]))
+            _print(_dump(_plain(listed)))
         else:
             _print("\n".join(f"{p.id:14} {p.title:38} {' '.join(p.managers):14} tested: {p.tested}" for p in listed))
         return 0
@@ -239,8 +241,16 @@ def _dump(document: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A set or a word of an enumeration, for JSON."""
-    return sorted(value) if isinstance(value, frozenset) else value.value
+    """The value as JSON has it: a record is an object, a set is sorted, a word of an enumeration is a text."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return value.value if isinstance(value, enum.Enum) else value
 
 
 def _print(text: str) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from . import journal
 from .errors import BootstrapError
@@ -17,8 +16,7 @@ PASSES = 2  # a later change may make an earlier requirement see new work: an ag
 AFTERWARDS = (agent.ID, delivery.ID)
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What was found in the end, what was done on the way, and what stopped it."""
 
     findings: tuple[Finding, ...]
@@ -90,12 +88,12 @@ def _judged(finding: Finding, notes: dict[str, tuple[str, ...]]) -> Finding:
     if finding.status is Status.CHANGE:
         remedy = "the log tells what was run; run again with -v, or mend it by hand"
         summary = f"still not right after the change: {finding.summary}"
-        return replace(finding, status=Status.FAILED, summary=summary, remedy=remedy, warnings=warnings)
-    return replace(finding, warnings=warnings)
+        return finding._replace(status=Status.FAILED, summary=summary, remedy=remedy, warnings=warnings)
+    return finding._replace(warnings=warnings)
 
 
 def _failed(findings: Sequence[Finding], which: str, error: BootstrapError) -> tuple[Finding, ...]:
     return tuple(
-        replace(f, status=Status.FAILED, summary=str(error), remedy=error.remedy) if f.id == which else f
+        f._replace(status=Status.FAILED, summary=str(error), remedy=error.remedy) if f.id == which else f
         for f in findings
     )

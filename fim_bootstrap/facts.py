@@ -10,7 +10,6 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Optional
 
 from . import audit_rules, auditd_conf, journal, managers, selinux
@@ -118,10 +117,10 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         f"{AGENT}/bin/{AGENT_SERVICE}",
     )  # fmt: skip
     if state.mode in ("permissive", "enforcing") and where.live:
-        state = replace(state, mislabelled=_mislabelled(host, agent), denials=_denials(host, audit.daemon))
+        state = state._replace(mislabelled=_mislabelled(host, agent), denials=_denials(host, audit.daemon))
     elif state.mode in ("permissive", "enforcing") and where is Environment.OFFLINE:
         contexts = f"/etc/selinux/{state.type}/contexts/files/file_contexts"
-        state = replace(state, mislabelled=_unlabelled(host, commands), file_contexts=contexts)
+        state = state._replace(mislabelled=_unlabelled(host, commands), file_contexts=contexts)
     return Facts(
         environment=where,
         root=host.root,

@@ -12,10 +12,8 @@ import fcntl
 import os
 import re
 import stat
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from glob import escape, has_magic
 from glob import glob as expand
 from typing import Any, NamedTuple, Optional, Protocol
@@ -33,11 +31,11 @@ TIMED_OUT = 124
 KILL_AFTER = 5.0  # seconds between SIGTERM and SIGKILL for a command that ran out of time
 TEMPORARY = ".fim-bootstrap."  # auditd's plugin loader and augenrules pass over a name that begins with a dot
 SCRATCH = "work."
+CHUNK = 65536  # bytes of a large file that are looked at together
 LEFT = 3600.0  # seconds after which an unpacked program whose process is gone counts as left behind
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """What a command said. Status 127: no such program; 124: it ran out of time; 128+N: killed by signal N."""
 
     argv: tuple[str, ...]
@@ -51,8 +49,7 @@ class Output:
         return " / ".join(lines[-4:]) or f"exit status {self.status}"
 
 
-@dataclass(frozen=True)
-class File:
+class File(NamedTuple):
     """A file as it stands; `problem` says why it cannot be read, or must not be replaced."""
 
     path: str
@@ -61,8 +58,7 @@ class File:
     problem: str = ""
 
 
-@dataclass(frozen=True)
-class Stat:
+class Stat(NamedTuple):
     """What a path leads to (stat(2)), and its SELinux label where it has one."""
 
     path: str
@@ -90,6 +86,9 @@ class Reader(Protocol):
 
     def read_bytes(self, path: str) -> Optional[bytes]:
         """The content, or None where it cannot be had."""
+
+    def holds(self, path: str, mark: bytes) -> bool:
+        """Whether the mark stands anywhere in the file, which may be large."""
 
     def stat(self, path: str) -> Optional[Stat]:
         """What the path leads to, or None."""
@@ -201,6 +200,18 @@ class LiveHost:
                 return file.read()
         except OSError:
             return None
+
+    def holds(self, path: str, mark: bytes) -> bool:
+        """Whether the mark stands anywhere in the file, which may be large; not where it cannot be read."""
+        seen = b""
+        try:
+            with open(self.real(path), "rb", buffering=0) as file:
+                while piece := file.read(CHUNK):
+                    if mark in (seen := seen[-len(mark) :] + piece):
+                        return True
+        except OSError:
+            pass
+        return False
 
     def stat(self, path: str) -> Optional[Stat]:
         """What the path leads to, or None."""
@@ -541,7 +552,7 @@ def sweep(folder: str) -> None:
         with contextlib.suppress(OSError):
             info = os.lstat(path)
             private = stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid() and info.st_mode & 0o77 == 0
-            if private and time.time() - info.st_mtime > LEFT and os.path.exists(f"{path}/distro_profiles/debian.toml"):
+            if private and time.time() - info.st_mtime > LEFT and os.path.exists(f"{path}/distro_profiles/table.json"):
                 _remove_tree(path)
 
 
@@ -562,6 +573,8 @@ def _finish(argv: tuple[str, ...], child: Optional[_Child], timeout: float) -> O
     """What a child said; one that takes too long is ended with its own children."""
     if child is None:
         return Output(argv, NOT_FOUND, "", f"{argv[0]}: not found")
+    import threading
+
     expired = threading.Event()
 
     def kill(number: int) -> None:

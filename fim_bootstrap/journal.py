@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
@@ -61,7 +61,7 @@ def _read(file: Optional[File]) -> tuple[list[dict[str, Any]], int]:
 def record(host: Host, kind: str, **details: Any) -> None:
     """Write down a step that is about to be taken."""
     # not the time: clocks jump, and on some machines they stand still for milliseconds
-    entry = {"id": secrets.token_hex(8), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "kind": kind, **details}
+    entry = {"id": os.urandom(8).hex(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "kind": kind, **details}
     host.append(JOURNAL, json.dumps(entry))
 
 

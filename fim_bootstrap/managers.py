@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .errors import BootstrapError, Busy
 from .host import Host, Output, Reader
@@ -28,8 +28,7 @@ NETWORK = (
 RPM_LOCKS = ("/var/lib/rpm/.rpm.lock", "/usr/lib/sysimage/rpm/.rpm.lock")
 
 
-@dataclass(frozen=True)
-class Manager:
+class Manager(NamedTuple):
     """One package manager's dialect. Names are appended to what ends without them."""
 
     name: str
@@ -54,7 +53,7 @@ class Manager:
     metadata: str = ""  # files that a refresh leaves; where there are none, nothing has to be asked before it
     stale: str = "(?!)"  # pattern: the metadata names files that are gone; a refresh helps
     staged: bool = False  # installs into the system of the next boot
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = {}
 
 
 _DPKG = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
@@ -235,8 +234,7 @@ def _found(manager: Manager, answers: Iterable[tuple[str, Output]]) -> set[str]:
     return found
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(NamedTuple):
     """What is wanted of a manager: package names by command, in order of preference, and what goes along."""
 
     manager: Manager

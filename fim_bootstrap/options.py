@@ -6,13 +6,12 @@ import argparse
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn, Optional
+from typing import Any, NamedTuple, NoReturn, Optional
 
 from . import __version__
 from .errors import BadConfig, Usage
 from .model import Settings
-from .profiles import read_toml, refuse_foreign
+from .profiles import read_table, refuse_foreign
 from .requirements import IDS
 
 OPTION_FILE = "/etc/fim-bootstrap/config.toml"
@@ -20,8 +19,7 @@ FLAG, TEXT, NUMBER, LIST = "flag", "text", "number", "list"
 EVERY = ("check", "apply", "revert", "facts", "profiles", "reboot-required", "cloud-config")
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """One option: its long name, what it takes, which commands have it, and a word of help."""
 
     name: str
@@ -87,7 +85,8 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
     parser = _Parser(prog="fim-bootstrap", description="Make a host ready for auditd-based FIM, or say why it is not.")
     parser.add_argument("--version", action="version", version=f"fim-bootstrap {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    for command in EVERY:
+    # the parsers of the other commands would take a tenth of a run that has nothing to do
+    for command in argv[:1] if argv and argv[0] in EVERY else EVERY:
         sub = commands.add_parser(command, help=HELP[command], description=HELP[command])
         sub.add_argument("--config", metavar="FILE", help=f"option file (default {OPTION_FILE})")
         for option in OPTIONS:
@@ -153,7 +152,7 @@ def _option_file(named: Optional[str]) -> tuple[str, Mapping[str, Any]]:
         if not os.path.exists(path):
             return path, {}
         refuse_foreign(path)
-    table = read_toml(path)
+    table = read_table(path)
     known = {option.name for option in OPTIONS}
     for key in table:
         if key not in known:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
 from typing import Any, Optional, get_type_hints
 
 from .errors import BadConfig, Unsupported
@@ -16,7 +16,7 @@ from .model import OsRelease, Profile
 from .resources import profile_folder
 
 DROP_INS = "/etc/fim-bootstrap/profiles.d"
-KEYS = {field.name for field in fields(Profile)} - {"id", "nearest"} | {"like"}
+KEYS = {*Profile._fields} - {"id", "nearest"} | {"like"}
 NAMES = tuple[str, ...]
 MATCHING = ("ids", "versions", "codenames", "platform")  # a release's own, never inherited
 CHOICES: Mapping[str, tuple[Any, ...]] = {
@@ -33,9 +33,9 @@ def load(folders: Iterable[str]) -> tuple[Profile, ...]:
     tables: dict[str, tuple[str, Mapping[str, Any]]] = {}
     for folder in folders:
         names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-        for name in (n for n in names if n.endswith(".toml")):
+        for name in (n for n in names if n.endswith((".toml", ".json"))):
             path = os.path.join(folder, name)
-            for key, table in read_toml(path).items():
+            for key, table in read_table(path).items():
                 tables[key] = (path, _checked(path, key, table))
     profiles = tuple(_build(name, tables) for name in tables)
     _no_two_alike(profiles, tables)
@@ -60,19 +60,20 @@ def refuse_foreign(path: str) -> None:
         raise BadConfig(f"{path}: must belong to root and be writable by nobody else", f"chmod go-w {path}")
 
 
-def read_toml(path: str) -> dict[str, Any]:
-    """A TOML file, with the file's name in front of every complaint."""
-    import importlib
-
-    reader = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+def read_table(path: str) -> dict[str, Any]:
+    """A TOML or JSON file, by its name, with that name in front of every complaint."""
+    toml = "tomllib" if sys.version_info >= (3, 11) else "tomli"
+    kind, reader = ("JSON", "json") if path.endswith(".json") else ("TOML", toml)
     try:
         with open(path, "rb") as file:
-            table: dict[str, Any] = reader.load(file)
-            return table
+            table = importlib.import_module(reader).load(file)
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or brackets without end
-        raise BadConfig(f"{path}: not valid TOML: {error}", "mend that line") from error
+        raise BadConfig(f"{path}: not valid {kind}: {error}", "mend that line") from error
     except OSError as error:
         raise BadConfig(f"{path}: cannot be read: {error.strerror}") from error
+    if not isinstance(table, dict):
+        raise BadConfig(f"{path}: must be a JSON object, not {table!r}")
+    return table
 
 
 def select(
@@ -131,7 +132,7 @@ def _rank(profile: Profile, release: OsRelease) -> int:
 
 
 def _nearest(profile: Profile, why: str) -> Profile:
-    return replace(profile, nearest=why)
+    return profile._replace(nearest=why)
 
 
 def _no_two_alike(profiles: Sequence[Profile], tables: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:

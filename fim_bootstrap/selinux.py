@@ -11,7 +11,6 @@ import bz2
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from string import Template
 from typing import NamedTuple, Optional
 
@@ -93,7 +92,7 @@ def gather(
         module_present=bool(module),
         module_disabled=any(host.stat(f"{root}/disabled/{MODULE}") for root in roots),
         in_store=_in_store(host, module, marker),
-        in_policy=marker.encode() in (host.read_bytes(max(policies, key=_number)) or b"") if policies else False,
+        in_policy=bool(policies) and host.holds(max(policies, key=_number), marker.encode()),
     )
     if not loaded:
         return facts
@@ -111,8 +110,7 @@ def gather(
         if not answer[0] and (need.permission != "connectto" or not any(connects))
     )
     kernel = host.ask(f"{FS}/context", f"system_u:object_r:{marker}{level}")
-    return replace(
-        facts,
+    return facts._replace(
         in_kernel=None if kernel is None else bool(kernel),
         denied=denied,
         effective=None if not connects else not denied,

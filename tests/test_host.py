@@ -8,14 +8,13 @@ import stat
 import struct
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fim_bootstrap import changes, facts, journal, managers
 from fim_bootstrap.errors import BootstrapError, Busy
-from fim_bootstrap.host import File, LiveHost, Output, booted
+from fim_bootstrap.host import CHUNK, File, LiveHost, Output, booted
 from fim_bootstrap.journal import digest
 from fim_bootstrap.model import Profile
 from tests.conftest import AUDITD_CONF, needs_root
@@ -187,6 +186,14 @@ def test_links_never_lead_out_of_the_tree(host: LiveHost, tmp_path: Path) -> Non
         host.real("/etc/loop")
 
 
+@pytest.mark.parametrize("before", [0, 5, CHUNK - 4, CHUNK - 1, CHUNK, 3 * CHUNK - 2])
+def test_a_mark_is_found_wherever_it_stands_in_a_large_file(host: LiveHost, tmp_path: Path, before: int) -> None:
+    (tmp_path / "etc/policy").write_bytes(b"m" * before + b"marker" + b"\0" * CHUNK)
+    assert host.holds("/etc/policy", b"marker")
+    assert not host.holds("/etc/policy", b"marked")
+    assert not host.holds("/etc/none", b"marker")
+
+
 def test_the_log_is_private_and_bounded(host: LiveHost, tmp_path: Path) -> None:
     (tmp_path / "var/log").mkdir(parents=True)
     for _ in range(3):
@@ -251,7 +258,7 @@ def test_a_change_of_tomorrow_is_judged_by_our_own_restart() -> None:
     assert facts._conf_since([entry], file, "b") == pytest.approx(booted() + 7, abs=1)
     for other in ({"boot": "c"}, {"conf": digest("other")}, {"service": "qualys-cloud-agent"}):
         assert facts._conf_since([{**entry, **other}], file, "b") == file.mtime
-    assert facts._conf_since([entry], replace(file, mtime=5.0), "b") == 5.0
+    assert facts._conf_since([entry], file._replace(mtime=5.0), "b") == 5.0
 
 
 @needs_root
@@ -275,7 +282,7 @@ def test_a_network_that_fails_is_tried_a_few_times(tmp_path: Path, monkeypatch: 
     script = 'echo x >> "$0.tries"; [ $(wc -l < "$0.tries") -gt 2 ] && exit 0; echo "Could not resolve host: a"; exit 1'
     (tmp_path / "dead").write_text('echo x >> "$0.tries"; echo "Could not resolve host: a"; exit 1')
     (tmp_path / "slow").write_text(script)
-    row = replace(managers.MANAGERS["dnf"], installed=("test", "-e"), remove=("sh",), locks=())
+    row = managers.MANAGERS["dnf"]._replace(installed=("test", "-e"), remove=("sh",), locks=())
     managers.remove(LiveHost(), row, [str(tmp_path / "slow")], 1.0)
     assert (tmp_path / "slow.tries").read_text() == "x\n" * 3
     with pytest.raises(BootstrapError, match="Could not resolve host"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,8 +105,8 @@ MISSING = st.sets(st.sampled_from((*AUDIT_COMMANDS, *SELINUX_COMMANDS, "semanage
 @given(st.sampled_from(SELECTABLE), MISSING, st.sampled_from(["enforcing", "disabled"]))
 def test_every_profile_yields_a_plan_for_whatever_is_missing(profile: Profile, gone: set[str], mode: str) -> None:
     there = {c: c for c in (*AUDIT_COMMANDS, *SELINUX_COMMANDS, *profile.packages) if c not in gone}
-    facts = replace(
-        READY, commands=there, manager=profile.managers[0], selinux=replace(READY.selinux, mode=mode),
+    facts = READY._replace(
+        commands=there, manager=profile.managers[0], selinux=READY.selinux._replace(mode=mode),
     )  # fmt: skip
     finding = packages.assess(facts, profile, Settings())
     wanted = gone & set(packages.needed(facts, profile))
@@ -177,6 +176,18 @@ def test_a_drop_in_that_others_may_write_is_refused(tree: Tree, writable: str) -
     assert seen.status == 78
     assert f"{name}: must belong to root and be writable by nobody else" in seen.err
     assert "chmod go-w" in seen.err
+
+
+def test_a_drop_in_may_be_json(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text('{"mine": {"title": "Mine", "ids": ["mine"], "managers": ["apt"]}}')
+    assert load([str(tmp_path)]) == table(tmp_path, GOOD)
+    bad = (("{", "not valid JSON"), ("[1]", "must be a JSON object"), ("[" * 100_000, "not valid JSON"))
+    for text, said in bad:
+        path.write_text(text)
+        with pytest.raises(BadConfig, match=said) as caught:
+            load([str(tmp_path)])
+        assert str(path) in str(caught.value)
 
 
 def test_brackets_without_end_are_an_error_of_the_file(tmp_path: Path) -> None:

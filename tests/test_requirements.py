@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,7 +74,7 @@ GUARDED = frozenset({PROGRAM, *GUARD, *GUARD_UNITS.values()})
 
 def facts(where: str = "", **values: Any) -> Facts:
     """The ready host with some values changed, in itself or in one of its parts."""
-    return replace(READY, **{where: replace(getattr(READY, where), **values)}) if where else replace(READY, **values)
+    return READY._replace(**{where: getattr(READY, where)._replace(**values)}) if where else READY._replace(**values)
 
 
 def rules(*texts: str) -> Facts:
@@ -103,7 +102,7 @@ def test_the_ready_host_is_ready() -> None:
 
 
 STATUS = {"enabled": 1, "failure": 1, "pid": 500, "backlog_limit": 8192, "lost": 0}
-BARE = replace(facts("selinux", mode="absent"), commands={})  # neither SELinux nor any command
+BARE = facts("selinux", mode="absent")._replace(commands={})  # neither SELinux nor any command
 NO_FILE = File("/etc/audit/audit.rules", problem="a directory where a file should be")
 MALFORMED = f"{AUDITD_CONF}dispatcher=/sbin/audispd\n"
 CASES = [
@@ -123,8 +122,8 @@ CASES = [
     ("dispatcher", conf(f"{AUDITD_CONF}dispatcher = /sbin/other\n"), {}, Status.BLOCKED, "another product"),
     ("dispatcher", conf("bogus = 1\n"), {}, Status.BLOCKED, "auditd refuses"),
     ("dispatcher", conf(AUDITD_CONF, 2), {}, Status.BLOCKED, "/sbin/audispd: is missing"),
-    ("dispatcher", conf(AUDITD_CONF, 2, audispd=replace(AUDISPD, mode=0o100770)), {}, Status.BLOCKED, "mode 0770"),
-    ("dispatcher", conf(AUDITD_CONF, 2, audispd=replace(AUDISPD, uid=7)), {}, Status.BLOCKED, "uid 7"),
+    ("dispatcher", conf(AUDITD_CONF, 2, audispd=AUDISPD._replace(mode=0o100770)), {}, Status.BLOCKED, "mode 0770"),
+    ("dispatcher", conf(AUDITD_CONF, 2, audispd=AUDISPD._replace(uid=7)), {}, Status.BLOCKED, "uid 7"),
     ("dispatcher", conf(AUDITD_CONF, 2, audispd=AUDISPD), {"dispatcher_line": "auto"}, Status.CHANGE, "not in force"),
     ("dispatcher", facts("audit", plugin_dir_present=False), {}, Status.BLOCKED, "plugin directory"),
     ("dispatcher", READY, {"mode": "direct"}, Status.SKIPPED, "direct mode"),
@@ -218,7 +217,7 @@ def test_warning(which: str, host: Facts, said: str) -> None:
 
 
 def test_an_agent_that_lacks_something_does_not_keep_the_host_from_being_prepared() -> None:
-    host = replace(rules("-e 2\n"), agent=replace(READY.agent, edr=None, plugin=None))
+    host = rules("-e 2\n")._replace(agent=READY.agent._replace(edr=None, plugin=None))
     assert report.verdict(engine.plan(host, PROFILE, Settings())) == "blocked"
     held = [f.id for f in engine.plan(host, PROFILE, Settings()) if f.status is Status.BLOCKED]
     assert held == ["agent"]
@@ -233,11 +232,11 @@ def test_no_event_is_caused_where_an_audit_failure_would_panic_the_kernel() -> N
     assert delivery
     assert "failure is 2" in delivery.refused
     assert not facts("audit", status={**STATUS, "failure": 2}).audit.may_cause_event
-    (restart,) = find("agent", replace(facts("agent", main=None))).changes
+    (restart,) = find("agent", facts("agent", main=None)).changes
     assert getattr(restart, "may_wake", None) is True
 
 
 def test_what_an_unprivileged_user_cannot_see_is_not_called_ready() -> None:
     unread = File(CONF, problem="cannot be read: Permission denied")
-    blind = replace(READY, privileged=False, audit=replace(READY.audit, conf=unread))
+    blind = READY._replace(privileged=False, audit=READY.audit._replace(conf=unread))
     assert report.verdict(engine.plan(blind, PROFILE, Settings())) == "not-ready"

@@ -7,8 +7,6 @@ The SELinux tools are required where SELinux is on; elsewhere there is nothing t
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..changes import InstallPackages
 from ..facts import AUDIT_COMMANDS, SELINUX_COMMANDS
 from ..managers import MANAGERS, Order
@@ -29,7 +27,7 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     """Find the missing commands, and the packages that have them; say so where the profile is a guess."""
     finding = _judge(facts, profile, settings)
     guess = (profile.nearest,) if profile.nearest and finding.status is not Status.OK else ()
-    return replace(finding, warnings=guess)
+    return finding._replace(warnings=guess)
 
 
 def _judge(facts: Facts, profile: Profile, settings: Settings) -> Finding:
