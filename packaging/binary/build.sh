@@ -57,6 +57,11 @@ libraries() { # static: they end up in libpython; libffi serves PyInstaller's ow
     cd "$WORK/src"
     tar xf "$WORK"/sources/zlib_*.tar.gz
     (cd zlib-* && compiler ./configure --static --prefix="$LIBS" && make -j"$JOBS" libz.a && make install)
+    tar xf "$WORK"/sources/libdeflate_*.tar.gz
+    # shellcheck disable=SC2086 # flags
+    (cd libdeflate-* && "$TARGET-gcc" $HARDENED -fPIC -DLIBDEFLATE_ASSEMBLER_DOES_NOT_SUPPORT_{VPCLMULQDQ,AVX512VNNI,AVX_VNNI} \
+        -c lib/{utils,adler32,deflate_decompress,zlib_decompress,x86/cpu_features}.c \
+        && "$TARGET-gcc-ar" rcs "$LIBS/lib/libdeflate.a" ./*.o && cp libdeflate.h "$LIBS/include")
     tar xf "$WORK"/sources/bzip2_*.tar.gz
     (cd bzip2-* && make -j"$JOBS" CC="$TARGET-gcc" AR="$TARGET-gcc-ar" RANLIB="$TARGET-gcc-ranlib" \
         CFLAGS="$HARDENED -fPIC -D_FILE_OFFSET_BITS=64" libbz2.a && cp libbz2.a "$LIBS/lib" && cp bzlib.h "$LIBS/include")
@@ -84,11 +89,14 @@ python() {
     done
     mkdir "$WORK/src/python"
     cd "$WORK/src/python"
-    compiler env PKG_CONFIG=/bin/false MODULE_BUILDTYPE=static \
+    # nobody puts a symbol in front of libpython's, it is loaded once, at the start, and nothing unwinds its stack
+    compiler env \
+        CFLAGS="$HARDENED -fPIC -fno-semantic-interposition -ftls-model=initial-exec -fno-asynchronous-unwind-tables" \
+        LDFLAGS="$LINKED -Wl,-Bsymbolic" PKG_CONFIG=/bin/false MODULE_BUILDTYPE=static \
         ZLIB_CFLAGS="-I$LIBS/include" ZLIB_LIBS="-L$LIBS/lib -lz" BZIP2_CFLAGS="-I$LIBS/include" \
         BZIP2_LIBS="-L$LIBS/lib -lbz2" LIBFFI_CFLAGS="-I$LIBS/include" LIBFFI_LIBS="-L$LIBS/lib -lffi" \
         ../Python-3.13.*/configure --prefix="$WORK/python" --enable-shared --without-ensurepip --disable-test-modules \
-        --with-pkg-config=no --without-doc-strings "${absent[@]}"
+        --with-pkg-config=no --without-doc-strings --without-mimalloc "${absent[@]}"
     { # big modules that this program never imports stay outside libpython
         echo '*shared*'
         for module in _ctypes unicodedata _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw \
@@ -103,7 +111,7 @@ python() {
     "$TARGET-strip" "$WORK"/python/lib/libpython3.13.so.1.0
 }
 
-bootloader() { # the one on PyPI needs the target's libz.so.1; ours also passes over noexec folders
+bootloader() { # the one on PyPI needs the target's libz.so.1; for what else ours does see bootloader.patch
     cd "$WORK/src"
     tar xf "$WORK"/sources/pyinstaller-*.tar.gz
     cd pyinstaller-*/
@@ -115,7 +123,8 @@ bootloader() { # the one on PyPI needs the target's libz.so.1; ours also passes 
     "$PYTHON" -m pip -q install --no-compile --no-deps --target "$site" --only-binary=:all: --python-version 3.13 \
         --platform any -r <(grep -v tomli "$PROJECT/requirements.txt")
     cd bootloader
-    compiler env CFLAGS="$HARDENED -ffile-prefix-map=$WORK=." \
+    compiler env CFLAGS="$HARDENED -ffile-prefix-map=$WORK=. -I$LIBS/include -ffunction-sections" \
+        LDFLAGS="$LINKED -Wl,--gc-sections -L$LIBS/lib -ldeflate" \
         "$PYTHON" ./waf distclean configure --static-zlib build_release install_release
     cp ../PyInstaller/bootloader/Linux-64bit-intel/run "$site/PyInstaller/bootloader/Linux-64bit-intel/run"
 }
@@ -152,7 +161,8 @@ main() {
         rm -rf "$WORK"/{src,libs,python,built-*} && mkdir -p "$WORK/src" "$LIBS"
         for step in libraries python bootloader; do
             say "$step"
-            (set -e; $step) > "$WORK/$step.log" 2>&1 || { tail -n 30 "$WORK/$step.log" >&2; say "$step failed: $WORK/$step.log"; exit 1; }
+            (set -e; $step) > "$WORK/$step.log" 2>&1 & # bash forgets set -e on the left of ||
+            wait $! || { tail -n 30 "$WORK/$step.log" >&2; say "$step failed: $WORK/$step.log"; exit 1; }
         done
         touch "$WORK/built-$stamp"
     fi

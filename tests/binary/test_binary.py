@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT, Ran, Tree, needs_root
+from tests.conftest import PROJECT, Ran, Tree, fim, needs_root
 from tests.live.images import CACHE, run, source
 
 pytestmark = pytest.mark.binary
@@ -104,6 +105,34 @@ def test_it_carries_no_cryptography_and_no_library_that_a_child_could_pick_up(un
 
 def test_it_is_small() -> None:
     assert BINARY.stat().st_size <= LIMIT
+
+
+def test_its_profiles_are_those_of_the_source() -> None:
+    words = ("profiles", "--format", "json")
+    assert json.loads(ran(*words).out) == json.loads(fim(*words).out)
+
+
+def test_a_damaged_download_says_so(tmp_path: Path) -> None:
+    content = bytearray(BINARY.read_bytes())
+    middle = len(content) // 2  # in the packed libpython
+    content[middle] ^= 0xFF
+    damaged = tmp_path / "fim-bootstrap"
+    damaged.write_bytes(content)
+    damaged.chmod(0o755)
+    done = subprocess.run([str(damaged), "--version"], capture_output=True, text=True, check=False)
+    assert done.returncode not in (0, 2, 3, 4)
+    assert "libpython3.13.so.1.0: its data are damaged" in done.stderr
+    assert done.stdout == ""
+
+
+@needs_root
+def test_a_full_temporary_folder_is_named_and_nothing_is_left_there(tmp_path: Path) -> None:
+    with mounted(tmp_path / "small", "-o", "size=1m") as place:
+        done = ran("--version", env={"TMPDIR": str(place)})
+        assert list(place.iterdir()) == []
+    assert done.status not in (0, 2, 3, 4)
+    assert "failed to write data!" in done.err
+    assert "No space left on device" in done.err
 
 
 def test_what_a_killed_run_left_is_removed_by_a_later_one(unpacked: Path) -> None:
