@@ -75,6 +75,10 @@ HELP = {
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **manner: Any) -> None:
+        # with a width of its own argparse loads nothing to ask the terminal for one
+        super().__init__(**manner, formatter_class=lambda prog: argparse.HelpFormatter(prog, width=78))
+
     def error(self, message: str) -> NoReturn:
         """argparse's own status 2 would read as «changed»."""
         raise Usage(message, f"{self.prog} --help")
