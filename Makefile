@@ -33,7 +33,7 @@ test-live: $(VENV)/dev  ## boot real guests and close the loop in them (as root,
 	@sh tests/needs.sh live
 	$(PY) -m pytest -q -s --live tests/live $(ARGS)
 
-binary: $(VENV)/dev  ## dist/fim-bootstrap-linux-x86_64: one file that needs no Python, glibc 2.17 (as root or not)
+binary: $(VENV)/dev  ## dist/fim-bootstrap-linux-ARCH: one file that needs no Python, glibc 2.17 (as root or not)
 	@sh tests/needs.sh binary
 	@PYTHON=$(CURDIR)/$(PY) packaging/binary/build.sh
 

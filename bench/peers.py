@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.conftest import PROJECT
+from tests.conftest import BINARY
 from tests.fetched import SALT, fetched
 from tests.managers.roots import ENVIRONMENT, FIM, Root, root
 
@@ -36,7 +36,7 @@ def furnish(here: Root) -> list[str]:
     """Make the root ready, and put the peers into it; the names of those that could be had."""
     here.publish()
     assert here.fim("apply").status == 0
-    shutil.copy(PROJECT / "dist/fim-bootstrap-linux-x86_64", here.path / "opt/fim-bootstrap/fim-bootstrap")
+    shutil.copy(BINARY, here.path / "opt/fim-bootstrap/fim-bootstrap")
     shutil.copytree(PEERS.parent, here.path / "bench")
     # Ansible's apt module works through it
     subprocess.run(["apt-get", "-qq", "download", "python3-apt", "python-apt-common"], check=True, cwd=here.path)

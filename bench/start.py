@@ -14,9 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.conftest import PROJECT, Tree, fim
-
-BINARY = str(PROJECT / "dist/fim-bootstrap-linux-x86_64")
+from tests.conftest import BINARY, PROJECT, Tree, fim
 
 
 def seconds(argv: list[str]) -> float:
@@ -43,9 +41,9 @@ def main() -> None:
         tree = Tree(Path(folder) / "root")
         assert fim("apply", "--root", str(tree.folder)).status == 0
         words = ["check", "--root", str(tree.folder)]
-        compare("python3 -S -c pass, --version", [python, "-S", "-c", "pass"], [BINARY, "--version"], rounds)
+        compare("python3 -S -c pass, --version", [python, "-S", "-c", "pass"], [str(BINARY), "--version"], rounds)
         compare("check from source, binary", [sys.executable, str(PROJECT / "bootstrap.py"), *words],
-                [BINARY, *words], rounds)  # fmt: skip
+                [str(BINARY), *words], rounds)  # fmt: skip
     print(f"rounds {rounds}, load {os.getloadavg()[0]:.1f}")
 
 

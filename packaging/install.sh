@@ -18,6 +18,7 @@
 
 RELEASE_URL=''
 SHA256_x86_64=''
+SHA256_aarch64=''
 PUBLIC_KEY=''
 
 say() { printf 'fim-bootstrap install: %s\n' "$*" >&2; }
@@ -31,9 +32,11 @@ has() { command -v "$1" >/dev/null 2>&1; }
 system() {
     [ "$(uname -s)" = Linux ] || fail 69 "$(uname -s) is not supported" 'run this on a Linux host'
     case $(uname -m) in
-    x86_64) FILE=fim-bootstrap-linux-x86_64 PINNED=$SHA256_x86_64 ;;
+    x86_64) PINNED=$SHA256_x86_64 ;;
+    aarch64) PINNED=$SHA256_aarch64 ;;
     *) fail 69 "there is no binary for $(uname -m)" 'run it from source: python3 bootstrap.py (Python 3.9 or newer)' ;;
     esac
+    FILE=fim-bootstrap-linux-$(uname -m)
 }
 
 executable_folder() { # a private folder from which programs may run, whatever is mounted noexec

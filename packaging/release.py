@@ -1,6 +1,6 @@
 """Fill a folder with what a release consists of: `make release URL=https://… KEY=private.pem`.
 
-The binary, install.sh with its URL, checksum and public key filled in, SHA256SUMS and its signature, an SBOM
+The binaries, install.sh with its URL, checksums and public key filled in, SHA256SUMS and its signature, an SBOM
 (CycloneDX 1.5), the profile table, the SELinux source and the CHANGELOG. Without a key nothing is signed, and
 install.sh goes by the checksum alone. The key is an RSA key: openssl(1) of RHEL 7 knows no newer kind.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from fim_bootstrap import __version__
 
 PROJECT = Path(__file__).resolve().parent.parent
-BINARY = PROJECT / "dist/fim-bootstrap-linux-x86_64"
+NAME = "fim-bootstrap-linux-"  # and the architecture
 SOURCES = PROJECT / "packaging/binary/sources.txt"
 EPOCH = 1700000000  # as in build.sh: the same inputs give the same bytes
 
@@ -31,18 +31,20 @@ def main() -> None:
     parser.add_argument("--key", default="", help="private RSA key (PEM) to sign with")
     parser.add_argument("--folder", default=str(PROJECT / "dist/release"))
     words = parser.parse_args()
-    if not BINARY.exists():
-        parser.error(f"{BINARY} is not there: make binary")
+    binaries = sorted(PROJECT.glob(f"dist/{NAME}*"))
+    if not binaries:
+        parser.error(f"no {PROJECT / 'dist' / NAME}* is there: make binary")
     folder = Path(words.folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    shutil.copy2(BINARY, folder)
+    for binary in binaries:
+        shutil.copy2(binary, folder)
     shutil.copy(PROJECT / "CHANGELOG.md", folder)
     archive(folder / "distro-profiles.tar", PROJECT / "distro_profiles")
     archive(folder / "selinux-source.tar", PROJECT / "fim_bootstrap/policy")
-    (folder / "sbom.cdx.json").write_text(json.dumps(sbom(), indent=1) + "\n")
+    (folder / "sbom.cdx.json").write_text(json.dumps(sbom(binaries), indent=1) + "\n")
     public = output("openssl", "pkey", "-in", words.key, "-pubout") if words.key else ""
-    (folder / "install.sh").write_text(installer(words.url, public))
+    (folder / "install.sh").write_text(installer(binaries, words.url, public))
     (folder / "install.sh").chmod(0o755)
     sums = "".join(f"{sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir()))
     (folder / "SHA256SUMS").write_text(sums)
@@ -63,10 +65,11 @@ def output(*argv: str) -> str:
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def installer(url: str, public: str) -> str:
+def installer(binaries: list[Path], url: str, public: str) -> str:
     """install.sh of this release."""
     text = (PROJECT / "packaging/install.sh").read_text()
-    for name, value in (("RELEASE_URL", url), ("SHA256_x86_64", sha256(BINARY)), ("PUBLIC_KEY", public)):
+    sums = [(f"SHA256_{binary.name.removeprefix(NAME)}", sha256(binary)) for binary in binaries]
+    for name, value in (("RELEASE_URL", url), ("PUBLIC_KEY", public), *sums):
         text = text.replace(f"{name}=''\n", f"{name}='{value}'\n", 1)
     return text
 
@@ -81,8 +84,8 @@ def archive(path: Path, folder: Path) -> None:
                 tar.addfile(info, content)
 
 
-def sbom() -> dict[str, object]:
-    """What is in the binary, read off the files that it is built from."""
+def sbom(binaries: list[Path]) -> dict[str, object]:
+    """What is in the binaries, read off the files that they are built from."""
     components: list[dict[str, object]] = []
     for line in SOURCES.read_text().splitlines():
         found = re.match(r"([0-9a-f]{64})  (?:pool/\S+/)?([a-z0-9.]+?)(?:_|==)([^ _]+?)(?:\.orig|\.debian|  |$)", line)
@@ -98,8 +101,9 @@ def sbom() -> dict[str, object]:
         if name != "tomli":  # its successor is in the standard library of the binary's Python
             purl = f"pkg:pypi/{name}@{version}"
             components.append({"type": "library", "name": name, "version": version, "purl": purl, "bom-ref": purl})
-    tool = {"type": "application", "name": "fim-bootstrap", "version": __version__,
-            "hashes": [{"alg": "SHA-256", "content": sha256(BINARY)}]}  # fmt: skip
+    files = [{"type": "file", "name": binary.name, "hashes": [{"alg": "SHA-256", "content": sha256(binary)}]}
+             for binary in binaries]  # fmt: skip
+    tool = {"type": "application", "name": "fim-bootstrap", "version": __version__, "components": files}
     return {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "metadata": {"component": tool},
             "components": components}  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
+BINARY = PROJECT / f"dist/fim-bootstrap-linux-{platform.machine()}"  # `make binary`
 DEBIAN_12 = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_CODENAME=bookworm\n'
 # what Debian's auditd ships, shortened to what auditd insists on
 AUDITD_CONF = """\

@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.conftest import PROJECT, Ran, needs_root
+from tests.conftest import BINARY, PROJECT, Ran, needs_root
 
 SCRIPT = (PROJECT / "packaging/install.sh").read_text()
-NAME = "fim-bootstrap-linux-x86_64"
+NAME = BINARY.name
 PROGRAM = '#!/bin/sh\necho "ran: $*"\nread line && echo "stdin: $line"\nexit ${STATUS:-0}\n'
 SHELLS = [shell for shell in (["dash"], ["bash"], ["busybox", "sh"]) if shutil.which(shell[0])]
 
@@ -135,6 +135,43 @@ def test_where_to_fetch_from_must_be_known() -> None:
     ran = piped(SCRIPT, "apply")
     assert (ran.status, ran.out) == (64, "")
     assert "set FIM_INSTALL_URL" in ran.err
+
+
+def on(folder: Path, system: str, machine: str) -> str:
+    """A PATH whose uname tells of another machine."""
+    folder.mkdir()
+    (folder / "uname").write_text(f"#!/bin/sh\n[ $1 = -s ] && echo {system} || echo {machine}\n")
+    (folder / "uname").chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_each_architecture_has_a_file_and_a_checksum(release: Release, tmp_path: Path) -> None:
+    script = SCRIPT
+    machines = ("x86_64", "aarch64")
+    for machine in machines:
+        program = f"{PROGRAM}# for {machine}\n"
+        (release.folder / f"fim-bootstrap-linux-{machine}").write_text(program)
+        digest = hashlib.sha256(program.encode()).hexdigest()
+        script = script.replace(f"_{machine}=''", f"_{machine}='{digest}'")
+    for machine in machines:
+        path = on(tmp_path / machine, "Linux", machine)
+        ran = piped(script, "check", FIM_INSTALL_URL=release.url, PATH=path)
+        assert (ran.status, ran.out) == (0, "ran: check\n"), ran.err
+    (release.folder / "fim-bootstrap-linux-aarch64").write_text(PROGRAM)
+    ran = piped(script, "check", FIM_INSTALL_URL=release.url, PATH=path)
+    assert (ran.status, ran.out) == (1, "")
+    assert "wrong checksum: fim-bootstrap-linux-aarch64" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "said"),
+    [("Darwin", "arm64", "Darwin is not supported"), ("Linux", "s390x", "no binary for s390x")],
+)
+def test_other_systems_are_refused(release: Release, tmp_path: Path, system: str, machine: str, said: str) -> None:
+    ran = piped(SCRIPT, "apply", FIM_INSTALL_URL=release.url, FIM_INSTALL_SHA256=release.sha256,
+                PATH=on(tmp_path / "bin", system, machine))  # fmt: skip
+    assert (ran.status, ran.out) == (69, "")
+    assert said in ran.err
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Build dist/fim-bootstrap-linux-x86_64: one file that needs no more than glibc 2.17 (RHEL 7, Amazon 2, SLES 12).
+# Build dist/fim-bootstrap-linux-<the machine's architecture>: one file that needs no more than glibc 2.17 (RHEL 7,
+# Amazon 2, SLES 12).
 #
 # Own CPython, with the C modules that are used compiled into libpython, and an own bootloader for PyInstaller:
 # both with a gcc whose sysroot is glibc 2.17 (ppbt, from the Salt project). Nothing of the machine goes in, and
@@ -11,7 +12,13 @@ PROJECT=$(cd "$HERE/../.." && pwd)
 WORK=/var/tmp/fim-bootstrap-build
 PYTHON=${PYTHON:-python3}
 JOBS=$(nproc)
-NAME=fim-bootstrap-linux-x86_64
+ARCH=$(uname -m)
+case $ARCH in # as PyInstaller and libdeflate name it
+x86_64) LOADER=Linux-64bit-intel DEFLATE=x86 ;;
+aarch64) LOADER=Linux-64bit-arm DEFLATE=arm ;;
+*) echo "no recipe for $ARCH: x86_64 or aarch64" >&2; exit 69 ;;
+esac
+export NAME=fim-bootstrap-linux-$ARCH # the spec reads it
 export SOURCE_DATE_EPOCH=1700000000 PYTHONHASHSEED=1 LC_ALL=C TZ=UTC PIP_DISABLE_PIP_VERSION_CHECK=1
 
 say() { echo "[$SECONDS s] $*" >&2; }
@@ -24,6 +31,7 @@ fetch() {
     local sum what file
     while read -r sum what file; do
         case $sum in '#'*) continue ;; esac
+        if [[ $file == *.whl && $file != *"_$ARCH.whl" ]]; then continue; fi # the other machine's compiler
         case $what in
         pool/*) file=${what##*/}; [ -f "$file" ] || curl -fsSLO "$MIRROR/$what" ;;
         pyinstaller*) [ -f "$file" ] || "$PYTHON" -m pip -q download --no-deps --no-binary pyinstaller -d . "$what" ;;
@@ -34,7 +42,7 @@ fetch() {
 }
 
 toolchain() {
-    TARGET=x86_64-linux-gnu
+    TARGET=$ARCH-linux-gnu
     if [ ! -d "$WORK/toolchain" ]; then
         "$PYTHON" -m zipfile -e "$WORK"/sources/ppbt-*.whl "$WORK/ppbt"
         mkdir "$WORK/toolchain"
@@ -60,13 +68,13 @@ libraries() { # static: they end up in libpython; libffi serves PyInstaller's ow
     tar xf "$WORK"/sources/libdeflate_*.tar.gz
     # shellcheck disable=SC2086 # flags
     (cd libdeflate-* && "$TARGET-gcc" $HARDENED -fPIC -DLIBDEFLATE_ASSEMBLER_DOES_NOT_SUPPORT_{VPCLMULQDQ,AVX512VNNI,AVX_VNNI} \
-        -c lib/{utils,adler32,deflate_decompress,zlib_decompress,x86/cpu_features}.c \
+        -c lib/{utils,adler32,deflate_decompress,zlib_decompress,$DEFLATE/cpu_features}.c \
         && "$TARGET-gcc-ar" rcs "$LIBS/lib/libdeflate.a" ./*.o && cp libdeflate.h "$LIBS/include")
     tar xf "$WORK"/sources/bzip2_*.tar.gz
     (cd bzip2-* && make -j"$JOBS" CC="$TARGET-gcc" AR="$TARGET-gcc-ar" RANLIB="$TARGET-gcc-ranlib" \
         CFLAGS="$HARDENED -fPIC -D_FILE_OFFSET_BITS=64" libbz2.a && cp libbz2.a "$LIBS/lib" && cp bzlib.h "$LIBS/include")
     tar xf "$WORK"/sources/libffi_*.tar.gz
-    (cd libffi-* && autoreconf -fi && compiler ./configure --host=$TARGET --build=x86_64-pc-linux-gnu --disable-shared \
+    (cd libffi-* && autoreconf -fi && compiler ./configure --host="$TARGET" --build="$ARCH-pc-linux-gnu" --disable-shared \
         --disable-docs --disable-multi-os-directory --libdir="$LIBS/lib" --prefix="$LIBS" && make -j"$JOBS" && make install)
 }
 
@@ -118,7 +126,7 @@ bootloader() { # the one on PyPI needs the target's libz.so.1; for what else our
     patch -p1 -s < "$HERE/bootloader.patch"
     local site="$WORK/python/lib/python3.13/site-packages"
     "$PYTHON" -m pip -q install --no-compile --no-deps --target "$site" --only-binary=:all: --python-version 3.13 \
-        --platform manylinux2014_x86_64 --platform any "$(sed -n 's/.*  \(pyinstaller==[0-9.]*\) .*/\1/p' "$HERE/sources.txt")" \
+        --platform "manylinux2014_$ARCH" --platform any "$(sed -n 's/.*  \(pyinstaller==[0-9.]*\) .*/\1/p' "$HERE/sources.txt")" \
         altgraph==0.17.5 packaging==26.3 pyinstaller-hooks-contrib==2026.9 setuptools==80.9.0
     "$PYTHON" -m pip -q install --no-compile --no-deps --target "$site" --only-binary=:all: --python-version 3.13 \
         --platform any -r <(grep -v tomli "$PROJECT/requirements.txt")
@@ -126,7 +134,7 @@ bootloader() { # the one on PyPI needs the target's libz.so.1; for what else our
     compiler env CFLAGS="$HARDENED -ffile-prefix-map=$WORK=. -I$LIBS/include -ffunction-sections" \
         LDFLAGS="$LINKED -Wl,--gc-sections -L$LIBS/lib -ldeflate" \
         "$PYTHON" ./waf distclean configure --static-zlib build_release install_release
-    cp ../PyInstaller/bootloader/Linux-64bit-intel/run "$site/PyInstaller/bootloader/Linux-64bit-intel/run"
+    cp "../PyInstaller/bootloader/$LOADER/run" "$site/PyInstaller/bootloader/$LOADER/run"
 }
 
 freeze() {

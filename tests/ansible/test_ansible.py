@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PROJECT, Tree, needs_root
+from tests.conftest import BINARY, PROJECT, Tree, needs_root
 from tests.fetched import fetched
 
 pytestmark = [pytest.mark.ansible, needs_root]
 
 ANSIBLE = "ansible-core==2.19.14"
 ROLE = PROJECT / "packaging/ansible"
-BINARY = PROJECT / "dist/fim-bootstrap-linux-x86_64"
 SITE = """
 - hosts: localhost
   connection: local

@@ -17,12 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT, Ran, Tree, fim, needs_root
+from tests.conftest import BINARY, PROJECT, Ran, Tree, fim, needs_root
 from tests.live.images import CACHE, run, source
 
 pytestmark = pytest.mark.binary
 
-BINARY = PROJECT / "dist/fim-bootstrap-linux-x86_64"
 BUILD = PROJECT / "packaging/binary/build.sh"
 WORK = Path("/var/tmp/fim-bootstrap-build")
 FLOOR = (2, 17)
@@ -252,9 +251,10 @@ def house(request: pytest.FixtureRequest) -> Path:
 
 def _old_house(root: Path) -> None:
     """The C library of the toolchain, which is that of RHEL 7, and busybox."""
-    libraries = WORK / "toolchain/x86_64-linux-gnu/x86_64-linux-gnu/sysroot/lib"
+    (libraries,) = WORK.glob("toolchain/*/*/sysroot/lib")
     for name in ("bin", "etc", "tmp", "dev", "proc", "lib64"):
         (root / name).mkdir(parents=True)
+    (root / "lib").symlink_to("lib64")  # where arm64 looks
     for path in libraries.glob("*.so*"):
         shutil.copy(path, root / "lib64" / path.name)
     shutil.copy("/bin/busybox", root / "bin/busybox")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.conftest import BINARY, PROJECT
 from tests.test_install import piped
 
 pytestmark = pytest.mark.binary
@@ -52,8 +52,9 @@ def test_the_sbom_names_what_is_inside(release: Path) -> None:
     document = json.loads((release / "sbom.cdx.json").read_text())
     names = {component["name"]: component["version"] for component in document["components"]}
     assert {"python3.13", "zlib", "bzip2", "pyinstaller", "sh", "distro"} <= set(names)
-    digest = hashlib.sha256((release / "fim-bootstrap-linux-x86_64").read_bytes()).hexdigest()
-    assert document["metadata"]["component"]["hashes"][0]["content"] == digest
+    digest = hashlib.sha256((release / BINARY.name).read_bytes()).hexdigest()
+    files = {file["name"]: file["hashes"][0]["content"] for file in document["metadata"]["component"]["components"]}
+    assert files[BINARY.name] == digest
 
 
 def test_the_same_inputs_give_the_same_release(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.conftest import PROJECT, needs_root
+from tests.conftest import BINARY, PROJECT, needs_root
 from tests.fetched import fetched
 from tests.managers.roots import root
 from tests.managers.test_managers import RELEASES
@@ -20,7 +20,6 @@ from tests.managers.test_managers import RELEASES
 pytestmark = pytest.mark.images
 
 EXAMPLES = PROJECT / "packaging/images"
-BINARY = PROJECT / "dist/fim-bootstrap-linux-x86_64"
 FETCH = "curl -fsSLo /tmp/install.sh https://example.org/v1/install.sh"
 UNITS = "/etc/systemd/system/multi-user.target.wants"
 

@@ -26,7 +26,7 @@ NO_SELINUX = "security=apparmor selinux=0"
 MACHINE = ("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,cx16=off", "-smp", "2", "-m", "2048",
            "-nographic", "-no-reboot", "-nic", "none")  # fmt: skip
 SHIPPED = ("bootstrap.py", "fim_bootstrap", "distro_profiles")
-BINARY = "dist/fim-bootstrap-linux-x86_64"
+BINARY = "dist/fim-bootstrap-linux-x86_64"  # in the project, and in the guest below /opt/fim-bootstrap
 FIM = "PYTHONPATH=/opt/fim-bootstrap/deps python3 /opt/fim-bootstrap/bootstrap.py"
 
 # what `fim` runs: the source, or the binary where FIM_LIVE_BINARY is set

@@ -11,13 +11,11 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import PROJECT
-from tests.live.guest import BINARY
+from tests.conftest import BINARY
 from tests.managers.roots import ENVIRONMENT, Root
 from tests.salt.houses import (
     PROGRAM,
@@ -193,10 +191,10 @@ def mirror() -> Iterator[str]:
         def log_message(self, *args: Any) -> None:
             pass
 
-    handler = partial(Quiet, directory=str((PROJECT / BINARY).parent))
+    handler = partial(Quiet, directory=str(BINARY.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/{Path(BINARY).name}"
+        yield f"http://127.0.0.1:{server.server_address[1]}/{BINARY.name}"
         server.shutdown()
 
 
