@@ -23,6 +23,8 @@ export SOURCE_DATE_EPOCH=1700000000 PYTHONHASHSEED=1 LC_ALL=C TZ=UTC PIP_DISABLE
 
 say() { echo "[$SECONDS s] $*" >&2; }
 
+download() { "$PYTHON" -m pip -q download --no-deps -d . "$@"; }
+
 fetch() {
     mkdir -p "$WORK/sources"
     cd "$WORK/sources"
@@ -31,11 +33,13 @@ fetch() {
     local sum what file
     while read -r sum what file; do
         case $sum in '#'*) continue ;; esac
+        file=${file:-${what##*/}} # a path in the pool ends in it
         if [[ $file == *.whl && $file != *"_$ARCH.whl" ]]; then continue; fi # the other machine's compiler
-        case $what in
-        pool/*) file=${what##*/}; [ -f "$file" ] || curl -fsSLO "$MIRROR/$what" ;;
-        pyinstaller*) [ -f "$file" ] || "$PYTHON" -m pip -q download --no-deps --no-binary pyinstaller -d . "$what" ;;
-        *) [ -f "$file" ] || "$PYTHON" -m pip -q download --no-deps --only-binary :all: -d . "$what" ;;
+        [ -f "$file" ] || case $what in
+        pool/*) curl -fsSLO "${MIRROR:?is unknown: apt-get update, or MIRROR=<a Debian mirror>}/$what" ;;
+        # pip asks every source for its metadata, and this one compiles a bootloader first, unless one is there
+        pyinstaller*) PYI_PLATFORM=Windows-64bit-intel download --no-binary pyinstaller "$what" ;;
+        *) download --only-binary :all: "$what" ;;
         esac
         echo "$sum  $file" | sha256sum --check --quiet -
     done < "$HERE/sources.txt"
