@@ -8,10 +8,10 @@ case "${1:-test}" in
 venv)
     "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null && exit 0
     packages="python3-venv" ;;
-test) packages="auditd checkpolicy semodule-utils policycoreutils selinux-policy-default setools util-linux
+test) packages="auditd checkpolicy semodule-utils policycoreutils selinux-policy-default setools util-linux mount
     curl wget sudo openssl shellcheck busybox-static" ;;
 binary) packages="autoconf automake libtool libltdl-dev make patch xz-utils binutils curl ca-certificates procps" ;;
-live) packages="qemu-system-x86 qemu-utils mmdebstrap e2fsprogs policycoreutils apt-utils gcc libc6-dev packer
+live) packages="qemu-system-x86 qemu-utils mmdebstrap e2fsprogs policycoreutils apt-utils gcc libc6-dev packer mount
     python3-dev" ;;
 faults) packages="strace e2fsprogs" ;;
 fuzz) packages="mmdebstrap gcc libc6-dev util-linux" ;;
