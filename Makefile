@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 ARGS   ?=
+# what sudo sets up belongs to whom the checkout belongs, who goes on without sudo
+OWN    := [ "$$(id -u)" != 0 ] || chown -R --reference=Makefile $(VENV)
 
 .PHONY: help apply run test check lint type test-live binary release test-binary \
         test-managers test-faults soak test-ansible test-images test-fuzz fuzz test-salt table bench clean
@@ -91,10 +93,12 @@ $(VENV)/run: requirements.txt
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
+	@$(OWN)
 
 $(VENV)/dev: requirements-dev.txt $(VENV)/run
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
+	@$(OWN)
 
 clean:  ## remove what was built here
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
