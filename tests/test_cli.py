@@ -40,6 +40,14 @@ def test_apply_then_check_then_apply_again(tree: Tree) -> None:
     assert {p: p.stat().st_mtime_ns for p in tree.path("/etc").rglob("*")} == stamps
 
 
+def test_a_run_that_finds_nothing_to_do_loads_nothing_slow(tree: Tree) -> None:
+    ready = tree.fim("check", "--skip", "dispatcher", PYTHONPROFILEIMPORTTIME="1")
+    assert ready.status == 0, ready.out
+    loaded = {line.rpartition("|")[2].strip() for line in ready.err.splitlines()}
+    assert "fim_bootstrap.facts" in loaded
+    assert not loaded & {"sh", "asyncio", "subprocess", "threading", "logging", "shutil", "difflib", "dataclasses"}
+
+
 @needs_root
 def test_rules_are_commented_out_and_revert_brings_back_every_byte(tree: Tree) -> None:
     hostile = {
