@@ -70,11 +70,6 @@ class Stat(NamedTuple):
     read_only: bool = False  # lies on a file system that is mounted read-only
     place: str = ""  # device and inode, as /proc/locks writes them
 
-    @property
-    def is_directory(self) -> bool:
-        """Whether the path leads to a directory."""
-        return stat.S_ISDIR(self.mode)
-
 
 class Reader(Protocol):
     """All that a check needs; nothing here changes the host."""
