@@ -10,15 +10,14 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cache import CACHE, kept, run, source
 from tests.conftest import BINARY, PROJECT, Ran, Tree, fim, needs_root
-from tests.live.images import CACHE, run, source
 
 pytestmark = pytest.mark.binary
 
@@ -236,17 +235,11 @@ def house(request: pytest.FixtureRequest) -> Path:
     """A root of a Debian release, or one with the real glibc 2.17 and busybox; kept for later runs."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    folder = CACHE / f"house-{request.param}"
-    if not folder.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE, prefix="building-house.") as work:
-            if request.param == "glibc-2.17":
-                _old_house(Path(work) / "root")
-            else:
-                run("mmdebstrap", "--variant=essential", "--mode=root", "--aptopt=Acquire::Check-Valid-Until false",
-                    request.param, f"{work}/root", source(request.param))  # fmt: skip
-            (Path(work) / "root").rename(folder)
-    return folder
+    suite = request.param
+    if suite == "glibc-2.17":
+        return kept(f"house-{suite}", _old_house)
+    debian = ("mmdebstrap", "--variant=essential", "--mode=root", "--aptopt=Acquire::Check-Valid-Until false", suite)
+    return kept(f"house-{suite}", lambda made: run(*debian, str(made), source(suite)))
 
 
 def _old_house(root: Path) -> None:

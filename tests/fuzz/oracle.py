@@ -8,7 +8,6 @@ messages from any but the first one).
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -16,12 +15,11 @@ import select
 import shutil
 import struct
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.live.images import CACHE, run, source
+from tests.cache import kept, run, source
 
 HERE = Path(__file__).resolve().parent
 SUITES = ("bullseye", "bookworm", "trixie", "sid")  # audit 3.0, 3.0.9, 4.0.2, 4.2.1
@@ -136,38 +134,23 @@ def available() -> bool:
 def shim() -> Path:
     """The compiled shim."""
     text = HERE / "shim.c"
-    made = CACHE / f"oracle-shim-{hashlib.sha256(text.read_bytes()).hexdigest()[:12]}.so"
-    with _locked("oracle-shim"):
-        if not made.exists():
-            with tempfile.TemporaryDirectory(dir=CACHE, prefix="building-shim.") as work:
-                run("gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", f"{work}/shim.so", str(text))
-                Path(work, "shim.so").rename(made)
-    return made
+    compiler = ("gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror")
+    name = f"oracle-shim-{hashlib.sha256(text.read_bytes()).hexdigest()[:12]}.so"
+    return kept(name, lambda made: run(*compiler, "-o", str(made), str(text)))
 
 
 def root(suite: str) -> Path:
     """The release's auditd and its libraries, unpacked and not configured."""
-    folder = CACHE / f"oracle-{suite}"
-    with _locked(f"oracle-{suite}"):
-        if not folder.exists():
-            with tempfile.TemporaryDirectory(dir=CACHE, prefix="building-oracle.") as work:
-                made = Path(work) / "root"
-                run("mmdebstrap", "--variant=extract", "--mode=root", "--include=auditd",
-                    "--aptopt=Acquire::Check-Valid-Until false", suite, str(made), source(suite))  # fmt: skip
-                for name in ("bin", "sbin", "lib", "lib64"):
-                    if not (made / name).exists():
-                        (made / name).symlink_to(f"usr/{name}")
-                for name in ("in", "run", "var/log"):
-                    (made / name).mkdir(parents=True, exist_ok=True)
-                (made / "etc/passwd").write_text(USERS)
-                (made / "etc/group").write_text(GROUPS)
-                made.rename(folder)
-    return folder
+    return kept(f"oracle-{suite}", lambda made: _unpack(suite, made))
 
 
-@contextlib.contextmanager
-def _locked(name: str) -> Iterator[None]:
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _unpack(suite: str, made: Path) -> None:
+    run("mmdebstrap", "--variant=extract", "--mode=root", "--include=auditd",
+        "--aptopt=Acquire::Check-Valid-Until false", suite, str(made), source(suite))  # fmt: skip
+    for name in ("bin", "sbin", "lib", "lib64"):
+        if not (made / name).exists():
+            (made / name).symlink_to(f"usr/{name}")
+    for name in ("in", "run", "var/log"):
+        (made / name).mkdir(parents=True, exist_ok=True)
+    (made / "etc/passwd").write_text(USERS)
+    (made / "etc/group").write_text(GROUPS)

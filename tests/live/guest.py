@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from tests.cache import CACHE, kept, run
 from tests.conftest import PROJECT, Ran
-from tests.live.images import CACHE, image
+from tests.live.images import image
 
 BOOT = 300.0  # seconds
 KERNEL = "root=/dev/vda rw console=ttyS0 audit=1 quiet systemd.unit=multi-user.target systemd.show_status=no"
@@ -167,12 +168,11 @@ def guest(
 
 def libraries() -> Path:
     """The folder with the libraries that the tool runs with, fetched once."""
-    folder = CACHE / "deps"
-    if not folder.exists():
-        pip = ["python3", "-m", "pip", "install", "-q", "--target", str(folder), "--no-deps", "--no-compile"]
-        needs = [line.split(";")[0] for line in (PROJECT / "requirements.txt").read_text().splitlines()]
-        subprocess.run([*pip, "--only-binary=:all:", "--platform=any", "--python-version=3.9", *needs], check=True)
-    return folder
+    pip = ("python3", "-m", "pip", "install", "-q", "--no-deps", "--no-compile", "--only-binary=:all:")
+    oldest = ("--platform=any", "--python-version=3.9")
+    needs = [line.split(";")[0] for line in (PROJECT / "requirements.txt").read_text().splitlines()]
+    folder = kept(f"deps-{'-'.join(needs)}", lambda made: run(*pip, *oldest, "--target", f"{made}/deps", *needs))
+    return folder / "deps"
 
 
 def _source(archive: Path, extra: tuple[Path, ...]) -> None:

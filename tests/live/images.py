@@ -1,24 +1,23 @@
 """Build the guests' disks: Debian with SELinux enforcing, the stand-in agent, and a local package repository.
 
 auditd and the policy compilers are not installed; the guest has no network and gets them from /repo. A disk
-is kept under a digest of what it is made of, in $FIM_LIVE_CACHE or /var/cache/fim-bootstrap-live.
+is kept under a digest of what it is made of.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+from tests.cache import CACHE, kept, output, run, source
+
 HERE = Path(__file__).resolve().parent
-CACHE = Path(os.environ.get("FIM_LIVE_CACHE", "/var/cache/fim-bootstrap-live"))
 SUITES = ("bookworm", "bullseye", "trixie", "sid")
 PACKAGES = ("linux-image-cloud-amd64", "systemd-sysv", "udev", "dbus", "python3", "kmod")
 # sid's own policy does not install (semodule: Failed on likewise), so sid gets the one of trixie
@@ -66,17 +65,7 @@ MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "serial-getty@ttyS0.serv
 def image(suite: str) -> Path:
     """The folder with disk.raw, vmlinuz and initrd.img of a suite; built where it is not there yet."""
     digest = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(HERE.glob("*.[cp]*")) if p.name in INPUTS))
-    folder = CACHE / f"{suite}-{digest.hexdigest()[:12]}"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f"{suite}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            for old in CACHE.glob(f"{suite}-*"):
-                shutil.rmtree(old)
-            with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"{suite}.") as work:
-                _build(suite, Path(work))
-                (Path(work) / "result").rename(folder)
-    return folder
+    return kept(f"{suite}-{digest.hexdigest()[:12]}", partial(_build, suite), earlier=f"{suite}-*")
 
 
 @contextlib.contextmanager
@@ -84,19 +73,12 @@ def prepared(suite: str, prepare: Callable[[Path], None], extra: tuple[str, ...]
     """Like image, with extra packages and a tree that `prepare` has changed and labelled; not kept."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"golden-{suite}.") as work:
-        _build(suite, Path(work), prepare, extra)
-        shutil.rmtree(Path(work) / "root")
-        yield Path(work) / "result"
+        result = Path(work) / "result"
+        _build(suite, result, prepare, extra)
+        yield result
 
 
 INPUTS = ("images.py", "agent.c", "server.py")
-
-
-def source(suite: str) -> str:
-    """The suite's apt source, on the mirror that this machine itself uses."""
-    lines = output("apt-get", "indextargets", "--format", "$(SITE)|$(CODENAME)", "Created-By: Packages").splitlines()
-    sites = [line.split("|")[0] for line in lines if "security" not in line]
-    return f"deb [trusted=yes] {sites[0]} {suite} main"
 
 
 def label(root: Path) -> None:
@@ -106,9 +88,9 @@ def label(root: Path) -> None:
 
 
 def _build(
-    suite: str, work: Path, prepare: Callable[[Path], None] = label, extra: tuple[str, ...] = ()
+    suite: str, result: Path, prepare: Callable[[Path], None] = label, extra: tuple[str, ...] = ()
 ) -> None:
-    root, result, policy = work / "root", work / "result", POLICY_FROM.get(suite, suite)
+    root, policy = result.parent / "root", POLICY_FROM.get(suite, suite)
     result.mkdir()
     run(
         "mmdebstrap", "--variant=important", "--mode=root",
@@ -136,6 +118,7 @@ def _build(
     with disk.open("wb") as file:
         file.truncate(4 << 30)
     run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1", "-d", str(root), str(disk))
+    shutil.rmtree(root)
 
 
 def _repository(root: Path) -> None:
@@ -175,17 +158,6 @@ def _put(path: Path, text: str | None, mode: int = 0o644) -> None:
     else:
         path.write_text(text)
         path.chmod(mode)
-
-
-def run(*argv: str) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = done.stdout[-2000:] + done.stderr[-4000:]
-        raise RuntimeError(f"{' '.join(argv)}: exit status {done.returncode}\n{said}")
-
-
-def output(*argv: str, cwd: Path | None = None) -> str:
-    return subprocess.run(argv, capture_output=True, text=True, check=True, cwd=cwd).stdout
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from tests.cache import CACHE
 from tests.conftest import PROJECT, Ran
 from tests.live.guest import BINARY, ENFORCING, FIM, NO_SELINUX, PERMISSIVE, Guest, guest
-from tests.live.images import CACHE, label, prepared
+from tests.live.images import label, prepared
 from tests.test_cli import SCHEMA
 
 pytestmark = pytest.mark.live

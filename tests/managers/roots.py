@@ -8,7 +8,6 @@ what `apply` installs really compiles and loads a policy module. Roots are kept 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import inspect
 import os
@@ -20,14 +19,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fim_bootstrap.model import Profile
 from fim_bootstrap.profiles import load
 from fim_bootstrap.resources import profile_folder
+from tests.cache import CACHE, kept, run, source
 from tests.conftest import PROJECT, Ran
 from tests.live.guest import FIM, SHIPPED, libraries
-from tests.live.images import CACHE, POLICY_FROM, run, source
+from tests.live.images import POLICY_FROM
 
 PROFILES: Mapping[str, Profile] = {profile.id: profile for profile in load([profile_folder()])}
 COMMON = ("python3", "systemd", "createrepo-c", "rpm", "apt-utils")
@@ -60,17 +61,8 @@ sleep $(cat /slow)
 def base(suite: str) -> Path:
     """A root with the managers, without the commands that are to be installed; their packages lie in /debs."""
     made_of = f"{inspect.getsource(_build)}{SUITES}{HELD}{REPO_FILE}{SELINUX_CONFIG}"
-    folder = CACHE / f"root-{suite}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f"root-{suite}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            for old in CACHE.glob(f"root-{suite}-*"):
-                shutil.rmtree(old)
-            with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"building-{suite}.") as work:
-                _build(suite, Path(work) / "root")
-                (Path(work) / "root").rename(folder)
-    return folder
+    digest = hashlib.sha256(made_of.encode()).hexdigest()[:12]
+    return kept(f"root-{suite}-{digest}", partial(_build, suite), earlier=f"root-{suite}-*")
 
 
 def _build(suite: str, root: Path) -> None:
@@ -188,20 +180,19 @@ class Root:
     def _rpms(self, version: str) -> Path:
         """The folder with the release's packages, built once."""
         made_of = f"{self.profile.packages}{self.profile.along}{version}{inspect.getsource(_dealt)}{SLOW_SPEC}"
-        store = CACHE / f"rpms-{self.suite}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
-        if not store.exists():
-            self.run("mkdir -p /unpacked && cd /debs && for d in *.deb; do dpkg-deb -x $d /unpacked/${d%%_*}; done")
-            for name, files in _dealt(self.path / "unpacked", self.profile).items():
-                for deb, file in files:
-                    target = self.path / "build" / name / file
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(self.path / "unpacked" / deb / file, target, follow_symlinks=False)
-                self._rpmbuild(name, ordinary(name, version, "\n".join(f'"/{file}"' for _, file in files)))
-            self._rpmbuild("slow", SLOW_SPEC)
-            with tempfile.TemporaryDirectory(dir=CACHE) as work:
-                shutil.copytree(self.path / "rpms", Path(work) / "rpms")
-                (Path(work) / "rpms").rename(store)
-        return store
+        digest = hashlib.sha256(made_of.encode()).hexdigest()[:12]
+        return kept(f"rpms-{self.suite}-{digest}", partial(self._pack, version))
+
+    def _pack(self, version: str, made: Path) -> None:
+        self.run("mkdir -p /unpacked && cd /debs && for d in *.deb; do dpkg-deb -x $d /unpacked/${d%%_*}; done")
+        for name, files in _dealt(self.path / "unpacked", self.profile).items():
+            for deb, file in files:
+                target = self.path / "build" / name / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(self.path / "unpacked" / deb / file, target, follow_symlinks=False)
+            self._rpmbuild(name, ordinary(name, version, "\n".join(f'"/{file}"' for _, file in files)))
+        self._rpmbuild("slow", SLOW_SPEC)
+        shutil.copytree(self.path / "rpms", made)
 
     def _rpmbuild(self, name: str, spec: str) -> None:
         (self.path / "build" / name).mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cache import run
 from tests.conftest import PROJECT, Ran
-from tests.live.images import run
 from tests.managers.roots import Root
 from tests.managers.test_managers import FAMILIES, dressed
 

@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
+from tests.cache import run
 from tests.conftest import Ran
 from tests.fetched import SALT, fetched
-from tests.live.images import run
 from tests.managers.roots import ENVIRONMENT, Root
 from tests.salt.houses import PROGRAMS, SHA256, furnish, house, kill_all
 

@@ -17,10 +17,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.cache import run
 from tests.conftest import DEBIAN_12, PROJECT, Ran
 from tests.fetched import SALT, fetched
 from tests.live.guest import BINARY
-from tests.live.images import run
 from tests.managers.roots import Root, root
 
 PROGRAM = "/usr/local/sbin/fim-bootstrap"
