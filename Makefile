@@ -48,7 +48,7 @@ test-binary: binary  ## the binary in hostile houses (as root), and built twice
 
 test-managers: $(VENV)/dev  ## real apt, dnf, dnf5 and zypper in roots dressed as other releases (as root)
 	@sh tests/needs.sh live
-	$(PY) -m pytest -q --managers tests/managers $(ARGS)
+	$(PY) -m pytest -q -n auto --managers tests/managers $(ARGS)
 
 test-faults: $(VENV)/dev  ## kill the tool, and fail what it calls, at every point of a run (as root, 5 minutes)
 	@sh tests/needs.sh live
@@ -64,7 +64,7 @@ test-ansible: binary  ## the role under the real ansible-core (as root)
 
 test-images: binary  ## the image builders' examples in real roots (as root)
 	@sh tests/needs.sh live
-	$(PY) -m pytest -q --images tests/images $(ARGS)
+	$(PY) -m pytest -q -n auto --images tests/images $(ARGS)
 
 test-fuzz: $(VENV)/dev  ## a minute of fuzzing, the same each time, beside the real auditctl and auditd (as root)
 	@sh tests/needs.sh fuzz
