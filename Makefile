@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 ARGS   ?=
 # what sudo sets up belongs to whom the checkout belongs, who goes on without sudo
-OWN    := [ "$$(id -u)" != 0 ] || chown -R --reference=Makefile $(VENV)
+OWN    := [ "$$(id -u)" != 0 ] || chown -hR --reference=Makefile $(VENV)
 
 .PHONY: help apply run test check lint type test-live binary release test-binary \
         test-managers test-faults soak test-ansible test-images test-fuzz fuzz test-salt table bench clean

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
 import runpy
+import shutil
+import subprocess
 from pathlib import Path
 
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, needs_root
 
 PACKAGE = sorted((PROJECT / "fim_bootstrap").rglob("*.py"))
 NAMELESS = {"util", "utils", "helper", "helpers", "common", "base", "manager"}
@@ -82,3 +85,22 @@ def test_the_table_of_releases_is_the_one_of_the_profiles() -> None:
     """`make table` writes it."""
     readme = (PROJECT / "README.md").read_text()
     assert runpy.run_path(str(PROJECT / "packaging/support_table.py"))["filled"](readme) == readme
+
+
+@needs_root
+def test_what_root_sets_up_belongs_to_whom_the_checkout_belongs(tmp_path: Path) -> None:
+    """`sudo make apply`, then `make test` without sudo; what the environment's links lead to stays root's."""
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\n")  # pip has nothing to do
+    python.chmod(0o755)
+    (tmp_path / "interpreter").touch()
+    (python.parent / "python3").symlink_to(tmp_path / "interpreter")
+    (tmp_path / "tests").mkdir()
+    for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "tests/needs.sh"):
+        shutil.copy(PROJECT / name, tmp_path / name)
+    os.chown(tmp_path / "Makefile", 1234, 4321)
+    subprocess.run(["make", "-s", ".venv/dev"], cwd=tmp_path, check=True)
+    environment = [tmp_path / ".venv", *(tmp_path / ".venv").rglob("*")]
+    assert {(path.lstat().st_uid, path.lstat().st_gid) for path in environment} == {(1234, 4321)}
+    assert (tmp_path / "interpreter").stat().st_uid == 0
