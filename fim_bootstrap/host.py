@@ -88,6 +88,9 @@ class Reader(Protocol):
     def stat(self, path: str) -> Optional[Stat]:
         """What the path leads to, or None."""
 
+    def link(self, path: str) -> str:
+        """Where a symbolic link points, as it is written there, or ''."""
+
     def glob(self, pattern: str) -> Sequence[str]:
         """The paths that match, sorted."""
 
@@ -222,6 +225,13 @@ class LiveHost:
         label = context.rstrip(b"\0").decode()
         place = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}:{info.st_ino}"
         return Stat(path, info.st_mode, info.st_uid, info.st_mtime, info.st_size, label, read_only, place)
+
+    def link(self, path: str) -> str:
+        """Where a symbolic link points, as it is written there, or ''."""
+        try:
+            return os.readlink(self._lexical(path))
+        except OSError:
+            return ""
 
     def glob(self, pattern: str) -> Sequence[str]:
         """The paths that match, sorted."""

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.dict_host import BOOT, DictHost
+
 PROJECT = Path(__file__).resolve().parent.parent
 BINARY = PROJECT / f"dist/fim-bootstrap-linux-{platform.machine()}"  # `make binary`
 DEBIAN_12 = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_CODENAME=bookworm\n'
@@ -116,6 +118,17 @@ def fim(*words: str, **env: str) -> Ran:
 def tree(tmp_path: Path) -> Tree:
     """A tree that is right but for the dispatcher line."""
     return Tree(tmp_path / "root")
+
+
+@pytest.fixture
+def dict_host(monkeypatch: pytest.MonkeyPatch) -> DictHost:
+    """An empty host whose clock is the one that the program sees: waiting takes no time."""
+    host = DictHost()
+    monkeypatch.setattr("time.time", lambda: host.now)
+    monkeypatch.setattr("time.monotonic", lambda: host.now)
+    monkeypatch.setattr("time.clock_gettime", lambda _: host.now - BOOT)
+    monkeypatch.setattr("time.sleep", host.sleep)
+    return host
 
 
 SLOW = {
