@@ -15,7 +15,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
-from . import audit_rules, auditd_conf, journal, managers, selinux
+from . import audit_rules, auditd_conf, journal, managers, selinux, service_restart
 from .host import File, Output, Reader, boot_id, booted, starts_at_boot
 from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
 from .resources import text_of
@@ -47,7 +47,7 @@ GUARD_UNITS = {
     "fim-bootstrap-guard.timer": f"{UNITS}/timers.target.wants/fim-bootstrap-guard.timer",
     "fim-bootstrap-guard.path": f"{UNITS}/multi-user.target.wants/fim-bootstrap-guard.path",
 }
-UNIT_KEYS = "Id,LoadState,ActiveState,UnitFileState,RefuseManualStop"
+UNIT_KEYS = "Id,LoadState,ActiveState,UnitFileState,RefuseManualStop,RefuseManualStart"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -251,6 +251,8 @@ def _services(
             active=unit.get("ActiveState") in ("active", "reloading"),
             enabled=enabled,
             refuses_stop=unit.get("RefuseManualStop", expected if name == "auditd" else "") == "yes",
+            refuses_start=unit.get("RefuseManualStart") == "yes",
+            masked=unit.get("LoadState") == "masked",
         )
     return services
 
@@ -296,6 +298,7 @@ def _audit(
         plugin_dir_present=host.stat(folder) is not None,
         plugins=tuple(plugins),
         service=services["auditd"],
+        restart_problem=service_restart.problem(host, services["auditd"], host.which("systemctl") != ""),
         daemon=daemon,
         status=state or None,
         owner=_owner(host, (state or {}).get("pid", 0)),

@@ -75,6 +75,8 @@ class Service(NamedTuple):
     active: bool = False
     enabled: bool = False
     refuses_stop: bool = False  # RefuseManualStop=yes, upstream's auditd.service
+    refuses_start: bool = False  # RefuseManualStart=yes
+    masked: bool = False
 
 
 PANIC = 2  # auditctl -f
@@ -93,6 +95,7 @@ class AuditFacts(NamedTuple):
     plugin_dir_present: bool = False
     plugins: tuple[File, ...] = ()
     service: Service = Service("auditd")
+    restart_problem: str = ""  # why `service auditd restart`, the agent's way, cannot work
     daemon: Optional[Process] = None
     status: Optional[Mapping[str, int]] = None  # None: the kernel could not be asked
     owner: str = ""  # name of the process that owns the audit socket
