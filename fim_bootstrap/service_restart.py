@@ -24,7 +24,7 @@ DEPTH = 3  # an action calls another, which reads the functions
 
 
 def problem(host: Reader, unit: Service, systemd: bool) -> str:
-    """Why `service auditd restart` cannot work here, or ''. `systemd` is whether it is, or will be, what starts units."""
+    """Why `service auditd restart` cannot work here, or ''; `systemd` says that systemd starts the units."""
     program = host.which("service")
     if not program:
         return "service(8) is missing"
