@@ -8,7 +8,7 @@ ARGS   ?=
 OWN    := [ "$$(id -u)" != 0 ] || chown -hR --reference=Makefile $(VENV)
 
 .PHONY: help apply run test check lint type test-live binary release test-binary \
-        test-managers test-faults soak test-ansible test-images test-fuzz fuzz test-salt table bench clean
+        test-managers test-faults soak test-ansible test-images test-fuzz fuzz test-salt test-all table bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -78,6 +78,8 @@ test-salt: binary  ## real Salt: masterless, a fleet on loopback, salt-ssh (as r
 	@sh tests/needs.sh live
 	@sh tests/needs.sh salt
 	$(PY) -m pytest -q --salt tests/salt $(ARGS)
+
+test-all: check test-fuzz test-binary test-managers test-faults test-ansible test-images test-salt test-live  ## all of them (as root, hours)
 
 table: $(VENV)/run  ## write the table of releases into README.md, from the profiles
 	@PYTHONPATH=. $(PY) packaging/support_table.py
