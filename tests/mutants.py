@@ -1,8 +1,8 @@
 """Small mistakes put into the program, one at a time: how many do the fast tests catch? `make mutants` runs this.
 
-mutmut, because it runs for each mutant only the tests that call the function: the same hour holds ten times as many as
-with a tool that runs them all. A sample drawn by a seed, so that a result can be had again: python -m tests.mutants SEED
-SIZE. What survives is listed; survivors.txt beside this file says of some why they do not matter.
+mutmut, because it runs for each mutant only the tests that call the function: an hour holds ten times as many as with
+a tool that runs them all. A sample is drawn by a seed, so that a result can be had again (python -m tests.mutants SEED
+SIZE). What survives is listed; survivors.txt beside this file says of some why they do not matter.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def _statuses(path: Path) -> dict[str, int | None]:
 
 def main(seed: int = 2026, size: int = 400) -> int:
     """Draw, run, and print what survived with its difference; 0 where the goal is met."""
-    known = {line.split()[0] for line in (PROJECT / "tests/survivors.txt").read_text().splitlines() if line[:1].strip("#")}
+    reasons = (PROJECT / "tests/survivors.txt").read_text().splitlines()
+    known = {line.split()[0] for line in reasons if line[:1].strip("#")}
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / "project"
         shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns(".git", ".venv", "dist", "build", ".*_cache"))
