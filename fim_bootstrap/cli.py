@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
+import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from . import changes, engine, facts, journal, managers, options, profiles, report
+from . import changes, engine, export, facts, journal, managers, options, profiles, report
 from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported
 from .host import LOG, RUN, LiveHost, sweep
 from .model import Change, Environment, Facts, Profile, Settings, Status
-from .redact import redact, redacted
+from .redact import SENTENCE, redacted, shown
 
 # what the vendor says of the other systems it has agents for
 FOREIGN = {
@@ -34,32 +36,53 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise Unsupported(system, "run this on a Linux host")
         return COMMANDS[command](values, begun)
     except BootstrapError as error:
-        return _failed(command, values["format"], error, begun)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
+        return _failed(command, values, error, begun)
     except KeyboardInterrupt:
         _tell("fim-bootstrap: interrupted; run it again to finish")
         return 130
     except Exception as error:  # noqa: BLE001 - who reads the JSON must get one, whatever happened
         import traceback
 
-        LiveHost(conceal=redact).log(traceback.format_exc())
+        for line in traceback.format_exc().splitlines():
+            LiveHost().log(line)
         mistake = BootstrapError(f"a mistake in this program: {type(error).__name__}: {error}", f"report it with {LOG}")
-        return _failed(command, values["format"], mistake, begun)
+        return _failed(command, values, mistake, begun)
     finally:
         if unpacked := getattr(sys, "_MEIPASS", ""):
             sweep(os.path.dirname(unpacked))
 
 
-def _failed(command: str, form: str, error: BootstrapError, begun: float) -> int:
+def _failed(command: str, values: Mapping[str, Any], error: BootstrapError, begun: float) -> int:
     """Say what went wrong on stderr, and on stdout to a program."""
     _tell(f"fim-bootstrap: {error}")
-    if error.remedy:
-        _tell(f"  -> {error.remedy}")
-    if form == "json":
-        _print(_dump(report.of_error(command, error, time.monotonic() - begun)))
+    for number, line in enumerate(error.remedy.splitlines()):
+        _tell(f"{'     ' if number else '  -> '}{line}")
+    if values.get("format") == "json":
+        with contextlib.suppress(BootstrapError):
+            _print(_dump(report.of_error(command, error, time.monotonic() - begun)))
     return error.exit_code
+
+
+@contextlib.contextmanager
+def _reported(command: str, values: Mapping[str, Any], begun: float) -> Iterator[export.Export]:
+    """Where --report goes; what ends the run before there is a report is reported there, too."""
+    place = export.settle(values["report"])
+    try:
+        yield place
+    except BootstrapError as error:
+        document = report.of_error(command, error, time.monotonic() - begun)
+        _attempted(lambda: export.deliver(place, _dump(document)))
+        raise
+
+
+def _attempted(action: Callable[[], object]) -> bool:
+    """Whether it could be done; one reader of the result who gets nothing costs the others nothing."""
+    try:
+        action()
+    except BootstrapError as error:
+        _tell(f"fim-bootstrap: {error}")
+        return False
+    return True
 
 
 class _Session:
@@ -67,9 +90,9 @@ class _Session:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.settings: Settings = options.settings(values)
-        self.host = LiveHost(self.settings.root or "/", redact)
+        self.host = LiveHost(self.settings.root or "/")
         self.release = facts.identify(self.host)
-        table = profiles.load(profiles.standard_folders(self.settings.profiles, self.settings.root))
+        table = profiles.load(profiles.standard_places(self.host, self.settings.profiles))
         self.profile: Profile = profiles.select(table, self.release, self.settings.profile, self.host.which)
 
     def look(self) -> Facts:
@@ -93,11 +116,13 @@ class _Session:
 
 
 def _check(values: Mapping[str, Any], begun: float) -> int:
-    session = _Session(values)
-    found = session.look_and_probe()
-    outcome = engine.Outcome(engine.plan(found, session.profile, session.settings), found)
-    _report("check", outcome, session, values, begun)
-    return report.exit_code("check", outcome)
+    with _reported("check", values, begun) as place:
+        session = _Session(values)
+        found = session.look_and_probe()
+        outcome = engine.Outcome(engine.plan(found, session.profile, session.settings), found)
+        document = _document("check", outcome, session, begun)
+    delivered = _attempted(lambda: export.deliver(place, _dump(document)))
+    return _ended(report.exit_code("check", outcome), delivered, document, values)
 
 
 def _apply(values: Mapping[str, Any], begun: float) -> int:
@@ -105,28 +130,47 @@ def _apply(values: Mapping[str, Any], begun: float) -> int:
         _check({**values, "probe": False}, begun)
         return 0
     _need_root("apply")
-    session = _Session(values)
-    with session.host.alone():
-        changes.tidy(session.host, journal.entries(session.host))
-        session.host.log(f"apply {' '.join(sys.argv[1:])}")
+    with _reported("apply", values, begun) as place:
+        session = _Session(values)
+        with session.host.alone():
+            outcome = _converged(session, begun)
+            document = _document("apply", outcome, session, begun)
+            host, text = session.host, _dump(document)
+            delivered = [_attempted(lambda: export.deliver(place, text))]
+            if host.root == "/":
+                delivered.append(_attempted(lambda: host.create(f"{RUN}/result.json", text.encode(), 0o644)))
+            host.log(document["comment"])
+            if values["reboot"] == "when-needed" and document["reboot_required"]:
+                why = "fim-bootstrap: audit rules take effect at this boot"
+                delivered.append(_attempted(lambda: host.run("shutdown", "-r", "+1", why)))
+    status = report.exit_code("apply", outcome, values["detailed-exitcode"])
+    return _ended(status, all(delivered), document, values)
 
-        def tell(requirement: str, change: Change) -> None:
-            line = f"{requirement}: {change.describe()}"
-            session.host.log(line)
-            _tell(f"[{time.monotonic() - begun:6.1f} s] {line}")
 
-        outcome = engine.converge(session.host, session.look, session.profile, session.settings, tell)
-        if session.settings.probe and not outcome.error:
-            found = session.look_and_probe()
-            seen = engine.plan(found, session.profile, session.settings)
-            outcome = outcome._replace(findings=(*outcome.findings[:-1], seen[-1]), facts=found)
-        document = _report("apply", outcome, session, values, begun)
-        if session.host.root == "/":
-            session.host.create(f"{RUN}/result.json", _dump(document).encode(), 0o644)
-        session.host.log(document["comment"])
-        if values["reboot"] == "when-needed" and document["reboot_required"]:
-            session.host.run("shutdown", "-r", "+1", "fim-bootstrap: audit rules take effect at this boot")
-    return report.exit_code("apply", outcome, values["detailed-exitcode"])
+def _converged(session: _Session, begun: float) -> engine.Outcome:
+    """What came of the changes; with the lock in hand."""
+    host, settings = session.host, session.settings
+    changes.tidy(host, journal.entries(host))
+    host.log(f"apply {' '.join(sys.argv[1:])}")
+
+    def tell(requirement: str, change: Change) -> None:
+        line = f"{requirement}: {change.describe()}"
+        host.log(line)
+        _tell(f"[{time.monotonic() - begun:6.1f} s] {line}")
+
+    outcome = engine.converge(host, session.look, session.profile, settings, tell)
+    if not settings.probe or outcome.error:
+        return outcome
+    found = session.look_and_probe()
+    seen = engine.plan(found, session.profile, settings)
+    return outcome._replace(findings=(*outcome.findings[:-1], seen[-1]), facts=found)
+
+
+def _ended(status: int, delivered: bool, document: dict[str, Any], values: Mapping[str, Any]) -> int:
+    """Print the result, last of all; the exit status, which a result that got lost makes a failure."""
+    text = _dump(document) if values["format"] == "json" else report.as_text(document, values["verbose"])
+    printed = _attempted(lambda: _print(text))
+    return status if (delivered and printed) or status not in (0, 2, 3) else 1
 
 
 def _revert(values: Mapping[str, Any], begun: float) -> int:
@@ -134,7 +178,7 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
 
     _need_root("revert")
     settings = options.settings(values)
-    host = LiveHost(settings.root or "/", redact)
+    host = LiveHost(settings.root or "/")
     with host.alone():
         steps = journal.entries(host)
         changes.tidy(host, steps)
@@ -152,7 +196,10 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
         "command": "revert", "changed": undone > 0, "failed": bool(problems), "comment": line, "msg": line,
         "remedies": remedies,
     }  # fmt: skip
-    _print(_dump(document) if values["format"] == "json" else redact("\n".join((line, *remedies))))
+    if values["format"] == "json":
+        _print(_dump(document))
+    else:
+        _say((line, *(part for remedy in remedies for part in remedy.splitlines())))
     return 1 if problems else 0
 
 
@@ -165,14 +212,15 @@ def _facts(values: Mapping[str, Any], begun: float) -> int:
 
 def _profiles(values: Mapping[str, Any], begun: float) -> int:
     settings = options.settings(values)
-    host = LiveHost(settings.root or "/", redact)
-    table = profiles.load(profiles.standard_folders(settings.profiles, settings.root))
+    host = LiveHost(settings.root or "/")
+    table = profiles.load(profiles.standard_places(host, settings.profiles))
     if not values["resolve"]:
-        listed = [profile for profile in table if profile.ids or profile.platform]
+        wanted = settings.profile
+        listed = [p for p in table if (p.ids or p.platform) and wanted in ("", p.id)]
         if values["format"] == "json":
             _print(_dump(_plain(listed)))
         else:
-            _print("\n".join(f"{p.id:14} {p.title:38} {' '.join(p.managers):14} tested: {p.tested}" for p in listed))
+            _say(f"{p.id:14} {p.title:38} {' '.join(p.managers):14} tested: {p.tested}" for p in listed)
         return 0
     profile = profiles.select(table, facts.identify(host), settings.profile, host.which)
     name, _ = managers.choose(host, profile)
@@ -184,8 +232,8 @@ def _profiles(values: Mapping[str, Any], begun: float) -> int:
     if values["format"] == "json":
         _print(_dump({"profile": profile.id, "packages": rows}))
     else:
-        _print(f"profile {profile.id}: {profile.title}" + (f" ({profile.nearest})" if profile.nearest else ""))
-        _print("\n".join(f"{c:18} {' '.join(n) or 'NOT IN THE REPOSITORIES'}" for c, n in rows.items()))
+        head = f"profile {profile.id}: {profile.title}" + (f" ({profile.nearest})" if profile.nearest else "")
+        _say((head, *(f"{c:18} {' '.join(n) or 'NOT IN THE REPOSITORIES'}" for c, n in rows.items())))
     return 0 if all(rows.values()) else 3
 
 
@@ -201,9 +249,8 @@ def _reboot_required(values: Mapping[str, Any], begun: float) -> int:
 def _cloud_config(values: Mapping[str, Any], begun: float) -> int:
     from . import cloud_init
 
-    passed = ("mode", "profile", "only", "skip", "no-install", "dispatcher-line", "lock-timeout")
-    defaults = {option.name: option.default for option in options.OPTIONS}
-    chosen = {name: values[name] for name in passed if values[name] != defaults[name]}
+    passed = [option for option in options.OPTIONS if {"apply", "cloud-config"} <= {*option.commands}]
+    chosen = {option.name: values[option.name] for option in passed if values[option.name] != option.default}
     _print(cloud_init.user_data(values["url"], values["sha256"], values["part"], chosen).rstrip("\n"))
     return 0
 
@@ -226,14 +273,8 @@ def _need_root(command: str) -> None:
         raise Blocked(f"/proc is not mounted here, and {command} needs it", "mount -t proc proc /proc, then run again")
 
 
-def _report(
-    command: str, outcome: engine.Outcome, session: _Session, values: Mapping[str, Any], begun: float
-) -> dict[str, Any]:
-    document = report.as_json(command, outcome, session.profile, session.settings, time.monotonic() - begun)
-    _print(_dump(document) if values["format"] == "json" else redact(report.as_text(document, values["verbose"])))
-    if values["report"]:
-        session.host.export(values["report"], _dump(document))
-    return document
+def _document(command: str, outcome: engine.Outcome, session: _Session, begun: float) -> dict[str, Any]:
+    return report.as_json(command, outcome, session.profile, session.settings, time.monotonic() - begun)
 
 
 def _dump(document: Any) -> str:
@@ -250,12 +291,28 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, frozenset):
         return sorted(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value.value if isinstance(value, enum.Enum) else value
 
 
+def _say(lines: Iterable[str]) -> None:
+    _print("\n".join(shown(line, SENTENCE) for line in lines))
+
+
 def _print(text: str) -> None:
-    print(text.encode("utf-8", "replace").decode("utf-8"), flush=True)
+    """All of it to stdout; a reader who has seen enough (`| head`) is no failure."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # there is no stdout where it was closed
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError as error:
+        raise BootstrapError(f"the result cannot be printed: {error.strerror}", "--report FILE") from error
 
 
 def _tell(line: str) -> None:
-    print(redact(line), file=sys.stderr, flush=True)
+    """A line for a person, on stderr; one that cannot be told stops nothing."""
+    if sys.stderr:  # print would take stdout where it was closed
+        with contextlib.suppress(OSError):
+            print(shown(line, SENTENCE), file=sys.stderr, flush=True)

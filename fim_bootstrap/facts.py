@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from . import audit_rules, auditd_conf, journal, managers, selinux, service_restart
-from .host import File, Output, Reader, boot_id, booted, starts_at_boot
+from .host import LINES, File, Output, Reader, boot_id, booted, starts_at_boot
 from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
 from .resources import text_of
 
@@ -47,18 +47,19 @@ GUARD_UNITS = {
     "fim-bootstrap-guard.timer": f"{UNITS}/timers.target.wants/fim-bootstrap-guard.timer",
     "fim-bootstrap-guard.path": f"{UNITS}/multi-user.target.wants/fim-bootstrap-guard.path",
 }
+OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
+OS_RELEASE_LIMIT = 65536  # characters; the largest that is known has 1,500
+RELEASE_FILE_LIMIT = 1024  # characters of an older release file
+NO_RELEASES = ("lsb", "oem", "os", "system", "plesk", "iredmail", "board")  # whose names are no distribution's
+AUDIT_LOG_TAIL = 4 << 20  # bytes of the audit log's end in which denials are looked for
 UNIT_KEYS = "Id,LoadState,ActiveState,UnitFileState,RefuseManualStop,RefuseManualStart"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def identify(host: Reader) -> OsRelease:
     """Which release this is, from os-release(5) or the older release files."""
-    with _left_out("logging", "subprocess"):  # for what is not asked here; they are a tenth of a short run
-        import distro
-
-    system = distro.LinuxDistribution(include_lsb=False, include_uname=False, root_dir=host.root)
     try:
-        info = system.os_release_info() or system.distro_release_info()
+        info = _os_release(host) or _release_file(host)
     except ValueError as error:  # a quotation mark without its twin
         info = {"name": f"a system whose os-release cannot be read ({error})"}
     if not info and (file := host.read("/etc/system-release")):  # which distro passes over
@@ -74,6 +75,35 @@ def identify(host: Reader) -> OsRelease:
         codename=info.get("version_codename", ""),
         parent=info.get("ubuntu_codename", "") or info.get("debian_codename", ""),
     )
+
+
+def _os_release(host: Reader) -> dict[str, str]:
+    for path in OS_RELEASE:
+        if file := host.read(path):
+            if not file.text or len(file.text) > OS_RELEASE_LIMIT:
+                raise ValueError(f"{path}: {file.problem or 'empty, or too large'}")
+            return dict(_distribution(os_release_file=host.real(path)).os_release_info())
+    return {}
+
+
+def _release_file(host: Reader) -> dict[str, str]:
+    """NAME release VERSION (CODENAME), in a file that is named after the distribution."""
+    for path in host.glob("/etc/*[-_]release"):
+        name, file = path.rpartition("/")[2][: -len("-release")], host.read(path)
+        if name in NO_RELEASES or not file or len(file.text) > RELEASE_FILE_LIMIT:
+            continue
+        info = _distribution(distro_release_file=host.real(path)).distro_release_info()
+        if "name" in info:  # the file's own name counts, not that of what a link leads to
+            return {**info, "id": info["id"] if info.get("id") == "cloudlinux" else name}
+    return {}
+
+
+def _distribution(**files: str) -> Any:
+    """What distro makes of a file of the tree; left to itself it follows links out of the tree."""
+    with _left_out("logging", "subprocess"):  # for what is not asked here; they are a tenth of a short run
+        import distro
+
+    return distro.LinuxDistribution(include_lsb=False, include_uname=False, include_oslevel=False, **files)
 
 
 @contextlib.contextmanager
@@ -278,7 +308,7 @@ def _audit(
     audispd = next((found for d in ("/sbin", "/usr/sbin") if (found := host.stat(f"{d}/audispd"))), None)
     generation = 0 if "auditd" not in commands else 2 if audispd else 3
     conf = host.read(AUDITD_CONF)
-    rules = [file for path in (AUDIT_RULES, *host.glob("/etc/audit/rules.d/*.rules")) if (file := host.read(path))]
+    rules = _rule_files(host)
     status = answers.get("status")
     state = audit_rules.parse_status(status.stdout) if status and status.status == 0 else None
     listing = answers.get("rules")
@@ -307,6 +337,20 @@ def _audit(
     )
 
 
+def _rule_files(host: Reader) -> list[File]:
+    """audit.rules and rules.d; together they are held to LINES, too, since each file may be as large as one may be."""
+    files: list[File] = []
+    lines = 0
+    for path in (AUDIT_RULES, *host.glob("/etc/audit/rules.d/*.rules")):
+        if lines > LINES:
+            files.append(File(path, problem=f"the rule files before it have more than {LINES} lines"))
+            break
+        if file := host.read(path):
+            files.append(file)
+            lines += 1 + file.text.count("\n")
+    return files
+
+
 def _conf_since(steps: Sequence[Mapping[str, Any]], conf: File, boot: str) -> float:
     """When auditd.conf last changed; a time in the future is left by a clock that was set back since.
 
@@ -320,7 +364,7 @@ def _conf_since(steps: Sequence[Mapping[str, Any]], conf: File, boot: str) -> fl
     last = restarts[-1] if restarts else {}
     if (last.get("boot"), last.get("conf")) != (boot, journal.digest(conf.text)):
         return since
-    return booted() + float(last["uptime"])
+    return booted() + float(last.get("uptime", 0.0))
 
 
 def _said(output: Optional[Output]) -> str:
@@ -431,11 +475,11 @@ def _unlabelled(host: Reader, commands: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _denials(host: Reader, daemon: Optional[Process]) -> tuple[str, ...]:
-    """AVC records of the plugin since the daemon started, newest last, at most three."""
+    """AVC records of the plugin since the daemon started, newest last, at most three; of the log its end is read."""
     found = []
-    for line in (host.read_bytes(AUDIT_LOG) or b"").splitlines():
+    for line in host.tail(AUDIT_LOG, AUDIT_LOG_TAIL).splitlines():
         if b"avc:  denied" in line and b'comm="edr-plugin"' in line:
-            stamp = line.partition(b"audit(")[2].partition(b":")[0]
-            if daemon is None or not stamp.replace(b".", b"").isdigit() or float(stamp) > daemon.started:
+            stamp = re.search(rb"audit\((\d{1,12}\.\d{1,9}):", line)
+            if daemon is None or not stamp or float(stamp[1]) > daemon.started:
                 found.append(line.decode(errors="replace"))
     return tuple(found[-3:])

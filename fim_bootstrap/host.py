@@ -19,6 +19,7 @@ from glob import glob as expand
 from typing import Any, NamedTuple, Optional, Protocol
 
 from .errors import BootstrapError, Busy
+from .redact import shown
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
@@ -26,6 +27,12 @@ STATE = "/var/lib/fim-bootstrap"
 RUN = "/run/fim-bootstrap"
 LOG = "/var/log/fim-bootstrap.log"
 LOG_LIMIT = 1 << 20  # bytes; the log is renamed to .1 beyond it, so two files are all it ever takes
+LOG_LINE = 10_000  # characters of one line of it
+# what lies beyond these is not looked at, and said to be too large: no file of this kind ever was half of it
+LIMIT = 8 << 20  # bytes of a text
+LINES = 50_000  # lines of a text
+RAW_LIMIT = 32 << 20  # bytes of a file that is searched: dpkg's status, a stored policy module
+HELD_LIMIT = 256 << 20  # bytes of one that is looked through piece by piece: a policy
 NOT_FOUND = 127
 TIMED_OUT = 124
 KILL_AFTER = 5.0  # seconds between SIGTERM and SIGKILL for a command that ran out of time
@@ -46,7 +53,7 @@ class Output(NamedTuple):
     def why(self) -> str:
         """The last lines a person would look at, on one line."""
         lines = [line.strip() for line in (self.stderr or self.stdout).splitlines() if line.strip()]
-        return " / ".join(lines[-4:]) or f"exit status {self.status}"
+        return " / ".join(map(shown, lines[-4:])) or f"exit status {self.status}"
 
 
 class File(NamedTuple):
@@ -76,14 +83,20 @@ class Reader(Protocol):
 
     root: str
 
+    def real(self, path: str) -> str:
+        """Where a path of the tree lies on this machine; absolute links stay inside the tree."""
+
     def read(self, path: str) -> Optional[File]:
-        """The file, or None where there is none."""
+        """The file, or None where there is none; beyond LIMIT or LINES it has a problem and no text."""
 
     def read_bytes(self, path: str) -> Optional[bytes]:
-        """The content, or None where it cannot be had."""
+        """The content, or None where it cannot be had, or is larger than RAW_LIMIT."""
+
+    def tail(self, path: str, size: int) -> bytes:
+        """The last `size` bytes of a file that may be large, or nothing where it cannot be read."""
 
     def holds(self, path: str, mark: bytes) -> bool:
-        """Whether the mark stands anywhere in the file, which may be large."""
+        """Whether the mark stands anywhere in the file, up to HELD_LIMIT."""
 
     def stat(self, path: str) -> Optional[Stat]:
         """What the path leads to, or None."""
@@ -140,10 +153,8 @@ class Host(Reader, Protocol):
 class LiveHost:
     """The machine we run on, or the tree below `root` as a chroot would see it."""
 
-    def __init__(self, root: str = "/", conceal: Any = str) -> None:
-        """`conceal` takes secrets out of everything that is logged or raised."""
+    def __init__(self, root: str = "/") -> None:
         self.root = os.path.realpath(root)
-        self._conceal = conceal
         self._way: Optional[tuple[str, ...]] = None
 
     # ------------------------------------------------------------------ reading
@@ -177,37 +188,58 @@ class LiveHost:
         return os.path.join(self.real(folder), name)
 
     def read(self, path: str) -> Optional[File]:
-        """The file, or None where there is none."""
+        """The file, or None where there is none; see Reader."""
         try:
-            info = os.lstat(self._lexical(path))
+            place = self._lexical(path)
+            info = os.lstat(place)
             problem = _unfit(info)
             if stat.S_ISLNK(info.st_mode):
-                problem = f"a symbolic link to {os.readlink(self._lexical(path))}"
-                info = os.stat(self.real(path))
+                problem = f"a symbolic link to {os.readlink(place)}"
+                place = self.real(path)
+                info = os.stat(place)
             if not stat.S_ISREG(info.st_mode):
                 return File(path, "", info.st_mtime, problem or _unfit(info))
-            with open(self.real(path), encoding="utf-8", errors="surrogateescape", newline="") as file:
-                return File(path, file.read(), info.st_mtime, problem)
+            content = _content(place, LIMIT + 1)
+        except ValueError:  # a NUL, or what is no text, in the path
+            return None
+        except BootstrapError as error:  # links that lead in a circle
+            return File(path, problem=str(error))
         except OSError as error:
             return None if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESRCH) else _unread(path, error)
+        if len(content) > LIMIT:
+            return File(path, "", info.st_mtime, f"larger than {LIMIT >> 20} MB")
+        if content.count(b"\n") > LINES:
+            return File(path, "", info.st_mtime, f"more than {LINES} lines")
+        return File(path, content.decode("utf-8", "surrogateescape"), info.st_mtime, problem)
 
     def read_bytes(self, path: str) -> Optional[bytes]:
-        """The content, or None where it cannot be had."""
+        """The content, or None where it cannot be had; see Reader."""
         try:
-            with open(self.real(path), "rb") as file:
-                return file.read()
-        except OSError:
+            content = _content(self.real(path), RAW_LIMIT + 1)
+        except UNREADABLE:
             return None
+        return content if len(content) <= RAW_LIMIT else None
+
+    def tail(self, path: str, size: int) -> bytes:
+        """The last bytes of a file; see Reader."""
+        try:
+            return _content(self.real(path), size, last=True)
+        except UNREADABLE:
+            return b""
 
     def holds(self, path: str, mark: bytes) -> bool:
-        """Whether the mark stands anywhere in the file, which may be large; not where it cannot be read."""
-        seen = b""
+        """Whether the mark stands anywhere in the file; not where it cannot be read."""
+        seen, left = b"", HELD_LIMIT
         try:
-            with open(self.real(path), "rb", buffering=0) as file:
-                while piece := file.read(CHUNK):
+            handle = _open(self.real(path))
+            try:
+                while left > 0 and (piece := os.read(handle, CHUNK)):
                     if mark in (seen := seen[-len(mark) :] + piece):
                         return True
-        except OSError:
+                    left -= len(piece)
+            finally:
+                os.close(handle)
+        except UNREADABLE:
             pass
         return False
 
@@ -217,12 +249,12 @@ class LiveHost:
             real = self.real(path)
             info = os.stat(real)
             read_only = bool(os.statvfs(real).f_flag & os.ST_RDONLY)
-        except OSError:
+        except UNREADABLE:
             return None
         context = b""
         with contextlib.suppress(OSError):
             context = os.getxattr(real, "security.selinux")
-        label = context.rstrip(b"\0").decode()
+        label = context.rstrip(b"\0").decode(errors="replace")
         place = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}:{info.st_ino}"
         return Stat(path, info.st_mode, info.st_uid, info.st_mtime, info.st_size, label, read_only, place)
 
@@ -230,15 +262,19 @@ class LiveHost:
         """Where a symbolic link points, as it is written there, or ''."""
         try:
             return os.readlink(self._lexical(path))
-        except OSError:
+        except UNREADABLE:
             return ""
 
     def glob(self, pattern: str) -> Sequence[str]:
         """The paths that match, sorted."""
         folder, name = os.path.split(pattern)
         folders = self.glob(folder) if has_magic(folder) else (folder,)
-        found = ((path, expand(f"{escape(self.real(path))}/{name}")) for path in folders)
-        return sorted(os.path.join(path, os.path.basename(match)) for path, matches in found for match in matches)
+        found: list[str] = []
+        for path in folders:
+            with contextlib.suppress(*UNREADABLE):
+                matches = expand(f"{escape(self.real(path))}/{name}")
+                found += [os.path.join(path, os.path.basename(match)) for match in matches]
+        return sorted(found)
 
     def which(self, command: str) -> str:
         """Where a command is, or ''."""
@@ -255,7 +291,9 @@ class LiveHost:
         except OSError:
             return None
         try:
-            os.write(file, question.encode())
+            asked = question.encode()
+            if os.write(file, asked) < len(asked):  # one question is one write(2)
+                return None
             return os.read(file, 4096).rstrip(b"\0").decode()
         except OSError as error:
             return "" if error.errno == errno.EINVAL else None
@@ -309,7 +347,7 @@ class LiveHost:
         if output.status not in ok:
             what = {NOT_FOUND: "is not installed", TIMED_OUT: f"did not end within {timeout:.0f} s"}
             said = what.get(output.status, f"failed with exit status {output.status}: {output.why()}")
-            raise BootstrapError(self._conceal(f"{' '.join(argv)} {said}"), f"the whole output is in {LOG}")
+            raise BootstrapError(f"{' '.join(argv)} {said}", f"the whole output is in {LOG}")
         return output
 
     def _start(self, argv: Sequence[str], env: Mapping[str, str]) -> Optional[_Child]:
@@ -346,8 +384,8 @@ class LiveHost:
         if self.root == "/" or self._way is not None:
             return self._way or ()
         self._way = ("chroot", self.root)
-        if os.path.isdir(f"{self.root}/proc"):
-            alone = ("unshare", "-mpf", f"--mount-proc={self.root}/proc", *self._way)
+        if os.path.isdir(proc := self.real("/proc")):
+            alone = ("unshare", "-mpf", f"--mount-proc={proc}", *self._way)
             self._way = alone  # the question below is asked this way
             if self.query(("true",), timeout=20)[0].status:
                 self._way = ("chroot", self.root)
@@ -384,9 +422,8 @@ class LiveHost:
         except OSError as error:
             raise _unwritten(target, error) from error
         try:
-            with open(handle, "wb") as file:
-                file.write(content)
-                file.flush()
+            with open(handle, "wb"):  # closes it
+                put(handle, content)
                 if like:
                     os.fchown(handle, like.st_uid, like.st_gid)
                 os.fchmod(handle, stat.S_IMODE(like.st_mode) if like else mode)
@@ -400,26 +437,24 @@ class LiveHost:
             raise _unwritten(target, error) from error
         _sync(folder)
 
-    def export(self, path: str, text: str) -> None:
-        """Write a result where the person asked for it: outside the tree, and into an existing folder."""
-        self._write(os.path.abspath(path), f"{text}\n".encode(), None, {}, 0o644)
-
     def append(self, path: str, line: str) -> None:
-        """Add a line to a file of our own, and wait until it is on the disk.
+        """Add a line to a file of our own, and wait until it is on the disk; whole, or not at all.
 
         A last line without a newline was never finished: a crash or a full disk cut it off. It is removed.
         """
         self._folder(os.path.dirname(path))
         target = self._lexical(path)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            handle = os.open(target, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with open(handle, "r+b", buffering=0) as file:
+            handle = os.open(target, flags, 0o600)
+            with open(handle, "rb", buffering=0) as file:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                    raise OSError(errno.EINVAL, "not a regular file")
                 before = file.read()
                 whole = before.rfind(b"\n") + 1
                 if whole < len(before):
                     os.ftruncate(handle, whole)
-                file.write(line.encode("utf-8", "surrogateescape") + b"\n")
-                os.fsync(handle)
+                _add(handle, whole, line.encode("utf-8", "surrogateescape") + b"\n")
         except OSError as error:
             raise _unwritten(target, error) from error
         if not before:
@@ -463,15 +498,16 @@ class LiveHost:
 
     def log(self, line: str) -> None:
         """Add a line to the log; a log that cannot be written stops nothing."""
-        target = self._lexical(LOG)
-        with contextlib.suppress(OSError):
+        said = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {shown(line, LOG_LINE)}\n"
+        with contextlib.suppress(OSError, BootstrapError):
+            target = self._lexical(LOG)
             if os.path.exists(target) and os.stat(target).st_size > LOG_LIMIT:
                 os.replace(target, f"{target}.1")
             # O_NONBLOCK: a pipe that lies there with no reader must not hold the run up
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             handle = os.open(target, flags, 0o600)
-            with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {self._conceal(line)}\n")
+            with open(handle, "wb"):  # closes it
+                _add(handle, os.fstat(handle).st_size, said.encode(), sync=False)
 
     @contextlib.contextmanager
     def scratch(self, context: str = "") -> Iterator[str]:
@@ -496,7 +532,8 @@ class LiveHost:
         self._folder(STATE)
         path = self._lexical(f"{STATE}/lock")
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            handle = os.open(path, flags, 0o600)
         except OSError as error:
             raise _unwritten(path, error) from error
         try:
@@ -509,7 +546,7 @@ class LiveHost:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(handle, 0)
-            os.write(handle, f"{os.getpid()}\n".encode())
+            put(handle, f"{os.getpid()}\n".encode())
         except BlockingIOError:
             holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
             raise Busy(f"another fim-bootstrap (pid {holder}) is at work here", "try again when it is done") from None
@@ -519,7 +556,7 @@ class LiveHost:
 
 def boot_id(host: Reader) -> str:
     """The kernel's id of this boot, or ''."""
-    return (host.read_bytes("/proc/sys/kernel/random/boot_id") or b"").decode().strip()
+    return (host.read_bytes("/proc/sys/kernel/random/boot_id") or b"").decode(errors="replace").strip()
 
 
 def booted() -> float:
@@ -597,6 +634,70 @@ def _finish(argv: tuple[str, ...], child: Optional[_Child], timeout: float) -> O
         return Output(argv, TIMED_OUT, "", f"{argv[0]}: no end within {timeout:.0f} s")
     said = (out.decode(errors="replace"), err.decode(errors="replace"))
     return Output(argv, status if status >= 0 else 128 - status, *said)
+
+
+# a path from outside may be absent or forbidden, hold a NUL, or lead in a circle
+UNREADABLE = (OSError, ValueError, BootstrapError)
+
+
+def _open(place: str) -> int:
+    """A regular file, opened; a pipe or a device could be waited for for ever, or do something when it is opened."""
+    if not stat.S_ISREG(os.stat(place).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    handle = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    raise OSError(errno.EINVAL, "not a regular file")
+
+
+def _content(place: str, size: int, last: bool = False) -> bytes:
+    """The first, or the last, bytes of a regular file; those of /proc do not know their size."""
+    handle = _open(place)
+    try:
+        if last:
+            os.lseek(handle, max(0, os.fstat(handle).st_size - size), os.SEEK_SET)
+        pieces = []
+        while size > 0 and (piece := os.read(handle, min(size, CHUNK))):
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)
+    finally:
+        os.close(handle)
+
+
+def put(handle: int, content: bytes, patience: float = 0.0) -> None:
+    """Write all of it: write(2) may take less than it is given, as on a disk that is nearly full.
+
+    `patience` is how long a reader at the other end may take nothing, in seconds.
+    """
+    rest = memoryview(content)
+    while rest:
+        try:
+            count = os.write(handle, rest)
+        except BlockingIOError:
+            import select
+
+            poll = select.poll()
+            poll.register(handle, select.POLLOUT)
+            if not poll.poll(patience * 1000):
+                raise
+            continue
+        if not count:
+            raise OSError(errno.EIO, "nothing was written")
+        rest = rest[count:]
+
+
+def _add(handle: int, size: int, line: bytes, sync: bool = True) -> None:
+    """Put a line at the end of a file of that size, and wait for the disk; the file is as before where that fails."""
+    try:
+        put(handle, line)
+        if sync:
+            os.fsync(handle)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, size)
+        raise
 
 
 def _unfit(info: os.stat_result) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from .errors import BootstrapError, Busy
 from .host import Host, Output, Reader
@@ -308,7 +308,7 @@ def _patiently(host: Host, order: Order, argv: Sequence[str], deadline: float, s
     """
     manager, failures, finished = order.manager, 0, False
     while True:
-        if pid := _holder(host, manager.locks):
+        if (pid := _holder(host, manager.locks)) is not None:
             _wait(host, manager, pid, deadline)
             continue
         output = host.run(*argv, ok=range(256), timeout=INSTALL_TIMEOUT, env=manager.env)
@@ -377,18 +377,24 @@ def _end_of_life(order: Order, said: str) -> str:
     return f"{profile.title} reached its end of life on {profile.eol}: {profile.eol_advice or 'upgrade it'}"
 
 
-def _holder(host: Reader, locks: Sequence[str]) -> int:
-    """The pid of a process that has one of the files locked for writing (/proc/locks), or 0; the first file counts."""
+def _holder(host: Reader, locks: Sequence[str]) -> Optional[int]:
+    """The pid of who has one of the files locked for writing, 0 where it is not known; the first file counts.
+
+    rpm and dpkg lock by fcntl(2), which needs a file open for writing. flock(2), which anyone may take on a file
+    that he can read, does not stop them, and does not count.
+    """
     places = [found.place for path in locks if (found := host.stat(path))]
     table = host.read_bytes("/proc/locks") if places else b""
-    # 1: POSIX ADVISORY WRITE 4711 fe:00:131 0 EOF; a waiting one has -> in front
+    # 1: POSIX ADVISORY WRITE 4711 fe:00:131 0 EOF; a waiting one has -> in front; OFDLCK has pid -1
     rows = [line.split() for line in (table or b"").decode(errors="replace").splitlines()]
-    holders = {row[5]: int(row[4]) for row in rows if len(row) > 5 and row[3] == "WRITE" and row[4].isdecimal()}
-    return next((holders[place] for place in places if place in holders), 0)
+    held = [row for row in rows if len(row) > 5 and row[1] in ("POSIX", "OFDLCK") and row[3] == "WRITE"]
+    holders = {row[5]: int(row[4]) if row[4].isdecimal() else 0 for row in held}
+    return next((holders[place] for place in places if place in holders), None)
 
 
 def _named(host: Reader, pid: int) -> str:
+    """A process by pid and name; its command line may hold passwords."""
     if not pid:
         return "another process"
-    line = host.read_bytes(f"/proc/{pid}/cmdline") or b""
-    return f"process {pid} ({line.replace(bytes(1), b' ').decode(errors='replace').strip() or 'gone by now'})"
+    name = (host.read_bytes(f"/proc/{pid}/comm") or b"").decode(errors="replace").strip()
+    return f"process {pid} ({name or 'gone by now'})"

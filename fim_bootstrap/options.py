@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, Optional
 
 from . import __version__
-from .errors import BadConfig, Usage
+from .errors import BadConfig, BootstrapError, Usage
 from .model import Settings
 from .profiles import read_table, refuse_foreign
 from .requirements import IDS
@@ -19,33 +19,43 @@ FLAG, TEXT, NUMBER, LIST = "flag", "text", "number", "list"
 EVERY = ("check", "apply", "revert", "facts", "profiles", "reboot-required", "cloud-config")
 
 
+# what decides which requirements are looked at, and how
+JUDGING = ("check", "apply")
+
+
 class Option(NamedTuple):
-    """One option: its long name, what it takes, which commands have it, and a word of help."""
+    """One option: its long name, what it takes, which commands honour it, and a word of help."""
 
     name: str
     kind: str
     help: str
     default: Any = ""
     choices: tuple[str, ...] = ()
-    commands: tuple[str, ...] = EVERY
+    commands: tuple[str, ...] = JUDGING
     metavar: str = ""
 
 
+LOOKING = (*JUDGING, "facts", "profiles", "reboot-required")
 OPTIONS = (
-    Option("root", TEXT, "work on the tree below DIR, which is not running", metavar="DIR"),
+    Option("root", TEXT, "work on the tree below DIR, which is not running", "", (), (*LOOKING, "revert"), "DIR"),
     Option("mode", TEXT, "how the agent gets events; auto reads its UseAuditDispatcher", "auto",
-           ("auto", "dispatcher", "direct")),
-    Option("profile", TEXT, "use this profile instead of the one that os-release selects", metavar="ID"),
-    Option("profiles", TEXT, "read profiles from DIR too", metavar="DIR"),
-    Option("format", TEXT, "what stdout carries", "text", ("text", "json")),
+           ("auto", "dispatcher", "direct"), (*JUDGING, "cloud-config")),
+    Option("profile", TEXT, "use this profile instead of the one that os-release selects", "", (),
+           (*LOOKING, "cloud-config"), "ID"),
+    Option("profiles", TEXT, "read profiles from DIR too", "", (), LOOKING, "DIR"),
+    Option("format", TEXT, "what stdout carries", "text", ("text", "json"), (*LOOKING, "revert")),
     Option("report", TEXT, "write the JSON report to FILE as well", metavar="FILE"),
-    Option("only", LIST, "look at this requirement only (may be repeated)", (), IDS, metavar="ID"),
-    Option("skip", LIST, "leave this requirement out (may be repeated)", (), IDS, metavar="ID"),
-    Option("no-install", FLAG, "never call a package manager", False),
-    Option("dispatcher-line", TEXT, "auto leaves the line out where audit ignores it", "always", ("always", "auto")),
-    Option("lock-timeout", NUMBER, "seconds to wait for a package lock", 300.0, metavar="SECONDS"),
+    Option("only", LIST, "look at this requirement only (may be repeated)", (), IDS,
+           (*JUDGING, "reboot-required", "cloud-config"), "ID"),
+    Option("skip", LIST, "leave this requirement out (may be repeated)", (), IDS,
+           (*JUDGING, "reboot-required", "cloud-config"), "ID"),
+    Option("no-install", FLAG, "never call a package manager", False, (), (*JUDGING, "cloud-config")),
+    Option("dispatcher-line", TEXT, "auto leaves the line out where audit ignores it", "always", ("always", "auto"),
+           (*JUDGING, "cloud-config")),
+    Option("lock-timeout", NUMBER, "seconds to wait for a package lock", 300.0, (),
+           ("apply", "revert", "cloud-config"), "SECONDS"),
     Option("verbose", FLAG, "show the evidence of what is right, too", False),
-    Option("probe", FLAG, "cause one harmless audit event and see it arrive", False, (), ("check", "apply")),
+    Option("probe", FLAG, "cause one harmless audit event and see it arrive", False),
     Option("dry-run", FLAG, "say what would be done; exit 0 whatever is found", False, (), ("apply",)),
     Option("reboot", TEXT, "when-needed reboots a minute later if a reboot is required", "never",
            ("never", "when-needed"), ("apply",)),
@@ -53,8 +63,7 @@ OPTIONS = (
            ("apply",)),
     Option("first-boot", FLAG, "with --root: leave a unit in the tree that finishes at the first boot", False, (),
            ("apply",)),
-    Option("guard", FLAG, "have systemd look for drift: at boot, every 15 minutes, after each change of auditd", False,
-           (), ("check", "apply")),
+    Option("guard", FLAG, "have systemd look for drift: at boot, every 15 minutes, after each change of auditd", False),
     Option("packages", FLAG, "remove the packages that were installed, too", False, (), ("revert",)),
     Option("url", TEXT, "where an instance fetches the binary from", "", (), ("cloud-config",), "URL"),
     Option("sha256", TEXT, "the binary's checksum (default: that of this binary)", "", (), ("cloud-config",), "HEX"),
@@ -63,6 +72,8 @@ OPTIONS = (
     Option("resolve", FLAG, "say which profile this host gets and whether its packages can be had", False, (),
            ("profiles",)),
 )  # fmt: skip
+VARIABLES = {f"FIM_BOOTSTRAP_{option.name.upper().replace('-', '_')}": option for option in OPTIONS}
+FILE_VARIABLE = "FIM_BOOTSTRAP_CONFIG"
 HELP = {
     "check": "say whether this host is ready, or what would change; changes nothing",
     "apply": "make this host ready; run it as often as you like",
@@ -85,7 +96,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """The command and the value of every option: command line, then environment, then option file."""
+    """The command and the values of the options it honours: command line, then environment, then option file.
+
+    A word on the command line that the command does not honour is refused. Environment and file are there for all
+    commands: there only what no command knows is refused.
+    """
     parser = _Parser(prog="fim-bootstrap", description="Make a host ready for auditd-based FIM, or say why it is not.")
     parser.add_argument("--version", action="version", version=f"fim-bootstrap {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
@@ -98,12 +113,13 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
                 _add(sub, option)
     given = vars(parser.parse_args(argv))
     command = given["command"]
-    file, table = _option_file(given["config"] or os.environ.get("FIM_BOOTSTRAP_CONFIG"))
+    _refuse_unknown(os.environ)
+    file, table = _option_file(given["config"] or os.environ.get(FILE_VARIABLE))
     values = {}
-    for option in (o for o in OPTIONS if command in o.commands):
-        name, variable = option.name, f"FIM_BOOTSTRAP_{option.name.upper().replace('-', '_')}"
+    for variable, option in ((v, o) for v, o in VARIABLES.items() if command in o.commands):
+        name = option.name
         if (value := given[name.replace("-", "_")]) is not None:
-            values[name] = value
+            values[name] = _sound(f"--{name}", value, Usage)
         elif variable in os.environ:
             values[name] = _from_text(variable, os.environ[variable], option)
         elif name in table:
@@ -118,24 +134,37 @@ def settings(values: Mapping[str, Any]) -> Settings:
     root = values["root"]
     if values.get("first-boot") and not root:
         raise Usage("--first-boot is for a tree that is not running", "name it: --root DIR")
-    if math.isnan(values["lock-timeout"]):  # no time is later than that
+    if math.isnan(values.get("lock-timeout", 0.0)):  # no time is later than that
         raise Usage("--lock-timeout nan: must be a number of seconds")
     if root and not os.path.isdir(root):
         raise Usage(f"--root {root}: no such directory", "name the folder in which the tree lies")
-    return Settings(
-        root=os.path.realpath(root) if root else "",
-        mode=values["mode"],
-        profile=values["profile"],
-        profiles=values["profiles"],
-        only=tuple(values["only"]),
-        skip=tuple(values["skip"]),
-        install=not values["no-install"],
-        dispatcher_line=values["dispatcher-line"],
-        lock_timeout=values["lock-timeout"],
-        probe=values.get("probe", False),
-        first_boot=values.get("first-boot", False),
-        guard=values.get("guard", False),
-    )
+    names = {name: name.replace("-", "_") for name in values}
+    fields = {field: values[name] for name, field in names.items() if field in Settings._fields}
+    fields.update({field: tuple(value) for field, value in fields.items() if isinstance(value, list)})
+    return Settings(**{**fields, "root": os.path.realpath(root) if root else "",
+                       "install": not values.get("no-install", False)})  # fmt: skip
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = {*VARIABLES, FILE_VARIABLE}
+    for name in environment:
+        if name.startswith("FIM_BOOTSTRAP_") and name not in known:
+            import difflib  # 4 ms, and only for a mistake
+
+            near = difflib.get_close_matches(name, known, 1)
+            raise Usage(f"{name}: no such option", f"did you mean {near[0]}?" if near else "fim-bootstrap --help")
+
+
+def _sound(where: str, value: Any, refusal: type[BootstrapError]) -> Any:
+    """The value, if every text in it could be a file's name: no NUL, no half of a character (JSON can hold both)."""
+    for item in (item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)):
+        try:
+            if b"\0" not in os.fsencode(item):
+                continue
+        except UnicodeEncodeError:
+            pass
+        raise refusal(f"{where}: {item!r} holds what no name can hold")
+    return value
 
 
 def _add(parser: argparse.ArgumentParser, option: Option) -> None:
@@ -153,7 +182,7 @@ def _add(parser: argparse.ArgumentParser, option: Option) -> None:
 def _option_file(named: Optional[str]) -> tuple[str, Mapping[str, Any]]:
     path = named or OPTION_FILE
     if not named:
-        if not os.path.exists(path):
+        if not os.path.lexists(path):
             return path, {}
         refuse_foreign(path)
     table = read_table(path)
@@ -185,4 +214,4 @@ def _checked(where: str, value: Any, option: Option) -> Any:
     for item in value if option.kind == LIST else [value]:
         if option.choices and item not in option.choices:
             raise BadConfig(f"{where}: must be one of {', '.join(option.choices)}, not {item!r}")
-    return value
+    return _sound(where, value, BadConfig)

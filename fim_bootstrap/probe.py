@@ -15,6 +15,7 @@ from .host import Host
 from .model import Delivery, Facts
 
 PATIENCE = 10.0  # seconds
+LOG_TAIL = 1 << 20  # bytes of the agent's log in which the token is looked for
 
 
 def probe(host: Host, facts: Facts) -> Optional[Delivery]:
@@ -26,7 +27,7 @@ def probe(host: Host, facts: Facts) -> Optional[Delivery]:
     host.run("auditctl", "-m", token)
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        if token.encode() in (host.read_bytes(facts.agent.log) or b"")[-65536:]:
+        if token.encode() in host.tail(facts.agent.log, LOG_TAIL):
             return Delivery(True, (f"{token} is in {facts.agent.log}",))
         time.sleep(0.2)
     after = _taken(host, facts)

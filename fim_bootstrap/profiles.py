@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Optional, get_type_hints
 
 from .errors import BadConfig, Unsupported
+from .host import LiveHost, Reader
 from .managers import MANAGERS
 from .model import OsRelease, Profile
 from .resources import profile_folder
 
 DROP_INS = "/etc/fim-bootstrap/profiles.d"
+KINDS = (".toml", ".json")
 KEYS = {*Profile._fields} - {"id", "nearest"} | {"like"}
 NAMES = tuple[str, ...]
 MATCHING = ("ids", "versions", "codenames", "platform")  # a release's own, never inherited
@@ -28,34 +30,43 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
 FALLBACK = "rpm-files"  # the table that knows files instead of packages
 
 
-def load(folders: Iterable[str]) -> tuple[Profile, ...]:
-    """Every profile of the folders; a later folder's table replaces an earlier one of the same name."""
+def load(places: Iterable[str]) -> tuple[Profile, ...]:
+    """Every profile of the files and folders; a later table replaces an earlier one of the same name."""
     tables: dict[str, tuple[str, Mapping[str, Any]]] = {}
-    for folder in folders:
-        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-        for name in (n for n in names if n.endswith((".toml", ".json"))):
-            path = os.path.join(folder, name)
-            for key, table in read_table(path).items():
-                tables[key] = (path, _checked(path, key, table))
+    for path in (path for place in places for path in _files(place)):
+        for key, table in read_table(path).items():
+            tables[key] = (path, _checked(path, key, table))
     profiles = tuple(_build(name, tables) for name in tables)
     _no_two_alike(profiles, tables)
     return profiles
 
 
-def standard_folders(extra: str, root: str) -> tuple[str, ...]:
-    """The folders in the order in which they count: shipped, the host's drop-ins, --profiles."""
-    drop_ins = root.rstrip("/") + DROP_INS
-    if os.path.isdir(drop_ins):
-        for path in (drop_ins, *(os.path.join(drop_ins, name) for name in os.listdir(drop_ins))):
+def _files(place: str) -> list[str]:
+    if not os.path.isdir(place):
+        return [place]
+    return [os.path.join(place, name) for name in sorted(os.listdir(place)) if name.endswith(KINDS)]
+
+
+def standard_places(host: Reader, extra: str) -> list[str]:
+    """Where profiles are, in the order in which they count: shipped, the host's drop-ins, the folder of --profiles.
+
+    A tree's drop-ins are its own, wherever its links seem to lead.
+    """
+    drop_ins = [host.real(path) for path in host.glob(f"{DROP_INS}/*") if path.endswith(KINDS)]
+    if drop_ins:
+        for path in (host.real(DROP_INS), *drop_ins):
             refuse_foreign(path)
     if extra and not os.path.isdir(extra):
         raise BadConfig(f"{extra}: no such folder of profiles")
-    return (profile_folder(), drop_ins, *([extra] if extra else []))
+    return [profile_folder(), *drop_ins, *([extra] if extra else [])]
 
 
 def refuse_foreign(path: str) -> None:
     """Raise BadConfig for a file or folder that somebody else than root, or than who runs this, may write to."""
-    info = os.stat(path)
+    try:
+        info = os.stat(path)
+    except OSError as error:  # a link that leads nowhere
+        raise BadConfig(f"{path}: cannot be read: {error.strerror}", f"ls -l {path}") from error
     if info.st_uid not in (0, os.geteuid()) or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise BadConfig(f"{path}: must belong to root and be writable by nobody else", f"chmod go-w {path}")
 
@@ -64,13 +75,14 @@ def read_table(path: str) -> dict[str, Any]:
     """A TOML or JSON file, by its name, with that name in front of every complaint."""
     toml = "tomllib" if sys.version_info >= (3, 11) else "tomli"
     kind, reader = ("JSON", "json") if path.endswith(".json") else ("TOML", toml)
+    if (file := LiveHost().read(os.path.realpath(path))) is None:
+        raise BadConfig(f"{path}: cannot be read: no such file")
+    if file.problem:
+        raise BadConfig(f"{path}: {file.problem}")
     try:
-        with open(path, "rb") as file:
-            table = importlib.import_module(reader).load(file)
+        table = importlib.import_module(reader).loads(file.text.encode().decode())
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or brackets without end
         raise BadConfig(f"{path}: not valid {kind}: {error}", "mend that line") from error
-    except OSError as error:
-        raise BadConfig(f"{path}: cannot be read: {error.strerror}") from error
     if not isinstance(table, dict):
         raise BadConfig(f"{path}: must be a JSON object, not {table!r}")
     return table

@@ -9,7 +9,7 @@ from . import __version__
 from .engine import Outcome
 from .errors import BootstrapError
 from .model import Finding, Profile, Settings, Status
-from .redact import redact
+from .redact import SENTENCE, one_line, redacted, shown
 
 SCHEMA_VERSION = 1
 SIGNS = {
@@ -62,7 +62,7 @@ def comment(outcome: Outcome) -> str:
         parts.append("reboot required")
     troubles = (Status.FAILED, Status.BLOCKED, Status.CHANGE, Status.WAITING)
     parts += [f"{f.id}: {f.summary}" for f in outcome.findings if f.status in troubles]
-    return redact("; ".join(parts))
+    return one_line("; ".join(parts))
 
 
 def as_json(
@@ -73,7 +73,7 @@ def as_json(
     line = comment(outcome)
     would = any(finding.status is Status.CHANGE for finding in findings)
     planned = [change for finding in findings for change in finding.changes]
-    return {
+    document: dict[str, Any] = redacted({
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "fim-bootstrap", "version": __version__},
         "command": command,
@@ -92,11 +92,12 @@ def as_json(
             "mode": settings.mode_for(facts),
         },
         "requirements": [_requirement(finding) for finding in findings],
-        "done": [redact(change.describe()) for change in outcome.done],
-        "diff": redact("".join(change.diff() for change in outcome.done or planned)),
+        "done": [change.describe() for change in outcome.done],
+        "diff": "".join(change.diff() for change in outcome.done or planned),
         "unseen": list(facts.unseen),
         "seconds": round(seconds, 2),
-    }
+    })  # fmt: skip
+    return document
 
 
 def _requirement(finding: Finding) -> dict[str, Any]:
@@ -104,19 +105,19 @@ def _requirement(finding: Finding) -> dict[str, Any]:
         "id": finding.id,
         "title": finding.title,
         "status": finding.status.value,
-        "summary": redact(finding.summary),
-        "evidence": [redact(line) for line in finding.evidence],
-        "changes": [redact(change.describe()) for change in finding.changes],
-        "diff": redact("".join(change.diff() for change in finding.changes)),
-        "remedy": redact(finding.remedy),
-        "warnings": [redact(line) for line in finding.warnings],
+        "summary": finding.summary,
+        "evidence": list(finding.evidence),
+        "changes": [change.describe() for change in finding.changes],
+        "diff": "".join(change.diff() for change in finding.changes),
+        "remedy": finding.remedy,
+        "warnings": list(finding.warnings),
     }
 
 
 def of_error(command: str, error: BootstrapError, seconds: float) -> dict[str, Any]:
     """The same document for a run that ended before anything could be judged."""
     words = {69: "unsupported", 4: "blocked"}
-    line = redact(f"{error}" + (f" ({error.remedy})" if error.remedy else ""))
+    line = one_line(f"{error}" + (f" ({error.remedy})" if error.remedy else ""))
     return {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "fim-bootstrap", "version": __version__},
@@ -137,21 +138,22 @@ def of_error(command: str, error: BootstrapError, seconds: float) -> dict[str, A
 
 
 def as_text(document: dict[str, Any], verbose: bool) -> str:
-    """The report as a person reads it."""
+    """The report as a person reads it: each text from outside in one line of its own."""
     lines = []
     for item in document["requirements"]:
-        lines.append(f"{SIGNS[Status(item['status'])]:8} {item['id']:11} {item['summary']}")
-        shown = item["status"] not in ("ok", "skipped") or verbose
-        lines += [f"{'':20} {line}" for line in item["evidence"] if shown]
-        lines += [f"{'':20} would {line}" for line in item["changes"] if item["status"] == "change"]
-        lines += [f"{'':20} {line}" for line in item["diff"].splitlines() if shown]
-        lines += [f"{'':20} warning: {line}" for line in item["warnings"]]
-        if shown and item["remedy"]:
-            lines.append(f"{'':20} -> {item['remedy']}")
-    lines += [f"not seen: {line}" for line in document["unseen"]]
+        lines.append(f"{SIGNS[Status(item['status'])]:8} {item['id']:11} {shown(item['summary'], SENTENCE)}")
+        full = item["status"] not in ("ok", "skipped") or verbose
+        below = [*item["evidence"]] if full else []
+        below += [f"would {line}" for line in item["changes"] if item["status"] == "change"]
+        below += item["diff"].removesuffix("\n").split("\n") if full and item["diff"] else []
+        below += [f"warning: {line}" for line in item["warnings"]]
+        lines += [f"{'':20} {shown(line)}" for line in below]
+        remedy = item["remedy"].splitlines() if full else []
+        lines += [f"{'':20} {'  ' if number else '->'} {shown(line, SENTENCE)}" for number, line in enumerate(remedy)]
+    lines += [f"not seen: {shown(line)}" for line in document["unseen"]]
     host = document["host"]
-    where = f" ({host['os']['name']}, profile {host['profile']}, {host['environment']})" if host else ""
-    lines.append(f"{document['comment'].partition(';')[0]}{where}")
+    where = f" ({shown(host['os']['name'])}, profile {host['profile']}, {host['environment']})" if host else ""
+    lines.append(f"{shown(document['comment'].partition(';')[0])}{where}")
     if document["reboot_required"]:
         lines.append("a reboot is required; plan it, nothing was rebooted")
     return "\n".join(lines)

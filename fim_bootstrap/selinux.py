@@ -22,6 +22,7 @@ FS = "/sys/fs/selinux"
 STORES = ("/var/lib/selinux", "/etc/selinux")  # the module store; since and before SELinux userspace 2.4
 MODULE = "fim_bootstrap"
 PRIORITY = "400"
+UNPACKED_LIMIT = 1 << 20  # bytes of a stored module; ours has 2,000
 SOCKET_TYPE = "usr_t"
 # a service's program in bin_t: unconfined_service_t in Fedora's policy, initrc_t in the reference policy
 AGENT_TYPES = ("unconfined_service_t", "initrc_t")
@@ -58,7 +59,7 @@ def gather(
     config = _config(host)
     kind = config.get("SELINUXTYPE", "targeted")
     folder = f"/etc/selinux/{kind}"
-    policies = host.glob(f"{folder}/policy/policy.[0-9]*")
+    policies = [path for path in host.glob(f"{folder}/policy/policy.[0-9]*") if path.rpartition(".")[2].isdecimal()]
     if live:
         enforce = host.read(f"{FS}/enforce")
         loaded = enforce is not None and host.read(f"{FS}/policyvers") is not None
@@ -146,10 +147,22 @@ def _in_store(host: Reader, module: str, marker: str) -> Optional[bool]:
     if not module:
         return False
     files = [module] if module.endswith(".pp") else [f"{module}/cil", f"{module}/hll"]
-    parts = [content for path in files if (content := host.read_bytes(path)) is not None]
-    if not parts:
+    parts = [_unpacked(content) for path in files if (content := host.read_bytes(path)) is not None]
+    if any(part and marker.encode() in part for part in parts):
+        return True
+    return None if not parts or None in parts else False
+
+
+def _unpacked(content: bytes) -> Optional[bytes]:
+    """A stored module as it was before the store packed it; None where it is cut off, damaged or too large."""
+    if content[:3] != b"BZh":
+        return content
+    reader = bz2.BZ2Decompressor()
+    try:
+        module = reader.decompress(content, UNPACKED_LIMIT)
+    except (OSError, ValueError):
         return None
-    return any(marker.encode() in (bz2.decompress(c) if c[:3] == b"BZh" else c) for c in parts)
+    return module if reader.eof else None
 
 
 def _service_context(host: Reader, program: str, level: str) -> str:

@@ -94,6 +94,10 @@ class DictHost:
 
     # ------------------------------------------------------------------ Reader
 
+    def real(self, path: str) -> str:
+        """There is no tree but this one."""
+        return path
+
     def read(self, path: str) -> Optional[File]:
         """The file, or None where there is none."""
         node = self.nodes.get(path)
@@ -107,6 +111,10 @@ class DictHost:
         """The content, or None where it cannot be had."""
         node = self.nodes.get(path)
         return None if node is None or node.problem else node.content
+
+    def tail(self, path: str, size: int) -> bytes:
+        """The last bytes of a file."""
+        return (self.read_bytes(path) or b"")[-size:]
 
     def holds(self, path: str, mark: bytes) -> bool:
         """Whether the mark stands in the file."""

@@ -14,7 +14,7 @@ import pytest
 
 from fim_bootstrap import changes, facts, journal, managers
 from fim_bootstrap.errors import BootstrapError, Busy
-from fim_bootstrap.host import CHUNK, File, LiveHost, Output, booted
+from fim_bootstrap.host import CHUNK, LOG_LIMIT, LOG_LINE, File, LiveHost, Output, booted
 from fim_bootstrap.journal import digest
 from fim_bootstrap.model import Profile
 from tests.conftest import AUDITD_CONF, needs_root
@@ -196,9 +196,10 @@ def test_a_mark_is_found_wherever_it_stands_in_a_large_file(host: LiveHost, tmp_
 
 def test_the_log_is_private_and_bounded(host: LiveHost, tmp_path: Path) -> None:
     (tmp_path / "var/log").mkdir(parents=True)
-    for _ in range(3):
-        host.log("x" * 700_000)
+    for _ in range(250):
+        host.log("x" * 70_000)
     logs = sorted((tmp_path / "var/log").iterdir())
+    assert all(log.stat().st_size < LOG_LIMIT + 2 * LOG_LINE for log in logs)
     assert [log.name for log in logs] == ["fim-bootstrap.log", "fim-bootstrap.log.1"]
     assert logs[0].stat().st_mode & 0o777 == 0o600
 

@@ -10,7 +10,7 @@ from typing import Optional
 
 from fim_bootstrap import audit_rules, auditd_conf, engine, facts, journal, managers, merge, options, profiles, report
 from fim_bootstrap.errors import BadConfig, BootstrapError, Unsupported
-from fim_bootstrap.host import File, Output, Stat
+from fim_bootstrap.host import File, LiveHost, Output, Stat
 from fim_bootstrap.model import OsRelease, Profile, Settings
 from fim_bootstrap.redact import redact
 from fim_bootstrap.resources import profile_folder
@@ -99,6 +99,12 @@ class Tree:
     def stat(self, path: str) -> Optional[Stat]:
         there = path in self.files or any(name.startswith(f"{path}/") for name in self.files)
         return Stat(path, 0o100755, 0, 1.0, 5, "", False, "fe:00:131") if there else None
+
+    def real(self, path: str) -> str:
+        return path
+
+    def tail(self, path: str, size: int) -> bytes:
+        return (self.read_bytes(path) or b"")[-size:]
 
     def link(self, path: str) -> str:
         """No file here is a link."""
@@ -228,9 +234,7 @@ def release(text: str, folder: Path) -> None:
     """os-release, however broken, names a release or none."""
     (folder / "etc").mkdir(exist_ok=True)
     (folder / "etc/os-release").write_bytes(text.encode("utf-8", "replace"))
-    tree = Tree({}, {"any": ""})
-    tree.root = str(folder)
-    seen = facts.identify(tree)
+    seen = facts.identify(LiveHost(str(folder)))
     try:
         profiles.select(TABLE, seen, "", lambda _: False)
     except Unsupported:
