@@ -15,7 +15,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
-from . import audit_rules, auditd_conf, journal, managers, selinux
+from . import audit_rules, auditd_conf, journal, managers, rules_d, selinux
 from .host import File, Output, Reader, boot_id, booted, starts_at_boot
 from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
 from .resources import text_of
@@ -276,7 +276,7 @@ def _audit(
     audispd = next((found for d in ("/sbin", "/usr/sbin") if (found := host.stat(f"{d}/audispd"))), None)
     generation = 0 if "auditd" not in commands else 2 if audispd else 3
     conf = host.read(AUDITD_CONF)
-    rules = [file for path in (AUDIT_RULES, *host.glob("/etc/audit/rules.d/*.rules")) if (file := host.read(path))]
+    rules = [file for path in (AUDIT_RULES, *host.glob(f"{rules_d.FOLDER}/*.rules")) if (file := host.read(path))]
     status = answers.get("status")
     state = audit_rules.parse_status(status.stdout) if status and status.status == 0 else None
     listing = answers.get("rules")
@@ -291,6 +291,7 @@ def _audit(
         conf_since=_conf_since(steps, conf, boot) if conf else 0.0,
         pid_file=pid_file.mtime if pid_file else float("inf"),
         rules=tuple(rules),
+        joins=rules_d.joins_of(host),
         audispd=audispd,
         plugin_dir=folder,
         plugin_dir_present=host.stat(folder) is not None,
