@@ -2,12 +2,14 @@
 
 A line is split at spaces alone and then taken apart by getopt, so an option acts as soon as getopt meets it:
 `-e 2` anywhere in a line, `-e2`, `auditctl -e 2`, and even `-e 2 # lock`, which is reported as an error, freeze the
-kernel. The first line that is wrong ends the loading, and all below it is never seen. Whether a user, a system
-call or a field is known is not judged here: such an option counts as one that works.
+kernel. The first line that is wrong ends the loading, and all below it is never seen, unless -i or -c stood above.
+Whether a user, a system call or a field is known is not judged here: such an option counts as one that works.
+Which text auditctl gets, and what is edited, is rules_d.py's.
 """
 
 from __future__ import annotations
 
+import errno
 import functools
 import re
 from collections.abc import Iterator, Sequence
@@ -25,6 +27,9 @@ AT_ONCE = frozenset(("e", "f", "r", "b", "backlog_wait_time"))  # act on the ker
 COUNTS = frozenset(("r", "b", "backlog_wait_time"))
 LAST = frozenset(("h", "t", "q", "m", "loginuid-immutable", "reset-lost", "reset_backlog_wait_time_actual", "signal"))
 TOLERANT = frozenset("ic")
+MOST_FIELDS = 63  # linux/audit.h: AUDIT_MAX_FIELDS, less one
+NO_RECORDS = frozenset(("ALL", "ANY", "*"))
+ERRORS = frozenset((*vars(errno), "EHWPOISON"))
 ACTIONS = frozenset(("always", "never", "possible"))
 LISTS = frozenset(("task", "exit", "user", "exclude", "filesystem", "io_uring", "entry"))
 TASK = frozenset(("never,task", "task,never"))
@@ -42,9 +47,17 @@ class Rule(NamedTuple):
     never_task: bool = False  # the bare rule that silences every new process
     task_fields: bool = False  # the same with -F: silences some
     panic: bool = False  # sets failure 2
-    aborts: str = ""  # why auditctl certainly stops loading here
+    adds: tuple[tuple[str, str], ...] = ()  # the options of the rule that it adds, list and action first
+    aborts: str = ""  # why auditctl certainly refuses the line
+    stops: bool = False  # and therefore reads no further
     inert: str = ""  # why a line that reads like one of the above has no effect as it stands
     dormant: bool = False  # it would have an effect once what is above it, or its carriage return, is mended
+    above: int = 0  # the number of the line above that is the reason
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the line has to go for FIM, by the vendor's word."""
+        return self.locks or self.never_task or self.dormant
 
 
 class _Line:
@@ -58,8 +71,11 @@ class _Line:
         self.rule = ("", "")  # list and action of -a, -A or -d
         self.listed = False  # by -a, -A or -d; a watch brings its own list
         self.adds = False
+        self.prepends = False
+        self.deletes = False
         self.syscalls = False
         self.fields = False
+        self.pairs = 0  # of -F and -C
 
 
 @functools.lru_cache(maxsize=64)
@@ -68,40 +84,26 @@ def parse(text: str) -> tuple[Rule, ...]:
     rules: list[Rule] = []
     stopped = 0
     tolerant = False
+    there: dict[tuple[tuple[str, str], ...], int] = {}
     for number, line in _pieces(text):
-        rule, goes_on = _rule(number, line)
-        tolerant = tolerant or goes_on
-        if stopped and (rule.locks or rule.never_task):
-            rule = Rule(number, line, inert=f"auditctl stops at line {stopped}, above it", dormant=True)
-        rules.append(rule)
-        if rule.aborts and not tolerant and not stopped:
-            stopped = number
-    return tuple(rules)
-
-
-def unblocked(text: str, note: str) -> str:
-    """The text in which nothing freezes or silences the rules; such a line stays as a comment under a note.
-
-    Dormant ones are taken out too: augenrules from 3.1.1 on strips the carriage return that keeps them
-    harmless. Other options of the same line stay, on a line of their own.
-    """
-    lines = []
-    for rule in parse(text):
-        if not (rule.locks or rule.never_task or rule.dormant):
-            lines.append(rule.text)
+        rule, read = _rule(number, line)
+        tolerant = tolerant or any(name in TOLERANT for name, _ in read.done)
+        if stopped:
+            if rule.locks or rule.never_task:
+                rule = rule._replace(inert="auditctl stops above it, at", dormant=True, above=stopped)
+            rules.append(rule._replace(locks=False, never_task=False, task_fields=False, panic=False, adds=()))
             continue
-        body = rule.text.rstrip("\r\n")
-        # augenrules joins files as they are: a comment without a newline would swallow the next file's first line
-        end = rule.text[len(body) :].rstrip("\n") + "\n"
-        # auditctl would read the rest of a comment that is too long as a line
-        room = (LONGEST - len(f"# {note}: {end}".encode())) // 4  # UTF-8 takes four bytes at most
-        if lines and not lines[-1].endswith("\n"):
-            lines.append("\n")
-        lines += [f"# {note}: {body[at : at + room]}{end}" for at in range(0, len(body), room)]
-        if rest := _without(body if rule.dormant else rule.text):
-            lines.append(f"{rest}\n")
-    # a character that a piece ended in is whole again
-    return "".join(lines).encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+        if read.deletes:
+            there.clear()
+        if rule.adds and rule.adds in there and not read.prepends:  # the kernel takes the same rule twice with -A
+            rule = rule._replace(adds=(), aborts="the kernel has this rule already, from", above=there[rule.adds])
+        elif rule.adds:
+            there[rule.adds] = number
+        if rule.aborts and not tolerant:
+            stopped = number
+            rule = rule._replace(stops=True)
+        rules.append(rule)
+    return tuple(rules)
 
 
 def parse_listing(text: str) -> tuple[str, ...]:
@@ -128,14 +130,15 @@ def _pieces(text: str) -> Iterator[tuple[int, str]]:
             yield number, data[at : at + LONGEST].decode("utf-8", "surrogateescape")
 
 
-def _rule(number: int, line: str) -> tuple[Rule, bool]:
-    """What one line does, and whether it has auditctl go on after errors (-i, -c)."""
-    words = _words(line)
+def _rule(number: int, line: str) -> tuple[Rule, _Line]:
+    """What one line does, and what of it auditctl has read."""
+    words = words_of(line)
     if not words or words[0].startswith("#"):
-        return Rule(number, line), False
+        return Rule(number, line), _Line(0)
     read = _setopt(words)
     locks = ("e", LOCKED) in read.done
-    task = read.adds and read.rule == ("task", "never") and not read.error and not read.ended
+    added = read.adds and not read.error and not read.ended
+    task = added and read.rule == ("task", "never")
     looks_alike = bool(ALIKE.search(line)) and not line.strip().startswith("#") and not (locks or task)
     bare = _rule(number, line.replace("\r", ""))[0] if looks_alike and "\r" in line else None
     rule = Rule(
@@ -145,14 +148,15 @@ def _rule(number: int, line: str) -> tuple[Rule, bool]:
         never_task=task and not read.fields,
         task_fields=task and read.fields,
         panic=("f", PANIC) in read.done,
+        adds=(read.rule, *(pair for pair in read.done if pair[0] in RULE - {"a", "A", "d"})) if added else (),
         aborts=read.error,
         inert=(read.error or "not as auditctl spells it") if looks_alike else "",
         dormant=bool(bare and (bare.locks or bare.never_task)),
     )
-    return rule, any(name in TOLERANT for name, _ in read.done)
+    return rule, read
 
 
-def _words(line: str) -> list[str]:
+def words_of(line: str) -> list[str]:
     """The words of a line; a backslash keeps the space after it in the word, but for the first one."""
     text = line.partition("\n")[0].partition("\0")[0]
     marks = {" ": "\x07\x07", "\\": "\x04\x04"}
@@ -174,6 +178,8 @@ def _setopt(words: Sequence[str]) -> _Line:
             return line
     if not line.rule[0] and line.syscalls:
         line.error = "no list specified"
+    elif line.adds and line.rule[0] not in LISTS:
+        line.error = f"{line.rule[0]!r} is no list"  # audit 4 lets the kernel refuse it, when the line is read
     return line
 
 
@@ -244,6 +250,7 @@ def _take(line: _Line, name: str, value: str, after: Optional[Sequence[str]]) ->
         return "-R is not for a file"
     # -i -c -s -l -D -v: nothing of the line may come after them
     line.ended = True
+    line.deletes = name == "D"
     left = [""] if after is None else list(after)
     if name == "D" and line.count == 3:
         return "-D takes nothing but -k"
@@ -264,7 +271,7 @@ def _list(line: _Line, name: str, value: str) -> str:
     if len(words) != 2 or not (words[0] in ACTIONS or (words[0] in LISTS and words[1] in ACTIONS)):
         return f"{value!r} is no list and action"
     action, where = words if words[0] in ACTIONS else words[::-1]  # an unknown list behind an action is no error yet
-    line.rule, line.adds = (where, action), name in "aA"
+    line.rule, line.adds, line.prepends, line.deletes = (where, action), name in "aA", name == "A", name == "d"
     line.ended = "possible" in words  # passed over, or an error, as the release may be
     return ""
 
@@ -276,6 +283,7 @@ def _condition(line: _Line, name: str, value: str, after: Sequence[str]) -> str:
         if (kind and name == "w") or not value.startswith("/"):
             return f"{value!r} cannot be watched here"
         line.rule, line.adds, line.syscalls = line.rule if kind else ("exit", "always"), line.adds or name == "w", True
+        line.deletes = line.deletes or name == "W"
     elif name == "S":
         if kind in ("task", "user", "filesystem", "exclude"):
             return f"the {kind} list takes no system calls"
@@ -288,12 +296,30 @@ def _condition(line: _Line, name: str, value: str, after: Sequence[str]) -> str:
     elif name == "p" and (len(value) > 4 or set(value.lower()) - set("rwxa")):
         return f"{value!r} are no permissions"
     line.fields = True
+    line.pairs += name in "FC" and not value.startswith("key=")
+    if line.pairs > MOST_FIELDS:
+        return f"a rule has at most {MOST_FIELDS} fields"
+    return _field(*field_of(value)) if name == "F" else ""
+
+
+def field_of(value: str) -> tuple[str, str, str]:
+    """Name, operator and value of a -F; the operator is empty where there is none."""
+    found = re.match(r"([^=!<>&]*)(!=|[<>&]=|[=<>&])(.*)", value, re.DOTALL)
+    return (found[1], found[2], found[3]) if found else (value, "", "")
+
+
+def _field(name: str, operator: str, value: str) -> str:
+    """What is certainly wrong with a field."""
+    if name == "msgtype" and value.upper() in NO_RECORDS:
+        return f"{value!r} is no record type"
+    if name == "exit" and (word := value.lstrip("-"))[:1] == "E" and word not in ERRORS:
+        return f"{value!r} is no error's name"
     return ""
 
 
-def _without(body: str) -> str:
+def rest_of(body: str) -> str:
     """What else a line does beside freezing or silencing the rules, or ''."""
-    read = _setopt(_words(body))
+    read = _setopt(words_of(body))
     named = tuple(word.replace("\r", "") for word in read.rule)  # as augenrules of 3.1.1 and later would leave it
     silences = named == ("task", "never") and not read.fields and not read.ended
     # beside -e, auditctl goes on where there is nothing to delete or no such list; alone, it would end the loading

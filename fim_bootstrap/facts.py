@@ -15,7 +15,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
-from . import audit_rules, auditd_conf, journal, managers, selinux, service_restart
+from . import audit_rules, auditd_conf, journal, managers, rules_d, selinux, service_restart
 from .host import LINES, File, Output, Reader, boot_id, booted, starts_at_boot
 from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
 from .resources import text_of
@@ -323,6 +323,7 @@ def _audit(
         conf_since=_conf_since(steps, conf, boot) if conf else 0.0,
         pid_file=pid_file.mtime if pid_file else float("inf"),
         rules=tuple(rules),
+        joins=rules_d.joins_of(host),
         audispd=audispd,
         plugin_dir=folder,
         plugin_dir_present=host.stat(folder) is not None,
@@ -341,7 +342,7 @@ def _rule_files(host: Reader) -> list[File]:
     """audit.rules and rules.d; together they are held to LINES, too, since each file may be as large as one may be."""
     files: list[File] = []
     lines = 0
-    for path in (AUDIT_RULES, *host.glob("/etc/audit/rules.d/*.rules")):
+    for path in (AUDIT_RULES, *host.glob(f"{rules_d.FOLDER}/*.rules")):
         if lines > LINES:
             files.append(File(path, problem=f"the rule files before it have more than {LINES} lines"))
             break

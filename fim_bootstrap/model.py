@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Optional, Protocol
 
 from .host import File, Host, Stat
+from .rules_d import Joins
 
 
 class Status(enum.Enum):
@@ -90,6 +91,7 @@ class AuditFacts(NamedTuple):
     conf_since: float = 0.0  # when auditd.conf last changed in a way that auditd acts on
     pid_file: float = float("inf")  # when the daemon wrote its pid file, by the clock of that moment
     rules: tuple[File, ...] = ()
+    joins: Joins = Joins()
     audispd: Optional[Stat] = None
     plugin_dir: str = ""
     plugin_dir_present: bool = False

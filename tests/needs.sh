@@ -14,7 +14,7 @@ binary) packages="autoconf automake libtool libltdl-dev make patch xz-utils binu
 live) packages="qemu-system-x86 qemu-utils mmdebstrap e2fsprogs policycoreutils apt-utils gcc libc6-dev packer mount
     python3-dev" ;;
 faults) packages="strace e2fsprogs" ;;
-fuzz) packages="mmdebstrap gcc libc6-dev util-linux" ;;
+fuzz) packages="mmdebstrap gcc libc6-dev util-linux mawk gawk" ;;
 salt) packages="openssh-server openssh-client" ;;
 esac
 

@@ -6,9 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fim_bootstrap.audit_rules import Rule, parse, parse_listing, parse_status, unblocked
+from fim_bootstrap import rules_d
+from fim_bootstrap.audit_rules import Rule, parse, parse_listing, parse_status
+from fim_bootstrap.host import File
 
 NOTE = "note"
+
+
+def unblocked(text: str, note: str) -> str:
+    """audit.rules after the edit."""
+    return rules_d.unblocked([File("/etc/audit/audit.rules", text)], note)[0]
 
 
 def only(line: str) -> Rule:
@@ -72,7 +79,7 @@ def test_what_is_told_apart() -> None:
 def test_a_line_below_one_that_stops_the_loading_sleeps() -> None:
     _, lock = parse("-e 3\n-e 2\n")
     assert (lock.locks, lock.dormant) == (False, True)
-    assert "line 1" in lock.inert
+    assert (lock.inert, lock.above) == ("auditctl stops above it, at", 1)
     assert parse("-c\n-e 3\n-e 2\n")[2].locks
     assert parse("-i\n-e 3\n-e 2\n")[2].locks
     assert parse("-i x\n-e 3\n-e 2\n")[2].locks  # the line is wrong, and yet -i counts
@@ -88,25 +95,25 @@ def test_a_carriage_return_sleeps_and_a_tab_is_dead() -> None:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("-e 2\n", "# note: -e 2\n"),
-        ("-D\n-e 2", "-D\n# note: -e 2\n"),
-        ("-D\r\n-e 2\r\n-b 1\r\n", "-D\r\n# note: -e 2\r\n-b 1\r\n"),
-        ("-b 8192 -e2\n-w /x\n", "# note: -b 8192 -e2\n-b 8192\n-w /x\n"),
-        ("-f 1 -e 2", "# note: -f 1 -e 2\n-f 1\n"),
-        ("-a never,task\n-e 1\n", "# note: -a never,task\n-e 1\n"),
-        ("-e 2 # lock\n", "# note: -e 2 # lock\n"),
-        ("auditctl -e 2 -i x\n", "# note: auditctl -e 2 -i x\n-i\n"),
-        ("auditctl -b 7 -e 2\n", "# note: auditctl -b 7 -e 2\n-b 7\n"),
+        ("-e 2\n", "# note: '-e' '2'\n"),
+        ("-D\n-e 2", "-D\n# note: '-e' '2'\n"),
+        ("-D\r\n-e 2\r\n-b 1\r\n", "-D\r\n# note: '-e' '2'\r\n-b 1\r\n"),
+        ("-b 8192 -e2\n-w /x\n", "# note: '-b' '8192' '-e2'\n-b 8192\n-w /x\n"),
+        ("-f 1 -e 2", "# note: '-f' '1' '-e' '2'\n-f 1\n"),
+        ("-a never,task\n-e 1\n", "# note: '-a' 'never,task'\n-e 1\n"),
+        ("-e 2 # lock\n", "# note: '-e' '2' '#' 'lock'\n"),
+        ("auditctl -e 2 -i x\n", "# note: 'auditctl' '-e' '2' '-i' 'x'\n-i\n"),
+        ("auditctl -b 7 -e 2\n", "# note: 'auditctl' '-b' '7' '-e' '2'\n-b 7\n"),
         ("-a never,task -e2 --reset-lost\n",
-         "# note: -a never,task -e2 --reset-lost\n-a never,task --reset-lost\n"),
-        ("-a never,\rtask\n", "# note: -a never,\rtask\n"),
-        ("-a never,task -r 5\n", "# note: -a never,task -r 5\n-r 5\n"),
-        ("-w /a\\ b -e 2\n", "# note: -w /a\\ b -e 2\n-w /a\\ b\n"),
-        ("-a task,never -F uid=7 -e 2\n", "# note: -a task,never -F uid=7 -e 2\n-a task,never -F uid=7\n"),
-        ("-W /a -b 7 -e 2\n", "# note: -W /a -b 7 -e 2\n-b 7\n"),
-        ("-w /a -e2 -k\r\n", "# note: -w /a -e2 -k\r\n-w /a -k \r\n"),
-        ("-W /a -e 2 -t\n", "# note: -W /a -e 2 -t\n-t\n"),
-        ("-a never,tasks -e 2 -b 7\n", "# note: -a never,tasks -e 2 -b 7\n-b 7\n"),
+         "# note: '-a' 'never,task' '-e2' '--reset-lost'\n-a never,task --reset-lost\n"),
+        ("-a never,\rtask\n", "# note: '-a' 'never,\\rtask'\n"),
+        ("-a never,task -r 5\n", "# note: '-a' 'never,task' '-r' '5'\n-r 5\n"),
+        ("-w /a\\ b -e 2\n", "# note: '-w' '/a\\\\' 'b' '-e' '2'\n-w /a\\ b\n"),
+        ("-a task,never -F uid=7 -e 2\n", "# note: '-a' 'task,never' '-F' 'uid=7' '-e' '2'\n-a task,never -F uid=7\n"),
+        ("-W /a -b 7 -e 2\n", "# note: '-W' '/a' '-b' '7' '-e' '2'\n-b 7\n"),
+        ("-w /a -e2 -k\r\n", "# note: '-w' '/a' '-e2' '-k'\r\n-w /a -k \r\n"),
+        ("-W /a -e 2 -t\n", "# note: '-W' '/a' '-e' '2' '-t'\n-t\n"),
+        ("-a never,tasks -e 2 -b 7\n", "# note: '-a' 'never,tasks' '-e' '2' '-b' '7'\n-b 7\n"),
     ],
 )
 def test_unblocked(before: str, after: str) -> None:
@@ -117,7 +124,7 @@ def test_what_is_left_of_a_line_that_is_too_long_is_a_line() -> None:
     text = f"#{'x' * 6142}-e 2\n-b 5\n"
     assert [rule.locks for rule in parse(text)] == [False, True, False]
     edited = unblocked(text, NOTE)
-    assert edited == f"#{'x' * 6142}\n# note: -e 2\n-b 5\n"
+    assert edited == f"#{'x' * 6142}\n# note: '-e' '2'\n-b 5\n"
     long = f"-e 2 {'x' * 6100}\n"
     assert all(len(line) <= 6143 for line in unblocked(long, NOTE).splitlines(keepends=True))
     assert not any(rule.locks for rule in parse(unblocked(long, NOTE)))
@@ -125,7 +132,7 @@ def test_what_is_left_of_a_line_that_is_too_long_is_a_line() -> None:
     assert all(len(line) <= 6143 for line in cut.split("\n"))
     halved = f"-i x\n-w /{'é' * 6141}-e2\n"  # the first piece ends in the middle of a character
     assert [rule.locks for rule in parse(halved)] == [False, False, False, True]
-    assert unblocked(halved, NOTE) == f"{halved[:-4]}\n# note: -e2\n"
+    assert unblocked(halved, NOTE) == f"{halved[:-4]}\n# note: '-e2'\n"
 
 
 LINES = st.sampled_from([

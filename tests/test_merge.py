@@ -6,14 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fim_bootstrap.audit_rules import unblocked
+from fim_bootstrap import rules_d
 from fim_bootstrap.auditd_conf import with_dispatcher
+from fim_bootstrap.host import File
 from fim_bootstrap.merge import standing, taken_back
 from tests.conftest import AUDITD_CONF
 
 OURS = "dispatcher = /sbin/audispd\n"
 NOTE = "fim-bootstrap 2026-01-01: FIM needs audit rules without this line"
 LOCKED = "-D\n-a never,task\n-b 8192\n-e 2\n"
+
+
+def unblocked(text: str, note: str) -> str:
+    """audit.rules after the edit."""
+    return rules_d.unblocked([File("/etc/audit/audit.rules", text)], note)[0]
+
+
 FREE = unblocked(LOCKED, NOTE)
 
 

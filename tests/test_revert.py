@@ -34,16 +34,16 @@ def test_later_edits_of_other_lines_are_kept(tree: Tree) -> None:
 def test_an_edit_of_our_own_line_is_shown_three_ways_and_left_alone(tree: Tree) -> None:
     tree.write(RULES, "-D\n-e 2\n-a never,task\n")
     assert tree.fim("apply").status == 0
-    mine = tree.read(RULES).replace("-D\n", "-D\n-b 64\n").replace(": -e 2", ": -e 2, says Bob")
+    mine = tree.read(RULES).replace("-D\n", "-D\n-b 64\n").replace(": '-e' '2'", ": '-e' '2', says Bob")
     tree.write(RULES, mine)
     ran = tree.fim("revert")
     assert (ran.status, tree.read(RULES)) == (1, mine)
     assert f"{RULES}: was edited since, beside or in our lines; left alone" in ran.out
     since, _, back = ran.out.partition("what takes back what we wrote:")
-    assert "-e 2, says Bob" in since
+    assert "'-e' '2', says Bob" in since
     assert "\n--a never,task" not in back
     assert "\n+-a never,task\n" in back
-    number = next(n for n, line in enumerate(mine.splitlines(), 1) if line.endswith(": -a never,task"))
+    number = next(n for n, line in enumerate(mine.splitlines(), 1) if line.endswith(": '-a' 'never,task'"))
     assert f"\n    {number}: {mine.splitlines()[number - 1]}\n" in back
     assert tree.read(CONF).endswith("admin_space_left_action = SUSPEND\ndisk_full_action = SUSPEND\n"
                                     "disk_error_action = SUSPEND\n")  # fmt: skip

@@ -7,7 +7,7 @@ lines mostly stand in others, and in the kernel. `-f 2` (panic) is an administra
 
 from __future__ import annotations
 
-from .. import audit_rules
+from .. import rules_d
 from ..changes import DeleteRule, EditFile, RestartService
 from ..facts import AGENT_SERVICE
 from ..model import Change, Facts, Finding, Profile, Settings, Status
@@ -34,20 +34,17 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     changes: list[Change] = []
     evidence: list[str] = []
     note = f"fim-bootstrap {facts.today}: FIM needs audit rules without this line"
-    for file in audit.rules:
-        after = audit_rules.unblocked(file.text, note)
+    for file, after in zip(audit.rules, rules_d.unblocked(audit.rules, note)):
         if file.problem and (after != file.text or not file.text):
             status, remedy = (Status.BLOCKED, "put a regular file there") if facts.privileged else (
                 Status.WAITING, "run as root")
             return Finding(ID, TITLE, status, f"{file.path}: {file.problem}", remedy=f"{remedy}, then run again")
-        if after == file.text:
-            continue
-        for rule in audit_rules.parse(file.text):
-            if rule.locks or rule.never_task or rule.dormant:
-                asleep = f" (not in force yet: {rule.inert})" if rule.dormant else ""
-                evidence.append(f"{file.path}:{rule.number}: {rule.text.strip()}{asleep}")
-        why = "comment out what freezes or silences the rules"
-        changes.append(EditFile(file.path, file.text, after, why, file.mtime))
+        if after != file.text:
+            why = "comment out what freezes or silences the rules"
+            changes.append(EditFile(file.path, file.text, after, why, file.mtime))
+    for line in rules_d.blocking(audit.rules, audit.joins):
+        asleep = f" (not in force yet: {line.why})" if line.rule.inert else ""
+        evidence.append(f"{line.place}: {line.rule.text.strip()}{asleep}")
     kernel = audit.status or {}
     warnings = _warnings(facts)
     if kernel.get("enabled") != IMMUTABLE and "-a never,task" in (audit.live_rules or ()):
@@ -77,16 +74,19 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
 def _warnings(facts: Facts) -> tuple[str, ...]:
     audit, found = facts.audit, []
     status = audit.status or {}
+    for line in rules_d.judged(audit.rules, audit.joins):
+        rule, said = line.rule, f"{line.place}: {line.rule.text.strip()}"
+        if rule.task_fields:
+            found.append(f"{said}: blinds FIM for some processes")
+        if rule.panic:
+            found.append(f"{line.place}: failure mode 2: the kernel panics when audit fails")
+        if rule.stops:
+            found.append(f"{said}: {line.why}: rules below it are not loaded")
+        elif rule.inert and not rule.blocks:
+            found.append(f"{said}: has no effect as written: {line.why}")
+    for line in rules_d.overruled(audit.rules, audit.joins):
+        found.append(f"{line.place}: {line.rule.text.strip()}: has no effect as written: {line.why}")
     for file in audit.rules:
-        for rule in audit_rules.parse(file.text):
-            if rule.task_fields:
-                found.append(f"{file.path}:{rule.number}: {rule.text.strip()}: blinds FIM for some processes")
-            if rule.panic:
-                found.append(f"{file.path}:{rule.number}: failure mode 2: the kernel panics when audit fails")
-            if rule.inert and not rule.dormant:
-                found.append(f"{file.path}:{rule.number}: {rule.text.strip()}: has no effect as written: {rule.inert}")
-            elif rule.aborts:
-                found.append(f"{file.path}:{rule.number}: {rule.aborts}: rules below it are not loaded")
         header = file.text[:600].lower()
         if any(word in header for word in MANAGERS):
             found.append(f"{file.path} looks generated: change it at its source too, or it comes back")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 
-from fim_bootstrap import audit_rules, auditd_conf
+from fim_bootstrap import audit_rules, auditd_conf, rules_d
+from fim_bootstrap.host import File
+from tests.fuzz.joining import Joiner
 from tests.fuzz.oracle import ACCEPTED, REFUSED, Heard, Judge, locks, silences
 
 NOTE = "fim-bootstrap: note"
@@ -52,7 +56,8 @@ def _reached(rules: tuple[audit_rules.Rule, ...], heard: Heard) -> int:
         return 0
     last = heard.bad_lines[-1]
     read = [rule.text for number, rule in enumerate(rules[:last], 1) if number not in heard.bad_lines]
-    return len(rules) if any(audit_rules._rule(0, text)[1] for text in read) else last
+    tolerant = any(name in audit_rules.TOLERANT for text in read for name, _ in audit_rules._rule(0, text)[1].done)
+    return len(rules) if tolerant else last
 
 
 def _short_words(text: str) -> bool:
@@ -61,8 +66,8 @@ def _short_words(text: str) -> bool:
 
 
 def _edited_rules(judge: Judge, text: str, before: Heard) -> str:
-    edited = audit_rules.unblocked(text, NOTE)
-    if audit_rules.unblocked(edited, NOTE) != edited:
+    (edited,) = rules_d.unblocked([File("/etc/audit/audit.rules", text)], NOTE)
+    if rules_d.unblocked([File("/etc/audit/audit.rules", edited)], NOTE) != (edited,):
         return "a second edit changes more"
     if edited == text:
         return ""
@@ -73,7 +78,7 @@ def _edited_rules(judge: Judge, text: str, before: Heard) -> str:
     if _taken(after)[: len(kept)] != kept:
         return "the edit changed other messages"
     rules = audit_rules.parse(text)
-    touched = {number for number, rule in enumerate(rules, 1) if rule.locks or rule.never_task or rule.dormant}
+    touched = {number for number, rule in enumerate(rules, 1) if rule.blocks}
     if _taken(after) != kept and not touched & set(before.bad_lines) and not before.end.startswith("signal"):
         return "the edit added messages"
     return ""
@@ -82,6 +87,29 @@ def _edited_rules(judge: Judge, text: str, before: Heard) -> str:
 def _taken(heard: Heard) -> list[str]:
     """What the kernel took, but for deletions: those beside what is taken out go with it."""
     return [message for message in heard.messages if not message.startswith(("@refused", "@delete"))]
+
+
+def about_rules_d(judge: Judge, joiner: Joiner, files: Sequence[File]) -> str:
+    """What augenrules with auditctl and `rules_d` disagree about in a folder, or ''."""
+    if any(MARKED.search(file.text) for file in files):
+        return ""
+    real = joiner.join(files)
+    lines = [line + b"\n" for line in real.split(b"\n")[1:] if line]
+    if b"".join(lines) != b"".join(line.text for line in rules_d._join(files, joiner.joins).lines):
+        return "augenrules joins them otherwise"
+    before = judge.hear(real)
+    if any(locks(said) or silences(said) for said in before.messages) and not rules_d.blocking(files, joiner.joins):
+        return "what joined freezes or silences the rules is unseen"
+    edited = tuple(file._replace(text=text) for file, text in zip(files, rules_d.unblocked(files, NOTE)))
+    if edited == tuple(files):
+        return ""
+    if rules_d.unblocked(edited, NOTE) != tuple(file.text for file in edited):
+        return "a second edit changes more"
+    after = judge.hear(joiner.join(edited))
+    if any(locks(said) or silences(said) for said in after.messages):
+        return "the edit left something in force"
+    kept = Counter(said for said in _taken(before) if not (locks(said) or silences(said)))
+    return f"the edit took {lost} out" if (lost := list(kept - Counter(_taken(after)))) else ""
 
 
 # what auditd looks up on the host, which no text can tell ...

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-from tests.fuzz import agreement, inputs, oracle, targets
+from tests.fuzz import agreement, inputs, joining, oracle, targets
 
 LIMIT = 2.0  # seconds for one execution; a parser that needs more hangs
 SLICE = 200  # executions between two looks at the clock
@@ -77,6 +77,25 @@ def with_judges(
     return tallies
 
 
+def with_joiners(seconds: float, seed: int, rounds: int = sys.maxsize) -> list[Tally]:
+    """Compare folders of rule files with the real augenrules, under both awks, and auditctl of every release."""
+    maker, tallies = inputs.rules(seed), []
+    pairs = [(suite, awk) for suite in oracle.SUITES for awk in joining.AWKS]
+    for suite, awk in pairs:
+        tally = Tally(f"augenrules of {suite} with {awk}")
+        tallies.append(tally)
+        with oracle.judge(suite, "auditctl") as judge, joining.joiner(suite, awk) as joiner:
+            deadline = time.monotonic() + seconds / len(pairs)
+            for _ in range(rounds):
+                if time.monotonic() > deadline:
+                    break
+                files = maker.folder()
+                tally.count += 1
+                if said := agreement.about_rules_d(judge, joiner, files):
+                    tally.failures.append(f"{said}: {[(file.path, file.text) for file in files]!r}")
+    return tallies
+
+
 def _texts(folder: Path) -> Sequence[str]:
     return [path.read_bytes().decode("utf-8", "surrogateescape") for path in sorted(folder.iterdir())]
 
@@ -106,7 +125,8 @@ def main(words: Sequence[str]) -> int:
     tallies = in_process(seconds / 2, seed)
     if oracle.available():
         for program in ("auditctl", "auditd"):
-            tallies += with_judges(program, seconds / 4, seed, corpus)
+            tallies += with_judges(program, seconds / 6, seed, corpus)
+        tallies += with_joiners(seconds / 6, seed)
     else:
         print("no judges: root and the packages of tests/needs.sh fuzz are needed")
     for tally in tallies:

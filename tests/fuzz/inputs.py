@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from fim_bootstrap.host import File
 from tests.conftest import AUDITD_CONF, RULES
 
 RULE_LINES = (
@@ -20,6 +21,9 @@ RULE_LINES = (
     "  # a comment", "", "  ", "-e 2 # lock", "-a never,task # off", "nonsense", "-R /etc/audit/x.rules", "-q /a,/b",
     "-m hello", "-C uid!=gid", "-S open", "-F uid=0", "-a exit,always -C auid!=uid -F path=/x", "-D -k x",
     "-a filesystem,never -F fstype=tracefs", "-a always,exit -F dir=/etc/ -F perm=wa -k etc", "-w /a\\ b -p wa",
+    "# fim-bootstrap 2026-01-02: FIM needs audit rules without this line: -e 2",
+    "# fim-bootstrap 2026-01-02: FIM needs audit rules without this line: -a never,task", "-w /x -p wa -k id", "  -e 2",
+    "-a always,exclude -F msgtype>0", "-a never,exit -S all", "-a always,exit -F exit=-EACCESS", "-a never,task#", "-e",
     "-a always,exit -F auid=nobodyknows -S open", "-a always,exit -S nosuchcall", "-A exit,always -F arch=b32 -S all",
 )  # fmt: skip
 RULE_WORDS = (
@@ -47,6 +51,8 @@ CONF_LINES = (
 CONF_WORDS = ("=", "dispatcher", "/sbin/audispd", "yes", "no", "flush", "freq", "50", "-1", "99999999999", "exec",
               "/bin/true", "%", "25%", "syslog", "email", "space_left", "admin_space_left", "#", "0x10", "+5", "5x",
               "٣")
+NAMES = ("10-a", "9-b", "50-site", "99-finalize", "a", "A", "a10", "a9", "x~", "x", "x.1", "1a", "010", "10", "_", "é",
+         "00-z", "b c", "x01")  # fmt: skip
 NOISE = ("\t", "\r", "\0", "\\", "\x07", "\x04", "\x0b", "\x0c", "\udcff", "\ufeff", "é", " ", "  ", "#", "=",
          "\x85", "\u2028", "\x1c", "\ud7ff", "²")
 ENDS = ("\n", "\n", "\n", "\n", "\n", "\n", "\r\n", "", " \n", "\n\n")
@@ -70,6 +76,13 @@ class Maker:
                 base[place : place + self.random.randint(0, 1)] = [self._line()]
             return "".join(base)
         return "".join(self._line() for _ in range(self.random.choice((1, 1, 2, 3, 5))))
+
+    def folder(self) -> list[File]:
+        """The files of rules.d, and sometimes an audit.rules; many do not end in a newline."""
+        names = self.random.sample(NAMES, self.random.randint(1, 4))
+        texts = [self.text() for _ in names]
+        cut = [text.rstrip("\n") if self.random.random() < 0.5 else text for text in texts]
+        return [File(f"/etc/audit/rules.d/{name}.rules", text) for name, text in zip(names, cut)]
 
     def _line(self) -> str:
         pick, chance = self.random.choice, self.random.random()

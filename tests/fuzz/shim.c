@@ -174,7 +174,8 @@ static int add(const unsigned char *data, size_t size)
 	const struct audit_rule_data *rule = (const void *)data;
 	if ((rule->flags & ~AUDIT_FILTER_PREPEND) >= AUDIT_NR_FILTERS)
 		return -EINVAL;
-	for (int i = 0; i < count; i++)
+	/* the kernel compares the flags, too, of which the one that prepends is not kept: with -A nothing is there yet */
+	for (int i = 0; i < count && !(rule->flags & AUDIT_FILTER_PREPEND); i++)
 		if (sizes[i] == size && !memcmp(rules[i] + 4, data + 4, size - 4))
 			return -EEXIST;
 	if (count == MOST)

@@ -8,7 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
-from fim_bootstrap import audit_rules, auditd_conf, engine, facts, journal, managers, merge, options, profiles, report
+from fim_bootstrap import (
+    audit_rules,
+    auditd_conf,
+    engine,
+    facts,
+    journal,
+    managers,
+    merge,
+    options,
+    profiles,
+    report,
+    rules_d,
+)
 from fim_bootstrap.errors import BadConfig, BootstrapError, Unsupported
 from fim_bootstrap.host import File, LiveHost, Output, Stat
 from fim_bootstrap.model import OsRelease, Profile, Settings
@@ -126,18 +138,34 @@ class Tree:
         return [Output(tuple(argv), 0, self.answers.get(argv[-1], self.answers["any"])) for argv in commands]
 
 
+def unblocked(text: str) -> str:
+    """audit.rules after the edit."""
+    return rules_d.unblocked([File(facts.AUDIT_RULES, text)], NOTE)[0]
+
+
 def rules(text: str) -> None:
     """Lines joined are the file; an edit unblocks, is final, and leaves what it does not touch."""
     found = audit_rules.parse(text)
     assert encoded("".join(rule.text for rule in found)) == encoded(text)
-    edited = audit_rules.unblocked(text, NOTE)
-    assert audit_rules.unblocked(edited, NOTE) == edited
-    assert not [rule for rule in audit_rules.parse(edited) if rule.locks or rule.never_task or rule.dormant]
-    touched = [rule for rule in found if rule.locks or rule.never_task or rule.dormant]
+    edited = unblocked(text)
+    assert unblocked(edited) == edited
+    assert not [rule for rule in audit_rules.parse(edited) if rule.blocks]
+    touched = [rule for rule in found if rule.blocks]
     assert bool(touched) == (edited != text)
     position = 0
     for rule in (rule for rule in found if rule not in touched):
         position = encoded(edited).index(encoded(rule.text), position) + len(encoded(rule.text))
+
+
+def joined(files: Sequence[File]) -> None:
+    """An edit of rules.d unblocks under every release, is final, and leaves the lines that it does not touch."""
+    edited = tuple(file._replace(text=text) for file, text in zip(files, rules_d.unblocked(files, NOTE)))
+    found = rules_d.blocking(files, rules_d.Joins())
+    assert bool(found) == (edited != tuple(files))
+    assert not rules_d.blocking(edited, rules_d.Joins())
+    assert rules_d.unblocked(edited, NOTE) == tuple(file.text for file in edited)
+    for before, after in zip(files, edited):
+        assert after.text.endswith("\n") or not before.text.endswith("\n")
 
 
 def conf(text: str) -> None:
@@ -259,10 +287,11 @@ def all_of(seed: int, folder: Path) -> dict[str, Callable[[], None]]:
 
     def three() -> None:
         before = rule.text()
-        merged(before, audit_rules.unblocked(before, NOTE), rule.text())
+        merged(before, unblocked(before), rule.text())
 
     return {
         "audit.rules": lambda: rules(rule.text()),
+        "rules.d": lambda: joined(rule.folder()),
         "auditd.conf": lambda: conf(settings.text()),
         "auditctl -s, -l": lambda: printed(shown.text()),
         "TOML profiles and options": lambda: toml(texts.text(), drop_ins / "x.toml"),

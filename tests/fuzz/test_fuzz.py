@@ -11,6 +11,7 @@ from tests.fuzz import agreement, campaign, oracle
 
 SEED = 1
 FILES = 400  # for each program of each release
+FOLDERS = 60  # for each release and awk
 ROUNDS = 40
 judges = pytest.mark.skipif(not oracle.available(), reason="needs root and the packages of tests/needs.sh fuzz")
 pytestmark = pytest.mark.fuzz
@@ -32,6 +33,11 @@ def test_no_parser_fails_or_hangs() -> None:
 @pytest.mark.parametrize("program", ["auditctl", "auditd"])
 def test_the_grammars_agree_with_the_real_parsers(program: str) -> None:
     told(campaign.with_judges(program, 120, SEED, None, FILES))
+
+
+@judges
+def test_rules_d_is_joined_as_the_real_augenrules_joins_it() -> None:
+    told(campaign.with_joiners(240, SEED, FOLDERS))
 
 
 @judges
