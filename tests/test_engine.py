@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from fim_bootstrap import engine, facts, journal, report
+from fim_bootstrap import cli, engine, facts, journal, report
 from fim_bootstrap.engine import Outcome
 from fim_bootstrap.errors import Blocked, BootstrapError, Busy
 from fim_bootstrap.host import Output
@@ -397,3 +398,21 @@ def test_every_step_is_written_down_before_it_is_made(machine: Machine) -> None:
             assert f"append {journal.JOURNAL}" in machine.host.done[:number]
 
 
+
+
+@pytest.mark.parametrize(("words", "enabled", "reboots"), [
+    (["--reboot", "when-needed"], 2, True), (["--reboot", "when-needed"], 1, False), ([], 2, False),
+    (["--reboot", "never"], 2, False),
+])  # fmt: skip
+def test_a_reboot_is_made_when_it_is_needed_and_asked_for(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, words: list[str], enabled: int, reboots: bool
+) -> None:
+    machine.enabled = enabled
+    machine.host.write("/etc/audit/rules.d/lock.rules", "-e 2\n")
+    machine.host.programs("shutdown")
+    monkeypatch.setattr(machine.host, "alone", contextlib.nullcontext, raising=False)
+    monkeypatch.setattr(cli, "LiveHost", lambda *_: machine.host)
+    monkeypatch.setattr(facts, "identify", lambda _: OsRelease("debian", "12"))
+    assert cli.main(["apply", "--format", "json", *words]) == 0
+    assert any(line.startswith("shutdown -r") for line in machine.host.done) is reboots
+    assert machine.host.stat("/run/fim-bootstrap/result.json")
