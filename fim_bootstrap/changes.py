@@ -410,7 +410,14 @@ class StopService(NamedTuple):
 
 
 def restart_running(host: Host, stopped: Collection[str]) -> None:
-    """Start what we had stopped; have auditd and the agent, where they run, start anew with the files of before."""
+    """Start what we had stopped; have auditd and the agent, where they run, start anew with the files of before.
+
+    An auditd that runs is left running where it would refuse them.
+    """
+    answer = preflight.ask(host) if running(host, "auditd") else None
+    if answer and answer.accepted is False:
+        said = f"auditd refuses {preflight.CONF} as it is now, so it was not restarted: {answer.said}"
+        raise BootstrapError(said, f"mend {preflight.CONF}, then run revert again")
     for name in ("auditd", "qualys-cloud-agent"):
         pid = running(host, name)
         if pid or name in stopped:

@@ -330,3 +330,12 @@ def test_what_runs_starts_anew_with_the_files_of_before(host: DictHost) -> None:
     host.answers["systemctl"] = 0
     with pytest.raises(BootstrapError, match="qualys-cloud-agent did not come up again"):
         restart_running(host, {"qualys-cloud-agent"})
+
+
+def test_a_running_auditd_is_not_restarted_with_files_that_it_refuses(host: DictHost) -> None:
+    host.programs("setpriv")
+    host.write("/etc/audit/auditd.conf", AUDITD_CONF)
+    host.answers["unshare"] = Output((), 6, "", "it is wrong - line 3\n")
+    with pytest.raises(BootstrapError, match="was not restarted: it is wrong"):
+        restart_running(host, set())
+    assert host.done == []

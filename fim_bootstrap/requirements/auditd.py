@@ -40,27 +40,33 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
             ID, TITLE, Status.BLOCKED, f"{audit.owner} holds the kernel's audit connection, so auditd cannot have it",
             remedy=f"configure {audit.owner} not to take the audit socket (multicast, or leave it to auditd)",
         )  # fmt: skip
-    warnings = _warnings(facts)
-    changes: list[Change] = [] if audit.service.enabled else [EnableService("auditd")]
-    if facts.environment is Environment.OFFLINE:
-        changes = _prepare(facts, settings, changes)
-    if not facts.environment.live:
-        if changes:
-            summary = "not all is prepared for the first boot"
-            return Finding(ID, TITLE, Status.CHANGE, summary, changes=tuple(changes), warnings=warnings)
-        return Finding(ID, TITLE, Status.OK, "auditd is enabled; it starts when this tree boots", warnings=warnings)
-    reason = why_restart(facts)
+    enabling: list[Change] = [] if audit.service.enabled else [EnableService("auditd")]
+    return _running(facts, enabling) if facts.environment.live else _at_rest(facts, settings, enabling)
+
+
+def _at_rest(facts: Facts, settings: Settings, enabling: list[Change]) -> Finding:
+    """A tree or a chroot, in which nothing is started."""
+    offline = facts.environment is Environment.OFFLINE
+    changes, warnings = tuple(_prepare(facts, settings, enabling) if offline else enabling), _warnings(facts)
+    if changes:
+        summary = "not all is prepared for the first boot"
+        return Finding(ID, TITLE, Status.CHANGE, summary, changes=changes, warnings=warnings)
+    return Finding(ID, TITLE, Status.OK, "auditd is enabled; it starts when this tree boots", warnings=warnings)
+
+
+def _running(facts: Facts, enabling: list[Change]) -> Finding:
+    """A system that runs, or is about to."""
+    audit, reason, changes, warnings = facts.audit, why_restart(facts), enabling, _warnings(facts)
+    pid = audit.daemon.pid if audit.daemon else 0
     if reason:
-        changes.append(
-            RestartService(
-                "auditd", "auditd", audit.daemon.pid if audit.daemon else 0, audit.service.refuses_stop,
-                ("edr-plugin",) if _plugin_expected(facts) else (), facts.audit.may_cause_event,
-            )
-        )  # fmt: skip
+        children = ("edr-plugin",) if _plugin_expected(facts) else ()
+        change = RestartService("auditd", "auditd", pid, audit.service.refuses_stop, children, audit.may_cause_event)
+        changes = [*enabling, change]
+    if reason and not facts.privileged:
+        warnings += ("auditd was not asked whether it takes its configuration: that needs root",)
     if changes:
         summary = reason or "auditd is not enabled at boot"
         return Finding(ID, TITLE, Status.CHANGE, summary, changes=tuple(changes), warnings=warnings)
-    pid = audit.daemon.pid if audit.daemon else 0
     booting = " (the system is still booting)" if facts.environment is Environment.BOOTING else ""
     return Finding(ID, TITLE, Status.OK, f"auditd runs as pid {pid}, enabled at boot{booting}", warnings=warnings)
 
