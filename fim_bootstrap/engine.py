@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Optional
 from . import auditd_conf, journal, preflight
 from .changes import RestartService
 from .errors import BootstrapError
-from .facts import AGENT, AGENT_SERVICE, AUDITD_CONF, SELINUX_COMMANDS
+from .facts import AGENT, AGENT_SERVICE, AUDITD_CONF
 from .host import Host, Reader
 from .model import Change, Facts, Finding, Process, Profile, Requirement, Settings, Status
 from .requirements import REQUIREMENTS, agent, delivery
@@ -21,6 +21,7 @@ PASSES = 2  # a later change may make an earlier requirement see new work: an ag
 # what the agent lacks does not stand in the way of preparing the host
 AFTERWARDS = (agent.ID, delivery.ID)
 IMMUTABLE = 2
+POLICY_TOOLS = ("checkmodule", "semodule_package", "semodule", "restorecon")  # the agent builds a module of its own
 # steps that are commands, which may have had an effect although they failed
 COMMANDS = frozenset(("restart", "start", "stop", "enable", "rule"))
 
@@ -246,8 +247,9 @@ def gives_up(facts: Facts) -> str:
         return "auditctl is not installed"
     if (facts.audit.status or {}).get("enabled") == IMMUTABLE:
         return "the kernel's audit rules are frozen until the next boot"
-    missing = [command for command in SELINUX_COMMANDS if command not in facts.commands]
-    if missing and facts.selinux.mode in ("permissive", "enforcing"):
+    missing = [command for command in POLICY_TOOLS if command not in facts.commands]
+    ubuntu = "ubuntu" in (facts.os.id, *facts.os.like)  # where it leaves SELinux out
+    if missing and not ubuntu and facts.selinux.mode in ("permissive", "enforcing"):
         return f"{', '.join(missing)} missing, while SELinux is on"
     return "the kernel holds the rule never,task" if "-a never,task" in (facts.audit.live_rules or ()) else ""
 

@@ -16,8 +16,10 @@ from fim_bootstrap.host import Output
 from fim_bootstrap.model import Facts, OsRelease, Profile, Settings, Status
 from tests.conftest import AUDITD_CONF, PROGRAMS, RULES
 from tests.dict_host import BOOT, DictHost
+from tests.test_requirements import READY
 
-PROFILE = Profile("debian-12", "Debian 12", managers=("apt",), packages={"auditd": ("auditd",)})
+PACKAGES = dict.fromkeys(facts.AUDIT_COMMANDS, ("auditd",))
+PROFILE = Profile("debian-12", "Debian 12", managers=("apt",), packages=PACKAGES)
 LINE = "dispatcher = /sbin/audispd\n"
 CONF = facts.AUDITD_CONF
 MOUNTS = "25 1 254:0 / / rw shared:1 - ext4 /dev/vda rw\n"
@@ -33,6 +35,7 @@ class Machine:
         self.pid = 1000
         self.enabled = 1
         self.listed = "No rules\n"
+        self.refuses_stop = "no"
         self.refuses = ""  # what auditd says of its configuration
         self.starts: Callable[[str], bool] = lambda _: True  # whether auditd comes up with this configuration
         for name in PROGRAMS:
@@ -118,9 +121,9 @@ class Machine:
 
     def show(self, host: DictHost, argv: tuple[str, ...]) -> str:
         """Systemctl show."""
-        unit = "Id={}\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\nRefuseManualStop=no\n"
+        unit = "Id={}\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\nRefuseManualStop={}\n"
         units = FIM if host.stat(facts.AGENT_CONF) else FIM[:1]
-        return "\n".join(unit.format(name) for name in units)
+        return "\n".join(unit.format(name, self.refuses_stop) for name in units)
 
     def preflight(self, host: DictHost, argv: tuple[str, ...]) -> Output:
         """Auditd in namespaces of its own."""
@@ -210,6 +213,52 @@ def test_each_service_is_restarted_once_at_most_and_last(
     edits = [number for number, line in enumerate(changing) if line.startswith(("replace", "auditctl -d"))]
     first = min((n for n, line in enumerate(changing) if "systemctl restart" in line), default=len(changing))
     assert max(edits, default=-1) < first
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_an_agent_whose_restart_of_auditd_systemd_refuses_does_not_stand_in_for_ours(
+    machine: Machine, legacy: bool
+) -> None:
+    """`service auditd restart` needs the legacy action of the audit package, where the unit refuses a stop."""
+    machine.agent(restarts_auditd=True)
+    machine.change_conf()
+    machine.refuses_stop = "yes"
+    if legacy:
+        machine.host.write("/usr/libexec/initscripts/legacy-actions/auditd/restart", mode=0o755)
+    machine.apply()
+    assert machine.restarts() == (["qualys-cloud-agent"] if legacy else ["auditd", "qualys-cloud-agent"])
+
+
+def test_what_a_restart_does_not_heal_is_not_restarted_again(machine: Machine) -> None:
+    machine.agent()
+    machine.host.end(602)
+    del machine.host.nodes[SCRIPT]
+
+    def restart(host: DictHost, argv: tuple[str, ...]) -> int:
+        machine.restart(host, argv)
+        machine.start("auditd")  # the plugin hangs below another one, and the agent is older again
+        return 0
+
+    machine.host.answers["systemctl restart"] = restart
+    outcome = machine.apply()
+    assert machine.restarts() == ["auditd", "qualys-cloud-agent"]
+    assert report.exit_code("apply", outcome) == 1
+
+
+def test_an_agent_that_came_up_with_auditd_is_left_alone(machine: Machine) -> None:
+    machine.agent()
+    machine.change_conf()
+    for pid in (600, 601, 602):
+        machine.host.end(pid)
+
+    def restart(host: DictHost, argv: tuple[str, ...]) -> int:
+        machine.restart(host, argv)
+        machine.start("qualys-edr", machine.start("qualys-cloud-agent"))
+        return 0
+
+    machine.host.answers["systemctl restart"] = restart
+    assert report.verdict(machine.apply().findings) == "ready"
+    assert machine.restarts() == ["auditd"]
 
 
 @pytest.mark.parametrize(("why", "status"), [("frozen", Status.REBOOT), ("silent", Status.WAITING)])
@@ -305,11 +354,16 @@ def test_auditd_that_comes_up_with_neither_is_told(machine: Machine) -> None:
 
 
 def test_a_file_that_this_run_did_not_change_is_not_put_back(machine: Machine) -> None:
-    machine.change_conf()
+    machine.change_conf(AUDITD_CONF)
+    machine.apply()  # an earlier run did
+    assert [step["kind"] for step in journal.entries(machine.host)] == ["edit", "restart"]
+    machine.host.sleep(5)
+    machine.change_conf(f"{AUDITD_CONF}{LINE}freq = 7\n")
     machine.starts = lambda _: False
     outcome = machine.apply()
     assert outcome.error
     assert "put back" not in str(outcome.error)
+    assert machine.host.holds(CONF, b"freq = 7")
     assert report.exit_code("apply", outcome) == 1
 
 
@@ -416,3 +470,48 @@ def test_a_reboot_is_made_when_it_is_needed_and_asked_for(
     assert cli.main(["apply", "--format", "json", *words]) == 0
     assert any(line.startswith("shutdown -r") for line in machine.host.done) is reboots
     assert machine.host.stat("/run/fim-bootstrap/result.json")
+
+
+@pytest.mark.parametrize(("there", "changed"), [(True, True), (False, False)])
+def test_packages_of_which_one_was_installed_have_changed_the_host(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, there: bool, changed: bool
+) -> None:
+    del machine.host.nodes["/usr/sbin/augenrules"]
+
+    def install(host: DictHost, order: Any, note: Callable[[list[str]], None]) -> None:
+        note(["auditd"])
+        if there:
+            host.programs("augenrules")
+        raise BootstrapError("the second package fails")
+
+    monkeypatch.setattr("fim_bootstrap.changes.managers.install", install)
+    outcome = machine.apply()
+    assert (outcome.changed, len(outcome.account())) == (changed, int(changed))
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        (READY, ""),
+        (READY._replace(commands={}), "auditctl is not installed"),
+        (READY._replace(audit=READY.audit._replace(status={"enabled": 2})), "frozen until the next boot"),
+        (READY._replace(commands={"auditctl": "x", "semodule": "x"}), "checkmodule, semodule_package, restorecon"),
+        (READY._replace(commands={"auditctl": "x"}, os=OsRelease("mint", like=("ubuntu", "debian"))), ""),
+        (READY._replace(commands={"auditctl": "x"}, selinux=READY.selinux._replace(mode="disabled")), ""),
+        (READY._replace(audit=READY.audit._replace(live_rules=("-a never,task",))), "never,task"),
+        (READY._replace(audit=READY.audit._replace(live_rules=("-a never,task -F uid=7",))), ""),
+    ],
+)
+def test_why_an_agent_would_give_up(host: Facts, why: str) -> None:
+    assert why in engine.gives_up(host)
+    assert bool(why) is bool(engine.gives_up(host))
+
+
+def test_whoever_is_not_root_does_not_ask_and_says_so(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    machine.change_conf()
+    found = facts.gather(machine.host, PROFILE, Settings(), OsRelease("debian", "12"))
+    assert engine.asked(machine.host, found, PROFILE, Settings()) == found
+    (finding,) = (item for item in engine.plan(found, PROFILE, Settings()) if item.id == "auditd")
+    assert any("needs root" in line for line in finding.warnings)
+    assert not [line for line in machine.host.asked if line.startswith("unshare")]
