@@ -6,6 +6,7 @@ exit status 6. A last line without a newline, or one that is too long, is passed
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ NUMBERS: Mapping[str, tuple[int, int]] = {
     "priority_boost": (0, INT_MAX), "freq": (0, INT_MAX), "num_logs": (0, 999), "max_log_file": (0, LONG_MAX),
     "tcp_listen_port": (1, 65535), "tcp_listen_queue": (1, 65535), "tcp_max_per_addr": (1, 1024),
     "tcp_client_max_idle": (0, INT_MAX), "q_depth": (0, 99999), "max_restarts": (0, INT_MAX),
-    "end_of_event_timeout": (0, LONG_MAX), "report_interval": (0, LONG_MAX),
+    "end_of_event_timeout": (0, LONG_MAX), "report_interval": (0, 40 * 86400),
 }  # fmt: skip
 SIZES = frozenset(("space_left", "admin_space_left"))
 # may have a word more, and nobody counts how many
@@ -53,6 +54,12 @@ ONLY_3 = frozenset((
     "q_depth", "overflow_action", "max_restarts", "plugin_dir", "end_of_event_timeout", "report_interval", "transport",
 ))  # fmt: skip
 KNOWN = frozenset(WORDS) | frozenset(NUMBERS) | TEXTS
+# what only some releases refuse, by a part of the message that stands in their program; the first is audit 4.2's
+HALT, FOLDER_OF_LOGS, EMPTY_QUEUE = "HALT option in space_left_action", "log_file is directly in", "greater than zero"
+TLS = "tls_[a-z_]+"  # audit 4.2's keywords of that family; auditd is asked about their values
+PORT_MAX = 65535
+MANY_DASHES, ONE_DASH = r"[0-9](?:[0-9-]*[0-9])?", r"[0-9]+(?:-[0-9]+)?"  # audit 4.2 takes no second dash
+SHORTEST = 4  # letters of a folder's name: «/var»
 CANONICAL = "dispatcher = {}\n"
 
 
@@ -87,23 +94,97 @@ def settings(lines: Sequence[Line]) -> dict[str, Line]:
     return {line.key: line for line in lines if line.key and not line.problem}
 
 
-def faults(text: str, generation: int) -> tuple[Line, ...]:
-    """The lines at which auditd of audit 2 or 3 would stop; a fault of the whole file stands at its last line."""
+def dialect(program: bytes, text: str) -> frozenset[str]:
+    """What of the file's keywords, and of the refusals that not every release has, stands in auditd's program.
+
+    Empty where the program cannot be read: then the generation has to do.
+    """
+    if b"space_left_action\0" not in program:
+        return frozenset()
+    words = {line.key for line in parse(text) if line.key in KNOWN or re.fullmatch(TLS, line.key)}
+    marks = {mark for mark in (HALT, FOLDER_OF_LOGS, EMPTY_QUEUE) if mark.encode() in program}
+    return frozenset(marks | {word for word in words if word.encode() + b"\0" in program} | {"space_left_action"})
+
+
+def faults(text: str, generation: int, known: frozenset[str] = frozenset()) -> tuple[Line, ...]:
+    """The lines at which auditd of audit 2 or 3 would stop; a fault of the whole file stands at its last line.
+
+    `known` is the dialect of the auditd that is to read it.
+    """
     lines = parse(text)
-    found = [judged for line in lines if (judged := _judged(line, generation)).fatal]
+    found = [judged for line in lines if (judged := _judged(line, generation, known)).fatal]
+    found += _bad_addresses(lines, known)
     if found or not text:
-        return tuple(found)
+        return tuple(sorted(found))
     values = settings(lines)
+    for check in (_flushes, _leaves_space, _spares_the_folder):
+        if problem := check(values, known):
+            where, said = problem
+            line = where or lines[-1]
+            return (line._replace(problem=said, fatal=True),)
+    return ()
+
+
+def lasting_faults(text: str, generation: int, known: frozenset[str] = frozenset()) -> tuple[Line, ...]:
+    """The faults that stay once the dispatcher line is mended."""
+    with contextlib.suppress(ValueError):  # another product's
+        text = with_dispatcher(text)
+    return faults(text, generation, known)
+
+
+Problem = Optional[tuple[Optional[Line], str]]
+
+
+def _flushes(values: Mapping[str, Line], known: frozenset[str]) -> Problem:
     freq, flush = values.get("freq"), values.get("flush")
     if flush and flush.value.lower().startswith("incremental") and (not freq or int(freq.value) == 0):
-        where, said = freq or flush, f"flush = {flush.value} needs a freq above 0"
-        return (Line(where.number, where.text, where.key, where.value, said, True),)
+        return freq or flush, f"flush = {flush.value} needs a freq above 0"
+    return None
+
+
+def _leaves_space(values: Mapping[str, Line], known: frozenset[str]) -> Problem:
     left, admin = (_size(values, key) for key in ("space_left", "admin_space_left"))
     if left is not None and admin is not None and left <= admin:
-        where = values.get("space_left") or values.get("admin_space_left") or lines[-1]
-        said = f"space_left ({left}) must be larger than admin_space_left ({admin})"
-        return (Line(where.number, where.text, where.key, where.value, said, True),)
-    return ()
+        where = values.get("space_left") or values.get("admin_space_left")
+        return where, f"space_left ({left}) must be larger than admin_space_left ({admin})"
+    return None
+
+
+def _spares_the_folder(values: Mapping[str, Line], known: frozenset[str]) -> Problem:
+    """auditd gives the log's folder to log_group; from 3.0.3 on it refuses to do so with /var/log."""
+    log, group = values.get("log_file"), values.get("log_group")
+    if FOLDER_OF_LOGS not in known or not log or not group or group.value in ("root", "0"):
+        return None
+    said = f"log_file is directly in /var/log, which would be given to the group {group.value}"
+    return (log, said) if _folder(log.value) == "/var/log" else None
+
+
+def _bad_addresses(lines: Sequence[Line], known: frozenset[str]) -> list[Line]:
+    """Mail addresses are looked at while they are read, unless verify_email = no stands above them."""
+    found, verified = [], True
+    for line in lines:
+        if line.key == "verify_email" and not line.problem:
+            verified = line.value.lower() != "no"
+        said = _bad_address(line.value, known) if line.key == "action_mail_acct" and verified else ""
+        if said and not line.problem:
+            found.append(line._replace(problem=said, fatal=True))
+    return found
+
+
+def _bad_address(value: str, known: frozenset[str]) -> str:
+    if len(value) < 2:
+        return f"{value} is too short for a mail address"
+    if re.search(r"[^A-Za-z0-9@._+-]" if HALT in known else r"[^A-Za-z0-9@._-]", value):
+        return f"{value} has a character that auditd takes in no mail address"
+    if "@" in value and value.rfind(".") < value.index("@"):
+        return f"{value} has no dot behind the @"
+    return ""
+
+
+def _folder(path: str) -> str:
+    """dirname(3)."""
+    folder, slash, _ = path.rstrip("/").rpartition("/")
+    return folder.rstrip("/") or ("/" if slash else ".")
 
 
 def dispatcher_of(text: str) -> str:
@@ -131,10 +212,10 @@ def with_dispatcher(text: str, target: str = "/sbin/audispd") -> str:
     for line in malformed or ([] if value else commented[-1:]):
         texts[line.number] = wanted
     edited = "".join(texts.values())
-    return edited if dispatcher_of(edited) else _with_line(edited, wanted)
+    return edited if dispatcher_of(edited) else with_line(edited, wanted)
 
 
-def _with_line(text: str, wanted: str) -> str:
+def with_line(text: str, wanted: str) -> str:
     """The text and one more line, which auditd reads."""
     lines = parse(text)
     if not lines or lines[-1].text.endswith("\n"):
@@ -142,7 +223,7 @@ def _with_line(text: str, wanted: str) -> str:
         return f"{text}{'' if not lines or _ended(lines[-1].text) else chr(10)}{wanted}"
     # auditd drops a last line that has no newline: with one it would have an effect, or auditd would stop there
     last = lines[-1].text
-    return f"{_with_line(text[: len(text) - len(last)], wanted)}{last}"
+    return f"{with_line(text[: len(text) - len(last)], wanted)}{last}"
 
 
 def _ended(text: str) -> bool:
@@ -189,32 +270,62 @@ def _grammar(text: str, words: Sequence[str]) -> str:
     return ""
 
 
-def _judged(line: Line, generation: int) -> Line:
+def _judged(line: Line, generation: int, known: frozenset[str]) -> Line:
     """The line with what is wrong about its key or value, which depends on the release."""
     if line.problem or not line.key:
         return line
     key, value = line.key, line.value.lower()
     problem = ""
-    if key not in KNOWN or (generation == 2 and key in ONLY_3):
+    if (key not in known) if known else key not in KNOWN or (generation == 2 and key in ONLY_3):
         problem = f"unknown keyword {key}"
     elif key in WORDS and value not in WORDS[key]:
         problem = f"{line.value} is none of {', '.join(sorted(WORDS[key]))}"
+    elif key == "space_left_action" and value == "halt" and HALT in known:
+        problem = "halt is no longer taken here"
     elif key in NUMBERS and not (value.isascii() and value.isdigit()):
         problem = f"{line.value} is not a number"
     elif key in NUMBERS and not NUMBERS[key][0] <= int(value) <= NUMBERS[key][1]:
         problem = f"{line.value} is not between {NUMBERS[key][0]} and {NUMBERS[key][1]}"
-    elif key in SIZES and not re.fullmatch(r"%*[0-9][0-9%]*", value):
-        problem = f"{line.value} is neither a number nor a percentage"
-    elif key == "tcp_client_ports" and not re.fullmatch(r"[0-9]+(-[0-9]+)?", value):
-        problem = f"{line.value} is neither a port nor two with a dash between them"
-    return Line(line.number, line.text, key, line.value, problem, bool(problem))
+    elif key == "q_depth" and int(value) == 0 and EMPTY_QUEUE in known:
+        problem = "it must be greater than zero"
+    elif key in SIZES:
+        problem = _bad_size(value)
+    elif key == "tcp_client_ports":
+        problem = _bad_ports(value, known)
+    elif key == "log_file" and len(_folder(line.value)) < SHORTEST:
+        problem = f"the folder of {line.value} is too short a name"
+    return line._replace(problem=problem, fatal=bool(problem))
+
+
+def _bad_size(value: str) -> str:
+    if not re.fullmatch(r"%*[0-9][0-9%]*", value):
+        return f"{value} is neither a number nor a percentage"
+    number = _leading(value.lstrip("%"))
+    if "%" in value and number >= 100:
+        return f"{value}: a percentage has to be less than 100"
+    return f"{value} is too large" if number > LONG_MAX else ""
+
+
+def _leading(value: str) -> int:
+    """The number that a text begins with (strtoul(3))."""
+    digits = re.match("[0-9]*", value)
+    return int(digits[0]) if digits and digits[0] else 0
+
+
+def _bad_ports(value: str, known: frozenset[str]) -> str:
+    if not re.fullmatch(ONE_DASH if HALT in known else MANY_DASHES, value):
+        return f"{value} is neither a port nor two with a dash between them"
+    least, most = _leading(value), int(value.rpartition("-")[2])
+    if max(least, most) > PORT_MAX:
+        return f"{value}: a port is at most {PORT_MAX}"
+    return f"{value} is reversed" if least > most else ""
 
 
 def _size(values: Mapping[str, Line], key: str) -> Optional[int]:
+    """Megabytes; None where it is a percentage of the file system, which no text tells."""
     line = values.get(key)
-    if line is None:
-        return 0
-    return int(line.value) if line.value.isascii() and line.value.isdigit() else None
+    number = _leading(line.value.lstrip("%")) if line else 0
+    return None if line and number and "%" in line.value else number
 
 
 def _names_dispatcher(text: str) -> bool:

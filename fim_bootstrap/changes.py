@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from . import auditd_conf, journal, managers, selinux
+from . import auditd_conf, journal, managers, preflight, selinux
 from .errors import Blocked, BootstrapError, Busy
 from .host import RUN, STATE, Host, boot_id, unit_of
 from .resources import program
@@ -21,6 +21,7 @@ SEMODULE_TIMEOUT = 900.0  # seconds; a policy rebuild took 57 s in an emulated g
 SERVICE_TIMEOUT = 120.0
 SETTLE = 30.0  # seconds for a daemon to appear, or to go
 CHILDREN = 3.0  # seconds for what it starts
+ALONG = 240.0  # seconds for an agent that builds a policy and restarts auditd first: 173 s in an emulated guest
 POLICY_RC = "/usr/sbin/policy-rc.d"
 POLICY_RC_TEXT = "#!/bin/sh\n# fim-bootstrap: nothing is started in a tree\nexit 101\n"
 Record = Callable[..., None]
@@ -67,30 +68,10 @@ class EditAuditdConf(EditFile):
 
     def apply(self, host: Host, record: Record) -> None:
         """Ask auditd first; a text that it refuses is never put in place."""
-        if refused := preflight(host, self.after):
-            raise BootstrapError(f"{self.path}: auditd would refuse the new text: {refused}; nothing was written")
+        answer = preflight.ask(host, self.after) if host.root == "/" else None
+        if answer and answer.accepted is False:
+            raise BootstrapError(f"{self.path}: auditd would refuse the new text: {answer.said}; nothing was written")
         super().apply(host, record)
-
-
-def preflight(host: Host, text: str) -> str:
-    """Why auditd refuses this auditd.conf, or '' where it accepts it or cannot be asked.
-
-    In a user namespace of its own auditd reads its configuration and then fails to set its priority:
-    exit status 6 is a refused configuration, 1 an accepted one. On its way out it removes /run/auditd.pid,
-    and an agent that sends auditd a signal by that file would send none: so it sees another file system
-    there. With priority_boost 0 it would get as far as the audit log, so then it is not asked.
-    """
-    boost = auditd_conf.settings(auditd_conf.parse(text)).get("priority_boost")
-    if host.root != "/" or boost is None or boost.value == "0":
-        return ""
-    # started by systemd or cloud-init, auditd changes into its own domain and reads its own files alone
-    own = host.stat(auditd_conf.FOLDER)
-    with host.scratch(own.context if own else "") as folder:
-        host.create(f"{folder}/auditd.conf", text.encode("utf-8", "surrogateescape"))
-        argv = ("unshare", "-Urpf", "--mount-proc=/run", "auditd", "-f", "-s", "nochange", "-c", folder)
-        output = host.run(*argv, ok=range(256), timeout=20)
-    refused = output.status == 6 and "Error opening config file" not in output.stdout + output.stderr
-    return output.why() if refused else ""
 
 
 class InstallPackages(NamedTuple):
@@ -351,6 +332,7 @@ class RestartService(NamedTuple):
     refuses_stop: bool = False
     children: tuple[str, ...] = ()
     may_wake: bool = False  # an audit event may be caused; not where an audit failure would panic the kernel
+    along: tuple[str, int] = ("", 0)  # a daemon that this service restarts itself, and its pid
 
     def describe(self) -> str:
         """The plan line."""
@@ -370,12 +352,16 @@ class RestartService(NamedTuple):
         restart(host, self.name, self.pid, self.refuses_stop)
         if not _until(lambda: running(host, self.process) not in (0, self.pid)):
             raise BootstrapError(f"{self.name} did not come up", f"systemctl status {self.name}; the log tells more")
+        daemon, old = self.along
+        if daemon:
+            _until(lambda: running(host, daemon) not in (0, old) and self._children_run(host), ALONG)
         if not self._children_run(host) and self.may_wake:
             # the dispatcher looks after a plugin that ended only when the next event comes
             host.run("auditctl", "-m", "fim-bootstrap: wake the dispatcher", ok=range(256))
             self._children_run(host)
 
     def _children_run(self, host: Host) -> bool:
+        """Whether what the service starts is there, after some patience."""
         return _until(lambda: all(running(host, child) for child in self.children), CHILDREN)
 
 
@@ -424,7 +410,14 @@ class StopService(NamedTuple):
 
 
 def restart_running(host: Host, stopped: Collection[str]) -> None:
-    """Start what we had stopped; have auditd and the agent, where they run, start anew with the files of before."""
+    """Start what we had stopped; have auditd and the agent, where they run, start anew with the files of before.
+
+    An auditd that runs is left running where it would refuse them.
+    """
+    answer = preflight.ask(host) if running(host, "auditd") else None
+    if answer and answer.accepted is False:
+        said = f"auditd refuses {preflight.CONF} as it is now, so it was not restarted: {answer.said}"
+        raise BootstrapError(said, f"mend {preflight.CONF}, then run revert again")
     for name in ("auditd", "qualys-cloud-agent"):
         pid = running(host, name)
         if pid or name in stopped:

@@ -103,7 +103,7 @@ class _Session:
                 "a container, or a system without an init: the kernel's audit belongs to the host outside",
                 "run it on that host; to prepare an image, name the tree: --root /",
             )
-        return found
+        return engine.asked(self.host, found, self.profile, self.settings)
 
     def look_and_probe(self) -> Facts:
         """The facts, and what became of a test event if one was asked for."""

@@ -1,19 +1,29 @@
-"""Plan and converge: the loop, nothing else. Verification is planning again and finding nothing to do."""
+"""Plan and converge: the loop, nothing else. Verification is planning again and finding nothing to do.
+
+Restarts come last, and at most one of each service: every edit is in place by then, and an agent that is restarted
+restarts auditd itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from . import journal
+from . import auditd_conf, journal, preflight
+from .changes import RestartService
 from .errors import BootstrapError
-from .host import Host
-from .model import Change, Facts, Finding, Profile, Requirement, Settings, Status
+from .facts import AGENT, AGENT_SERVICE, AUDITD_CONF
+from .host import Host, Reader
+from .model import Change, Facts, Finding, Process, Profile, Requirement, Settings, Status
 from .requirements import REQUIREMENTS, agent, delivery
 
 PASSES = 2  # a later change may make an earlier requirement see new work: an agent that registers its plugin
 # what the agent lacks does not stand in the way of preparing the host
 AFTERWARDS = (agent.ID, delivery.ID)
+IMMUTABLE = 2
+POLICY_TOOLS = ("checkmodule", "semodule_package", "semodule", "restorecon")  # the agent builds a module of its own
+# steps that are commands, which may have had an effect although they failed
+COMMANDS = frozenset(("restart", "start", "stop", "enable", "rule"))
 
 
 class Outcome(NamedTuple):
@@ -23,6 +33,17 @@ class Outcome(NamedTuple):
     facts: Facts
     done: tuple[Change, ...] = ()
     error: Optional[BootstrapError] = None
+    begun: Optional[Change] = None  # the change that failed after it had changed something
+
+    @property
+    def changed(self) -> bool:
+        """Whether the host is not as it was."""
+        return bool(self.done or self.begun)
+
+    def account(self) -> list[str]:
+        """What was done, in words."""
+        whole = [change.describe() for change in self.done]
+        return [*whole, f"{self.begun.describe()} (begun, not finished)"] if self.begun else whole
 
 
 def plan(facts: Facts, profile: Profile, settings: Settings) -> tuple[Finding, ...]:
@@ -37,6 +58,23 @@ def _assess(requirement: Requirement, facts: Facts, profile: Profile, settings: 
     return requirement.assess(facts, profile, settings)
 
 
+def asked(host: Reader, facts: Facts, profile: Profile, settings: Settings) -> Facts:
+    """The facts, with auditd's own word on its configuration where a restart is planned.
+
+    The agent's restart restarts auditd, too. Where the dispatcher line alone is at fault, auditd is asked about the
+    text in which it is mended.
+    """
+    conf = facts.audit.conf
+    if not facts.environment.live or not facts.privileged or conf is None or conf.problem:
+        return facts
+    if not any(_restarts(finding) for finding in plan(facts, profile, settings)):
+        return facts
+    known = (facts.audit.generation, facts.audit.dialect)
+    at_fault = auditd_conf.faults(conf.text, *known) and not auditd_conf.lasting_faults(conf.text, *known)
+    answer = preflight.ask(host, auditd_conf.with_dispatcher(conf.text) if at_fault else "")
+    return facts._replace(audit=facts.audit._replace(preflight=answer))
+
+
 def converge(
     host: Host,
     look: Callable[[], Facts],
@@ -48,48 +86,195 @@ def converge(
 
     `look` gathers the facts anew; `tell` is called with the requirement's id before each change.
     """
-    facts = look()
-    findings = plan(facts, profile, settings)
+    run = _Run(host, look, profile, settings, tell)
+    findings = run.plan()
     if any(_holds_back(finding) for finding in findings):
-        return Outcome(findings, facts)
-    done: list[Change] = []
-    notes: dict[str, tuple[str, ...]] = {}
-    for _ in range(PASSES):
-        before = len(done)
+        return Outcome(findings, run.facts)
+    try:
+        for _ in range(PASSES):
+            before = len(run.done)
+            run.edit()
+            run.restart()
+            if len(run.done) == before:
+                break
+    except _Stopped as stopped:
+        return stopped.outcome
+    return Outcome(tuple(run.judged(finding) for finding in run.plan()), run.facts, tuple(run.done))
+
+
+class _Stopped(Exception):
+    """The run ends here."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+
+class _Run:
+    """One convergence: what is known, what was done, and what is due to be restarted at its end."""
+
+    def __init__(
+        self, host: Host, look: Callable[[], Facts], profile: Profile, settings: Settings,
+        tell: Callable[[str, Change], Any],
+    ) -> None:  # fmt: skip
+        self.host, self.look, self.profile, self.settings, self.tell = host, look, profile, settings, tell
+        self.facts = look()
+        self.done: list[Change] = []
+        self.notes: dict[str, tuple[str, ...]] = {}
+        self.due: dict[str, tuple[str, RestartService]] = {}  # service -> requirement and restart
+        self.restarted: set[str] = set()
+        self.held = ""  # why the agent is not restarted
+        self.known = {step["id"] for step in journal.entries(host)}
+
+    def plan(self) -> tuple[Finding, ...]:
+        """What the requirements think of the present facts."""
+        return plan(self.facts, self.profile, self.settings)
+
+    def edit(self) -> None:
+        """Everything but the restarts, in the order of the requirements."""
         for requirement in REQUIREMENTS:
-            finding = _assess(requirement, facts, profile, settings)
+            finding = _assess(requirement, self.facts, self.profile, self.settings)
             if _holds_back(finding):  # one that an earlier change brought to light
-                return Outcome(plan(facts, profile, settings), facts, tuple(done))
+                raise _Stopped(Outcome(self.plan(), self.facts, tuple(self.done)))
             if finding.changes:
-                notes[finding.id] = finding.warnings
-            for change in finding.changes:
-                tell(finding.id, change)
-                try:
-                    change.apply(host, lambda kind, **details: journal.record(host, kind, **details))
-                except BootstrapError as error:
-                    facts = look()
-                    return Outcome(_failed(plan(facts, profile, settings), finding.id, error), facts, (*done,), error)
-                done.append(change)
-            if finding.changes:
-                facts = look()
-        if len(done) == before:
-            break
-    findings = plan(facts, profile, settings)
-    return Outcome(tuple(_judged(finding, notes) for finding in findings), facts, tuple(done))
+                self.notes[finding.id] = finding.warnings
+            self.due.update(_restarts(finding))
+            edits = [change for change in finding.changes if not isinstance(change, RestartService)]
+            for change in edits:
+                self.make(finding.id, change)
+            if edits:
+                self.facts = self.look()
+
+    def restart(self) -> None:
+        """auditd and the agent, where one is due: auditd first, or the agent alone where it restarts auditd."""
+        if any(_holds_back(finding) for finding in self.plan()):
+            raise _Stopped(Outcome(self.plan(), self.facts, tuple(self.done)))
+        due = {**self.due, **{name: found for finding in self.plan() for name, found in _restarts(finding).items()}}
+        self.due = {}
+        self.held = gives_up(self.facts)
+        agents = None if self.held or AGENT_SERVICE in self.restarted else due.get(AGENT_SERVICE) or self._follows(due)
+        if "auditd" in due and "auditd" not in self.restarted:
+            daemon = self.facts.audit.daemon
+            if agents and restarts_auditd(self.host, self.facts):
+                which, change = agents
+                agents = which, change._replace(along=("auditd", daemon.pid if daemon else 0))
+            else:
+                self._restart("auditd", *due["auditd"])
+                agents = agents and self._again()
+        if agents:
+            self._restart(AGENT_SERVICE, *agents)
+
+    def _follows(self, due: Mapping[str, Any]) -> Optional[tuple[str, RestartService]]:
+        """The agent's restart that will be due once auditd has been restarted."""
+        if "auditd" not in due:
+            return None
+        later = self.facts.audit._replace(daemon=Process(0, 1, "auditd", float("inf")))
+        finding = _assess(agent, self.facts._replace(audit=later), self.profile, self.settings)
+        return _restarts(finding).get(AGENT_SERVICE)
+
+    def _again(self) -> Optional[tuple[str, RestartService]]:
+        """The agent's restart as it is due now."""
+        return next((found for finding in self.plan() if (found := _restarts(finding).get(AGENT_SERVICE))), None)
+
+    def _restart(self, name: str, which: str, change: RestartService) -> None:
+        self.restarted.add(name)
+        self.make(which, change)
+        self.facts = self.look()
+
+    def make(self, which: str, change: Change) -> None:
+        """Make a change for a requirement; one that fails ends the run."""
+        recorded: list[dict[str, Any]] = []
+
+        def record(kind: str, **details: Any) -> None:
+            journal.record(self.host, kind, **details)
+            recorded.append({"kind": kind, **details})
+
+        self.tell(which, change)
+        try:
+            change.apply(self.host, record)
+        except BootstrapError as error:
+            before = self.facts
+            if isinstance(change, RestartService) and change.name == "auditd":
+                error = self._rescued(change, error)
+            self.facts = self.look()
+            moved = (before.commands, before.selinux) != (self.facts.commands, self.facts.selinux)
+            begun = change if moved or any(_took_effect(self.host, step) for step in recorded) else None
+            failed = _failed(self.plan(), which, error)
+            raise _Stopped(Outcome(failed, self.facts, (*self.done,), error, begun)) from None
+        self.done.append(change)
+
+    def _rescued(self, change: RestartService, error: BootstrapError) -> BootstrapError:
+        """auditd did not come up: put back what this run made of auditd.conf, and start it; what to tell."""
+        from . import revert  # not for a run that goes well
+
+        mine = [step for step in journal.entries(self.host) if step["id"] not in self.known]
+        edits = [step for step in mine if (step["kind"], step.get("path")) == ("edit", AUDITD_CONF)]
+        if not edits:
+            return error
+        try:
+            for step in reversed(edits):
+                revert.undo_edit(self.host, step)
+                journal.undone(self.host, step)
+            self.done = [made for made in self.done if getattr(made, "path", "") != AUDITD_CONF]
+            change._replace(pid=0).apply(self.host, lambda kind, **details: journal.record(self.host, kind, **details))
+        except BootstrapError as again:
+            return BootstrapError(f"{error}; {AUDITD_CONF} was put back, and then: {again}", again.remedy)
+        return BootstrapError(f"{error}; {AUDITD_CONF} was put back as it was, and auditd runs again", error.remedy)
+
+    def judged(self, finding: Finding) -> Finding:
+        """A change that is still due after it was made did not hold."""
+        warnings = tuple(dict.fromkeys((*self.notes.get(finding.id, ()), *finding.warnings)))
+        if finding.status is Status.CHANGE and self.held and set(_restarts(finding)) == {AGENT_SERVICE}:
+            after_reboot = self.facts.audit.status and self.facts.audit.status.get("enabled") == IMMUTABLE
+            status = Status.REBOOT if after_reboot else Status.WAITING
+            summary = f"{finding.summary}; it is not restarted, since it would give up: {self.held}"
+            return finding._replace(status=status, summary=summary, changes=(), warnings=warnings)
+        if finding.status is Status.CHANGE:
+            remedy = "the log tells what was run; run again with -v, or mend it by hand"
+            summary = f"still not right after the change: {finding.summary}"
+            return finding._replace(status=Status.FAILED, summary=summary, remedy=remedy, warnings=warnings)
+        return finding._replace(warnings=warnings)
+
+
+def _restarts(finding: Finding) -> dict[str, tuple[str, RestartService]]:
+    """The restarts that a finding asks for, by service."""
+    return {change.name: (finding.id, change) for change in finding.changes if isinstance(change, RestartService)}
+
+
+def gives_up(facts: Facts) -> str:
+    """Why the agent, if it were started now, would start no FIM; or ''. Its script looks at these in this order."""
+    if "auditctl" not in facts.commands:
+        return "auditctl is not installed"
+    if (facts.audit.status or {}).get("enabled") == IMMUTABLE:
+        return "the kernel's audit rules are frozen until the next boot"
+    missing = [command for command in POLICY_TOOLS if command not in facts.commands]
+    ubuntu = "ubuntu" in (facts.os.id, *facts.os.like)  # where it leaves SELinux out
+    if missing and not ubuntu and facts.selinux.mode in ("permissive", "enforcing"):
+        return f"{', '.join(missing)} missing, while SELinux is on"
+    return "the kernel holds the rule never,task" if "-a never,task" in (facts.audit.live_rules or ()) else ""
+
+
+def restarts_auditd(host: Reader, facts: Facts) -> bool:
+    """Whether the agent restarts auditd when it starts, and `service auditd restart`, by which it does, can work.
+
+    Where auditd.service refuses a manual stop, that takes the legacy action of the audit package.
+    """
+    scripts = host.glob(f"{AGENT}/bin/*.sh")
+    legacy = host.glob("/usr/lib*/initscripts/legacy-actions/auditd/restart")
+    works = host.which("service") and (legacy or not facts.audit.service.refuses_stop)
+    return bool(works) and any(host.holds(path, b"auditd restart") for path in scripts)
+
+
+def _took_effect(host: Reader, step: Mapping[str, Any]) -> bool:
+    """Whether a step that was written down, and then failed, has changed the host."""
+    if step["kind"] not in ("edit", "create"):
+        return step["kind"] in COMMANDS
+    file = host.read(step["path"])
+    return bool(file) and (not step["after"] or journal.digest(file.text if file else "") == step["after"])
 
 
 def _holds_back(finding: Finding) -> bool:
     return finding.status is Status.BLOCKED and finding.id not in AFTERWARDS
-
-
-def _judged(finding: Finding, notes: dict[str, tuple[str, ...]]) -> Finding:
-    """A change that is still due after it was made did not hold."""
-    warnings = tuple(dict.fromkeys((*notes.get(finding.id, ()), *finding.warnings)))
-    if finding.status is Status.CHANGE:
-        remedy = "the log tells what was run; run again with -v, or mend it by hand"
-        summary = f"still not right after the change: {finding.summary}"
-        return finding._replace(status=Status.FAILED, summary=summary, remedy=remedy, warnings=warnings)
-    return finding._replace(warnings=warnings)
 
 
 def _failed(findings: Sequence[Finding], which: str, error: BootstrapError) -> tuple[Finding, ...]:

@@ -15,7 +15,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
-from . import audit_rules, auditd_conf, journal, managers, rules_d, selinux, service_restart
+from . import audit_rules, auditd_conf, journal, managers, obstacles, rules_d, selinux, service_restart
 from .host import LINES, File, Output, Reader, boot_id, booted, starts_at_boot
 from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
 from .resources import text_of
@@ -25,6 +25,7 @@ SELINUX_COMMANDS = ("checkmodule", "semodule_package", "semodule", "restorecon",
 AUDITD_CONF = "/etc/audit/auditd.conf"
 AUDIT_RULES = "/etc/audit/audit.rules"
 AUDIT_LOG = "/var/log/audit/audit.log"
+DISPATCHER = "/sbin/audispd"
 PID_FILE = "/run/auditd.pid"
 PLUGIN_DIRS = {2: "/etc/audisp/plugins.d", 3: "/etc/audit/plugins.d"}
 AGENT = "/usr/local/qualys/cloud-agent"
@@ -157,6 +158,8 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     steps = journal.entries(host)
     boot = boot_id(host)
     audit = _audit(host, commands, profile, services, processes, answers, steps, boot)
+    hindered = obstacles.gather(host, where.live, audit.conf, audit.rules)
+    audit = audit._replace(obstacles=hindered)
     agent = _agent(host, services, processes, audit)
     state = selinux.gather(
         host, where.live, audit.generation or profile.audit, audit.daemon, agent.edr,
@@ -324,7 +327,8 @@ def _audit(
         pid_file=pid_file.mtime if pid_file else float("inf"),
         rules=tuple(rules),
         joins=rules_d.joins_of(host),
-        audispd=audispd,
+        dialect=auditd_conf.dialect(host.read_bytes(commands.get("auditd", "")) or b"", conf.text if conf else ""),
+        audispd=host.stat((auditd_conf.dispatcher_of(conf.text) if conf else "") or DISPATCHER),
         plugin_dir=folder,
         plugin_dir_present=host.stat(folder) is not None,
         plugins=tuple(plugins),

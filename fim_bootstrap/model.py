@@ -80,6 +80,23 @@ class Service(NamedTuple):
     masked: bool = False
 
 
+class Answer(NamedTuple):
+    """What auditd says of its configuration; `accepted` is None where it could not be asked, and `said` tells why."""
+
+    accepted: Optional[bool] = None
+    said: str = ""
+    line: int = 0  # of auditd.conf, where auditd names one
+
+
+class Obstacle(NamedTuple):
+    """What keeps auditd from starting, or from being heard, and where it stands."""
+
+    where: str  # FILE:LINE: text
+    why: str
+    remedy: str
+    certain: bool = True  # else it may do so, or does so from the next boot on
+
+
 PANIC = 2  # auditctl -f
 
 
@@ -92,7 +109,10 @@ class AuditFacts(NamedTuple):
     pid_file: float = float("inf")  # when the daemon wrote its pid file, by the clock of that moment
     rules: tuple[File, ...] = ()
     joins: Joins = Joins()
-    audispd: Optional[Stat] = None
+    dialect: frozenset[str] = frozenset()  # see auditd_conf.dialect
+    obstacles: tuple[Obstacle, ...] = ()
+    preflight: Optional[Answer] = None  # None: not asked
+    audispd: Optional[Stat] = None  # the program that the dispatcher line names, or /sbin/audispd
     plugin_dir: str = ""
     plugin_dir_present: bool = False
     plugins: tuple[File, ...] = ()

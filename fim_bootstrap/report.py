@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from . import __version__
 from .engine import Outcome
-from .errors import BootstrapError
+from .errors import Blocked, BootstrapError
 from .model import Finding, Profile, Settings, Status
 from .redact import SENTENCE, one_line, redacted, shown
 
@@ -40,16 +40,16 @@ def reboot_required(findings: Sequence[Finding]) -> bool:
 
 def exit_code(command: str, outcome: Outcome, detailed: bool = False) -> int:
     """The documented exit status: an API, see README."""
-    if outcome.error:
-        return outcome.error.exit_code
     word = verdict(outcome.findings)
-    if word in ("failed", "blocked"):
-        return {"failed": 1, "blocked": 4}[word]
+    if outcome.error or word in ("failed", "blocked"):
+        status = outcome.error.exit_code if outcome.error else {"failed": 1, "blocked": 4}[word]
+        # 4 says that nothing was changed; a blocker that shows only after a change is a step that failed
+        return 1 if status == Blocked.exit_code and outcome.changed else status
     if command == "check":
         return 0 if word == "ready" else 3
     if not detailed:
         return 0
-    return 3 if word != "ready" else 2 if outcome.done else 0
+    return 3 if word != "ready" else 2 if outcome.changed else 0
 
 
 def comment(outcome: Outcome) -> str:
@@ -77,7 +77,7 @@ def as_json(
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "fim-bootstrap", "version": __version__},
         "command": command,
-        "changed": bool(outcome.done) or (command == "check" and would),
+        "changed": outcome.changed or (command == "check" and would),
         "failed": verdict(findings) in ("failed", "blocked"),
         "comment": line,
         "msg": line,
@@ -92,7 +92,7 @@ def as_json(
             "mode": settings.mode_for(facts),
         },
         "requirements": [_requirement(finding) for finding in findings],
-        "done": [change.describe() for change in outcome.done],
+        "done": outcome.account(),
         "diff": "".join(change.diff() for change in outcome.done or planned),
         "unseen": list(facts.unseen),
         "seconds": round(seconds, 2),

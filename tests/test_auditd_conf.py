@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fim_bootstrap.auditd_conf import dispatcher_of, faults, parse, settings, with_dispatcher
+from fim_bootstrap.auditd_conf import (
+    EMPTY_QUEUE,
+    FOLDER_OF_LOGS,
+    HALT,
+    dialect,
+    dispatcher_of,
+    faults,
+    lasting_faults,
+    parse,
+    settings,
+    with_dispatcher,
+)
 from tests.conftest import AUDITD_CONF
 
 LINE = "dispatcher = /sbin/audispd\n"
@@ -19,13 +30,18 @@ BAD = [
     "bogus = 1", "flush = NONE\r", "flush = sometimes", "freq = many", "\r", "num_logs = -1", "space_left = 50",
     "freq = ٣", "num_logs = 1000", "freq = 0", "tcp_listen_port = 0", "freq = 4294967296", "space_left = x",
     "transport = udp", "tcp_client_ports = x", "space_left_action = exec true", "disk_full_action = exec",
+    "tcp_client_ports = 65535-1", "tcp_client_ports = 65536", "tcp_client_ports = 1-65536", "tcp_client_ports = 1-",
+    "action_mail_acct = x", "action_mail_acct = a!b", "action_mail_acct = a@b", "action_mail_acct = a.b@c",
+    "log_file = /x", "log_file = audit.log", "log_file = /ab/x", "space_left = 100%", "admin_space_left = 101%",
+    "space_left = 0%", "dispatcher: /sbin/audispd", "dispatchers = x", "dispatcher /sbin/audispd",
 ]  # fmt: skip
 GOOD = [
     "", "   ", "# note", "  # flush\t=", "  FLUSH   =   none  ", "freq = 20", "flush = SYNC",
     "dispatcher = /does/not/exist",
     "disp_qos = nonsense", "space_left_action = exec /bin/true", "space_left = 25%50", "x" * 159, "q_depth = 2000",
     "disk_full_action = SUSPEND a b c", "space_left_action = syslog \tx", "freq\0\nfreq = many", "freq = 5\0x",
-    "é" * 80,
+    "é" * 80, "tcp_client_ports = 1-2-3", "tcp_client_ports = 0", "action_mail_acct = a_b-c@d.e",
+    "log_file = /var/x", "space_left = 99%", "space_left = %5",
 ]  # fmt: skip
 
 
@@ -39,6 +55,50 @@ def test_a_line_that_auditd_refuses_is_named(line: str) -> None:
 @pytest.mark.parametrize("line", GOOD)
 def test_a_line_that_auditd_takes_is_no_fault(line: str) -> None:
     assert not faults(f"{AUDITD_CONF}{line}\n", 3)
+
+
+# what stands in the programs of audit 3.0.9 and 4.2
+AUDIT_3 = b"report\0log_file is directly in %s and chgrp\0q_depth\0action_mail_acct\0tcp_client_ports\0" + b"".join(
+    line.split(" ")[0].encode() + b"\0" for line in AUDITD_CONF.splitlines())  # fmt: skip
+AUDIT_4_2 = AUDIT_3 + (
+    b"report_interval\0tls_cert_file\0The HALT option in space_left_action has been deprecated\0"
+    b"q_depth must be greater than zero\0"
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "old", "new"),
+    [
+        ("report_interval = 60", True, False), ("report_interval = 3456001", True, True),
+        ("space_left_action = halt", False, True), ("admin_space_left_action = halt", False, False),
+        ("tls_cert_file = /x", True, False), ("tls_other = /x", True, True), ("q_depth = 0", False, True),
+        ("log_file = /var/log/audit.log", True, True), ("log_file = /var/log/a\nlog_group = root", False, False),
+        ("action_mail_acct = a+b@c.d", True, False), ("tcp_client_ports = 1-2-3", False, True),
+        ("report = 1", True, True),
+    ],
+)  # fmt: skip
+def test_what_a_release_takes_is_read_from_its_program(line: str, old: bool, new: bool) -> None:
+    text = f"{AUDITD_CONF}{line}\n"
+    assert bool(faults(text, 3, dialect(AUDIT_3, text))) is old
+    assert bool(faults(text, 3, dialect(AUDIT_4_2, text))) is new
+
+
+def test_a_program_that_is_not_auditd_says_nothing() -> None:
+    assert dialect(b"#!/bin/false\n", AUDITD_CONF) == frozenset()
+    assert {HALT, EMPTY_QUEUE, FOLDER_OF_LOGS} <= dialect(AUDIT_4_2, AUDITD_CONF)
+
+
+def test_an_address_is_not_looked_at_below_verify_email_no() -> None:
+    assert not faults(f"{AUDITD_CONF}verify_email = no\naction_mail_acct = x\n", 3)
+    assert faults(f"{AUDITD_CONF}action_mail_acct = x\nverify_email = no\n", 3)
+
+
+def test_what_lasts_is_what_is_not_the_dispatcher_line() -> None:
+    assert not lasting_faults(f"{AUDITD_CONF}dispatcher=/sbin/audispd\n", 3)
+    for line in ("dispatcher: /sbin/audispd", "dispatchers = x", "dispatcher /sbin/audispd", "freq = x"):
+        (fault,) = lasting_faults(f"{AUDITD_CONF}{line}\n", 3)
+        assert fault.text == f"{line}\n"
+    assert not lasting_faults(f"{AUDITD_CONF}dispatcher = /opt/other\n", 3)
 
 
 def test_generations_differ() -> None:

@@ -7,9 +7,29 @@ import json
 import pytest
 
 from fim_bootstrap import journal
-from fim_bootstrap.changes import LoadPolicy, RestartService
-from fim_bootstrap.errors import BootstrapError
+from fim_bootstrap.changes import (
+    CHILDREN,
+    POLICY_RC,
+    SEMODULE_TIMEOUT,
+    SETTLE,
+    CreateFiles,
+    DeleteRule,
+    EditAuditdConf,
+    EnableService,
+    InstallPackages,
+    LabelTree,
+    LoadPolicy,
+    ReloadPolicy,
+    RestartService,
+    RestoreLabels,
+    StopService,
+    restart_running,
+)
+from fim_bootstrap.errors import Blocked, BootstrapError, Busy
 from fim_bootstrap.host import Output
+from fim_bootstrap.managers import MANAGERS, Order
+from fim_bootstrap.model import Change, Profile
+from tests.conftest import AUDITD_CONF
 from tests.dict_host import BOOT, Answer, DictHost
 
 
@@ -18,7 +38,7 @@ def recorded(host: DictHost) -> list[str]:
     return [json.loads(line)["kind"] for line in (host.read_bytes(journal.JOURNAL) or b"").splitlines()]
 
 
-def apply(change: RestartService | LoadPolicy, host: DictHost) -> None:
+def apply(change: Change, host: DictHost) -> None:
     """Do the change as the engine does."""
     change.apply(host, lambda kind, **details: journal.record(host, kind, **details))
 
@@ -33,6 +53,16 @@ def restarted(pid: int) -> Answer:
         return 0
 
     return systemctl
+
+
+def ended(pid: int) -> Answer:
+    """A command that ends a process."""
+
+    def end(host: DictHost, argv: tuple[str, ...]) -> int:
+        host.end(pid)
+        return 0
+
+    return end
 
 
 @pytest.fixture
@@ -64,3 +94,248 @@ def test_a_module_that_is_refused_by_the_store_is_no_success(host: DictHost) -> 
         apply(LoadPolicy("module m 1.0;", "m_t", live=True), host)
     assert recorded(host) == ["policy"]
     assert "semodule -X 400 -i /var/lib/fim-bootstrap/work.0/fim_bootstrap.pp" in host.done
+
+
+def commands(host: DictHost) -> list[str]:
+    """What was run, without what was written."""
+    return [line for line in host.done if not line.startswith(("append", "create", "replace", "remove"))]
+
+
+@pytest.mark.parametrize(("live", "priorities", "words"), [
+    (True, True, "-X 400 -i"), (False, True, "-n -X 400 -i"), (True, False, "-i"), (False, False, "-n -i"),
+])  # fmt: skip
+def test_a_module_is_built_and_loaded_and_only_a_trees_not_into_the_kernel(
+    host: DictHost, live: bool, priorities: bool, words: str
+) -> None:
+    host.programs("checkmodule", "semodule_package", "semodule")
+    host.folder("/var/lib/selinux", context="system_u:object_r:store_t:s0")
+    place, seen = "/var/lib/fim-bootstrap/work.0/fim_bootstrap", []
+
+    def compiler(host: DictHost, argv: tuple[str, ...]) -> int:
+        source, folder = host.read(f"{place}.te"), host.stat("/var/lib/fim-bootstrap/work.0")
+        seen.append((source and source.text, folder and folder.context))
+        return 0
+
+    host.answers["checkmodule"] = compiler
+    apply(LoadPolicy("module m 1.0;", "m_t", live, priorities), host)
+    assert commands(host) == [
+        f"checkmodule -M -m -o {place}.mod {place}.te",
+        f"semodule_package -o {place}.pp -m {place}.mod",
+        f"semodule {words} {place}.pp",
+    ]
+    assert seen == [("module m 1.0;", "system_u:object_r:store_t:s0")]
+    assert host.stat(f"{place}.pp") is None
+    assert host.done.index(f"append {journal.JOURNAL}") < host.done.index(f"semodule {words} {place}.pp")
+
+
+@pytest.mark.parametrize(("live", "line"), [(True, "semodule -B"), (False, "semodule -n -B")])
+def test_a_stored_policy_is_built_anew(host: DictHost, live: bool, line: str) -> None:
+    host.programs("semodule")
+    apply(ReloadPolicy(live), host)
+    assert commands(host) == [line]
+
+
+def test_the_lock_of_the_module_store_is_waited_for(host: DictHost) -> None:
+    host.programs("semodule")
+    tries: list[float] = []
+
+    def semodule(host: DictHost, argv: tuple[str, ...]) -> int | Output:
+        tries.append(host.now)
+        return 0 if len(tries) == 3 else Output(argv, 1, "", "could not get transaction lock")
+
+    host.answers["semodule"] = semodule
+    apply(ReloadPolicy(True), host)
+    assert len(tries) == 3
+    host.answers["semodule"] = Output((), 1, "", "could not get transaction lock")
+    begun = host.now
+    with pytest.raises(Busy):
+        apply(ReloadPolicy(True), host)
+    assert host.now - begun >= SEMODULE_TIMEOUT
+
+
+def test_a_daemon_that_refuses_a_stop_is_ended_and_started_once_it_is_gone(host: DictHost) -> None:
+    def kill(host: DictHost, argv: tuple[str, ...]) -> int:
+        assert argv == ("kill", "-TERM", "500")
+        host.end(500)
+        return 0
+
+    def start(host: DictHost, argv: tuple[str, ...]) -> int:
+        if argv[1] == "start":
+            assert host.stat("/proc/500") is None
+            host.process(501, "auditd")
+        return 0
+
+    host.answers.update({"kill": kill, "systemctl": start})
+    apply(RestartService("auditd", "auditd", 500, refuses_stop=True), host)
+    assert commands(host) == [
+        "systemctl reset-failed auditd.service", "kill -TERM 500", "systemctl start auditd.service",
+    ]  # fmt: skip
+
+
+def test_without_systemd_the_init_script_restarts(dict_host: DictHost) -> None:
+    dict_host.programs("service")
+    dict_host.process(500, "auditd")
+
+    def service(host: DictHost, argv: tuple[str, ...]) -> int:
+        host.end(500)
+        host.process(501, "auditd")
+        return 1  # whatever it says
+
+    dict_host.answers["service"] = service
+    apply(RestartService("auditd", "auditd", 500), dict_host)
+    assert commands(dict_host) == ["service auditd restart"]
+
+
+def test_a_daemon_that_stays_away_is_waited_for_and_told(host: DictHost) -> None:
+    host.answers["systemctl"] = ended(500)
+    begun = host.now
+    with pytest.raises(BootstrapError, match="auditd did not come up"):
+        apply(RestartService("auditd", "auditd", 500), host)
+    assert SETTLE <= host.now - begun < 2 * SETTLE
+    assert recorded(host) == ["restart"]
+    with pytest.raises(BootstrapError, match="did not come up"):
+        apply(RestartService("auditd", "auditd"), host)
+    assert recorded(host) == ["restart", "start"]
+
+
+@pytest.mark.parametrize(("wake", "event"), [(True, True), (False, False)])
+def test_a_dispatcher_is_woken_only_where_an_event_does_no_harm(host: DictHost, wake: bool, event: bool) -> None:
+    host.answers["systemctl"] = restarted(501)
+    begun = host.now
+    apply(RestartService("auditd", "auditd", 500, children=("edr-plugin",), may_wake=wake), host)
+    assert any(line.startswith("auditctl -m") for line in host.done) is event
+    assert host.now - begun >= CHILDREN
+
+
+def test_a_plugin_that_is_there_needs_no_event(host: DictHost) -> None:
+    host.answers["systemctl"] = restarted(501)
+    host.process(502, "edr-plugin")
+    apply(RestartService("auditd", "auditd", 500, children=("edr-plugin",), may_wake=True), host)
+    assert commands(host) == ["systemctl reset-failed auditd.service", "systemctl restart auditd.service"]
+
+
+def test_an_agent_that_restarts_auditd_is_waited_for(host: DictHost) -> None:
+    """It builds a policy first, while the old auditd runs on."""
+    host.process(600, "qualys-cloud-agent")
+    sleep, due = host.sleep, []
+
+    def systemctl(host: DictHost, argv: tuple[str, ...]) -> int:
+        if argv[1] == "restart":
+            host.end(600)
+            host.process(601, "qualys-cloud-agent")
+            due.append(host.now + 100)
+        return 0
+
+    def later(seconds: float) -> None:
+        sleep(seconds)
+        if due and host.now > due[0] and host.stat("/proc/500"):
+            host.end(500)
+            host.process(501, "auditd")
+
+    host.answers["systemctl"] = systemctl
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.sleep", later)
+        apply(RestartService("qualys-cloud-agent", "qualys-cloud-agent", 600, along=("auditd", 500)), host)
+    assert host.stat("/proc/501")
+
+
+def test_a_text_that_auditd_refuses_is_not_put_in_place(host: DictHost) -> None:
+    host.programs("setpriv")
+    host.write("/etc/audit/auditd.conf", AUDITD_CONF)
+    change = EditAuditdConf("/etc/audit/auditd.conf", AUDITD_CONF, f"{AUDITD_CONF}freq = 1\n", "why")
+    host.answers["unshare"] = Output((), 6, "", "it is wrong - line 20\n")
+    with pytest.raises(BootstrapError, match="refuse the new text: it is wrong"):
+        apply(change, host)
+    assert host.done == []
+    host.answers["unshare"] = Output((), 1, "", "Cannot change priority")
+    apply(change, host)
+    assert host.read_bytes("/etc/audit/auditd.conf") == f"{AUDITD_CONF}freq = 1\n".encode()
+    assert f"{AUDITD_CONF}freq = 1\n" in host.asked[-1]
+
+
+@pytest.mark.parametrize(("tool", "line"), [
+    ("systemctl", "systemctl enable auditd.service"), ("chkconfig", "chkconfig auditd on"),
+    ("update-rc.d", "update-rc.d auditd enable"),
+])  # fmt: skip
+def test_a_service_is_enabled_by_the_tool_that_is_here(dict_host: DictHost, tool: str, line: str) -> None:
+    dict_host.programs(tool)
+    apply(EnableService("auditd"), dict_host)
+    assert commands(dict_host) == [line]
+    assert recorded(dict_host) == ["enable"]
+
+
+@pytest.mark.parametrize(("refuses", "line"), [(True, "kill -TERM 500"), (False, "systemctl stop auditd.service")])
+def test_a_service_is_disabled_before_it_is_stopped(host: DictHost, refuses: bool, line: str) -> None:
+    host.answers[line] = ended(500)
+    apply(StopService("auditd", 500, refuses), host)
+    assert commands(host) == ["systemctl disable auditd.service", line]
+    host.process(500, "auditd")
+    host.answers[line] = 0
+    with pytest.raises(BootstrapError, match="did not stop"):
+        apply(StopService("auditd", 500, refuses), host)
+
+
+def test_files_of_our_own_are_written_down_before_they_are_created(host: DictHost) -> None:
+    apply(CreateFiles({"/etc/a": "x", "/etc/b": "y"}, ("a.timer",), start=True), host)
+    assert host.done == [
+        f"append {journal.JOURNAL}", "create /etc/a", f"append {journal.JOURNAL}", "create /etc/b",
+        f"append {journal.JOURNAL}", "systemctl enable --now a.timer",
+    ]  # fmt: skip
+    assert recorded(host) == ["create", "create", "enable"]
+
+
+def test_rule_and_labels(host: DictHost) -> None:
+    host.programs("restorecon")
+    apply(DeleteRule(), host)
+    apply(RestoreLabels(("/a", "/b")), host)
+    assert commands(host) == ["auditctl -d never,task", "restorecon -RF /a /b"]
+    assert recorded(host) == ["rule"]
+
+
+def test_no_label_is_set_without_proc(host: DictHost) -> None:
+    host.answers["test -d /proc/self/fd"] = 1
+    with pytest.raises(Blocked, match="without /proc"):
+        apply(LabelTree("/contexts"), host)
+    host.answers["test -d /proc/self/fd"] = 0
+    host.programs("setfiles")
+    apply(LabelTree("/contexts"), host)
+    assert commands(host)[-1] == "setfiles -F -m /contexts /"
+
+
+def test_a_trees_packages_start_no_services(dict_host: DictHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    dict_host.root = "/tree"
+    dict_host.programs("dpkg")
+    there: list[bool] = []
+
+    def install(host: DictHost, order: Order, note: object) -> tuple[str, ...]:
+        there.append(host.stat(POLICY_RC) is not None)
+        note(["auditd"])  # type: ignore[operator]
+        raise BootstrapError("it fails")
+
+    monkeypatch.setattr("fim_bootstrap.changes.managers.install", install)
+    order = Order(MANAGERS["apt"], Profile("x", "x"), {"auditd": ("auditd",)}, 1.0)
+    with pytest.raises(BootstrapError, match="it fails"):
+        apply(InstallPackages(order, "b"), dict_host)
+    assert there == [True]
+    assert dict_host.stat(POLICY_RC) is None
+    assert recorded(dict_host) == ["install"]
+
+
+def test_what_runs_starts_anew_with_the_files_of_before(host: DictHost) -> None:
+    host.answers.update({"kill": ended(500), "systemctl": restarted(501)})
+    restart_running(host, set())
+    assert commands(host)[-1] == "systemctl start auditd.service"
+    assert not any("qualys" in line for line in host.done)
+    host.end(501)
+    host.answers["systemctl"] = 0
+    with pytest.raises(BootstrapError, match="qualys-cloud-agent did not come up again"):
+        restart_running(host, {"qualys-cloud-agent"})
+
+
+def test_a_running_auditd_is_not_restarted_with_files_that_it_refuses(host: DictHost) -> None:
+    host.programs("setpriv")
+    host.write("/etc/audit/auditd.conf", AUDITD_CONF)
+    host.answers["unshare"] = Output((), 6, "", "it is wrong - line 3\n")
+    with pytest.raises(BootstrapError, match="was not restarted: it is wrong"):
+        restart_running(host, set())
+    assert host.done == []

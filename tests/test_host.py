@@ -17,7 +17,7 @@ from fim_bootstrap.errors import BootstrapError, Busy
 from fim_bootstrap.host import CHUNK, LOG_LIMIT, LOG_LINE, File, LiveHost, Output, booted
 from fim_bootstrap.journal import digest
 from fim_bootstrap.model import Profile
-from tests.conftest import AUDITD_CONF, needs_root
+from tests.conftest import needs_root
 
 NOBODY = 0xFFFFFFFF  # an entry of an access control list that names no one
 
@@ -260,22 +260,6 @@ def test_a_change_of_tomorrow_is_judged_by_our_own_restart() -> None:
     for other in ({"boot": "c"}, {"conf": digest("other")}, {"service": "qualys-cloud-agent"}):
         assert facts._conf_since([{**entry, **other}], file, "b") == file.mtime
     assert facts._conf_since([entry], file._replace(mtime=5.0), "b") == 5.0
-
-
-@needs_root
-def test_the_preflight_asks_the_real_auditd() -> None:
-    there = LiveHost().query(("unshare", "-Urpf", "--mount-proc=/run", "true"))[0].status == 0
-    if not Path("/usr/sbin/auditd").exists() or not there:
-        pytest.skip("needs auditd and user namespaces")
-    pid_file = Path("/run/auditd.pid")
-    lent = not pid_file.exists()
-    if lent:
-        pid_file.write_text("1\n")
-    assert changes.preflight(LiveHost(), f"{AUDITD_CONF}dispatcher = /sbin/audispd\n") == ""
-    assert "bogus" in changes.preflight(LiveHost(), f"{AUDITD_CONF}bogus = 1\n")
-    assert pid_file.exists()
-    if lent:
-        pid_file.unlink()
 
 
 def test_a_network_that_fails_is_tried_a_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

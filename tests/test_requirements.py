@@ -11,11 +11,13 @@ from fim_bootstrap.facts import AUDIT_COMMANDS, GUARD, GUARD_UNITS, PROGRAM, SEL
 from fim_bootstrap.host import File, Stat
 from fim_bootstrap.model import (
     AgentFacts,
+    Answer,
     AuditFacts,
     Delivery,
     Environment,
     Facts,
     Finding,
+    Obstacle,
     OsRelease,
     Process,
     Profile,
@@ -104,7 +106,11 @@ def test_the_ready_host_is_ready() -> None:
 STATUS = {"enabled": 1, "failure": 1, "pid": 500, "backlog_limit": 8192, "lost": 0}
 BARE = facts("selinux", mode="absent")._replace(commands={})  # neither SELinux nor any command
 NO_FILE = File("/etc/audit/audit.rules", problem="a directory where a file should be")
+LINE = "dispatcher = /sbin/audispd\n"
 MALFORMED = f"{AUDITD_CONF}dispatcher=/sbin/audispd\n"
+HINDERED = Obstacle("/etc/systemd/system/auditd.service -> /dev/null", "auditd is masked", "systemctl unmask auditd")
+LATER = Obstacle("/etc/default/grub:1: audit=0", "auditing is off at the next boot", "take it out", certain=False)
+REFUSED, UNASKED = Answer(False, "it is wrong", 3), Answer(None, "no setpriv")
 CASES = [
     # packages
     ("packages", facts(commands={}), {}, Status.BLOCKED, "no package for checkmodule"),
@@ -121,6 +127,11 @@ CASES = [
     ("dispatcher", conf(MALFORMED), {"dispatcher_line": "auto"}, Status.CHANGE, "force"),
     ("dispatcher", conf(f"{AUDITD_CONF}dispatcher = /sbin/other\n"), {}, Status.BLOCKED, "another product"),
     ("dispatcher", conf("bogus = 1\n"), {}, Status.BLOCKED, "auditd refuses"),
+    ("dispatcher", conf(f"{AUDITD_CONF}{LINE}dispatcher: /sbin/audispd\n"), {}, Status.BLOCKED, "auditd refuses"),
+    ("dispatcher", conf(f"{AUDITD_CONF}{LINE}dispatchers = x\n"), {}, Status.BLOCKED, "auditd refuses"),
+    ("dispatcher", conf(f"{AUDITD_CONF}{LINE}dispatcher /sbin/audispd\n"), {}, Status.BLOCKED, "auditd refuses"),
+    ("dispatcher", conf(f"{AUDITD_CONF}{LINE}bogus = 1\n", preflight=Answer(True)), {}, Status.OK, "by itself"),
+    ("dispatcher", conf(f"{AUDITD_CONF}dispatcher = /opt/audispd\n", 2), {}, Status.BLOCKED, "/opt/audispd: is"),
     ("dispatcher", conf(AUDITD_CONF, 2), {}, Status.BLOCKED, "/sbin/audispd: is missing"),
     ("dispatcher", conf(AUDITD_CONF, 2, audispd=AUDISPD._replace(mode=0o100770)), {}, Status.BLOCKED, "mode 0770"),
     ("dispatcher", conf(AUDITD_CONF, 2, audispd=AUDISPD._replace(uid=7)), {}, Status.BLOCKED, "uid 7"),
@@ -161,11 +172,22 @@ CASES = [
     ("auditd", facts("agent", plugin=None), {}, Status.CHANGE, "given up"),
     ("auditd", facts("agent", dispatcher_setting="0"), {}, Status.BLOCKED, "needs auditd stopped"),
     ("auditd", facts("agent", dispatcher_setting="0"), {"mode": "direct"}, Status.CHANGE, "stopped and disabled"),
+    ("auditd", facts("audit", obstacles=(HINDERED,)), {}, Status.BLOCKED, "auditd is masked"),
+    ("auditd", facts("audit", obstacles=(HINDERED,), generation=0), {}, Status.BLOCKED, "auditd is masked"),
+    ("auditd", facts("audit", obstacles=(LATER,)), {}, Status.OK, "auditd runs"),
+    ("auditd", facts("audit", daemon=None, obstacles=(LATER,)), {}, Status.CHANGE, "not running"),
+    ("auditd", facts("audit", daemon=None, obstacles=(HINDERED,)), {"mode": "direct"}, Status.CHANGE, "direct"),
+    ("auditd", facts("audit", daemon=None, preflight=REFUSED), {}, Status.BLOCKED, "not restarted: it is wrong"),
+    ("auditd", facts("audit", preflight=REFUSED), {}, Status.BLOCKED, "not restarted: it is wrong"),
+    ("auditd", facts("audit", daemon=None, preflight=Answer(True)), {}, Status.CHANGE, "not running"),
+    ("auditd", facts("audit", daemon=None, preflight=UNASKED), {}, Status.CHANGE, "not running"),
+    ("auditd", conf("freq = x\n", daemon=None, preflight=UNASKED), {}, Status.BLOCKED, "would not start"),
     # agent
     ("agent", facts(agent=AgentFacts()), {}, Status.SKIPPED, "no agent"),
     ("agent", facts("agent", legacy=True), {}, Status.BLOCKED, "older than 4.1"),
     ("agent", facts("agent", main=None), {}, Status.CHANGE, "not running"),
-    ("agent", facts("agent", main=Process(600, 1, "q", 100.0)), {}, Status.CHANGE, "started before auditd"),
+    ("agent", facts("agent", edr=Process(601, 600, "qualys-edr", 100.0, 0)), {}, Status.CHANGE, "before auditd"),
+    ("agent", facts("agent", main=Process(600, 1, "q", 100.0)), {}, Status.OK, "run"),
     ("agent", facts("agent", edr=None, plugin=None), {}, Status.BLOCKED, "qualys-edr is not running"),
     ("agent", facts("agent", edr=Process(601, 600, "qualys-edr", 300.0, 1000)), {}, Status.BLOCKED, "uid 1000"),
     ("agent", facts("agent", plugin=None), {}, Status.WAITING, "has not started edr-plugin"),
@@ -203,6 +225,7 @@ def test_finding(which: str, host: Facts, settings: dict[str, Any], status: Stat
         ("rules", facts("audit", status={**STATUS, "backlog_limit": 64}), "backlog_limit 64"),
         ("rules", facts("audit", status={**STATUS, "lost": 3}), "3 audit events were lost"),
         ("dispatcher", facts("agent", registration_problem="active = no"), "active = no"),
+        ("auditd", facts("audit", obstacles=(LATER,)), "/etc/default/grub:1: audit=0: auditing is off"),
         ("policy", facts("selinux", denials=("avc: denied",)), "denied since auditd started"),
         ("agent", facts("agent", dispatcher_setting="unset"), "UseAuditDispatcher is unset"),
         ("agent", facts("agent", settings_repeated=True), "more than once"),

@@ -64,7 +64,8 @@ def _why_restart(facts: Facts, dispatching: bool) -> str:
     agent, daemon = facts.agent, facts.audit.daemon
     if agent.main is None:
         return "the agent is not running"
-    if dispatching and daemon and agent.main.started < daemon.started:
+    # a start of the agent restarts auditd before its FIM part is there, which then adds the rules
+    if dispatching and daemon and (agent.edr or agent.main).started < daemon.started:
         return "the agent started before auditd: rules that it had added are gone"
     return ""
 

@@ -8,8 +8,11 @@ configuration last changed: a run that was interrupted between edit and restart 
 
 from __future__ import annotations
 
+from typing import Optional
+
+from .. import auditd_conf
 from ..changes import CreateFiles, EnableService, LabelTree, RestartService, StopService
-from ..facts import FIRST_BOOT, GUARD_UNITS, PRESET, PROGRAM
+from ..facts import AUDITD_CONF, FIRST_BOOT, GUARD_UNITS, PRESET, PROGRAM
 from ..model import Change, Environment, Facts, Finding, Profile, Settings, Status
 from ..resources import text_of
 
@@ -21,36 +24,77 @@ FIRST_BOOT_UNIT = "fim-bootstrap-firstboot.service"
 def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     """Judge the service by the mode that the agent is configured for, or that was asked for."""
     audit = facts.audit
+    direct = settings.mode_for(facts) == "direct"
+    certain = [obstacle for obstacle in audit.obstacles if obstacle.certain]
+    if certain and not direct:
+        evidence = tuple(f"{obstacle.where}: {obstacle.why}" for obstacle in certain)
+        return Finding(ID, TITLE, Status.BLOCKED, certain[0].why, evidence, remedy=certain[0].remedy)
     if audit.generation == 0:
         return Finding(ID, TITLE, Status.WAITING, "audit is not installed yet")
-    if settings.mode_for(facts) == "direct":
+    if direct:
         return _direct(facts, settings)
+    if refusal := _refusal(facts):
+        return refusal
     if audit.owner and audit.owner != "auditd":
         return Finding(
             ID, TITLE, Status.BLOCKED, f"{audit.owner} holds the kernel's audit connection, so auditd cannot have it",
             remedy=f"configure {audit.owner} not to take the audit socket (multicast, or leave it to auditd)",
         )  # fmt: skip
-    changes: list[Change] = [] if audit.service.enabled else [EnableService("auditd")]
-    if facts.environment is Environment.OFFLINE:
-        changes = _prepare(facts, settings, changes)
-    if not facts.environment.live:
-        if changes:
-            return Finding(ID, TITLE, Status.CHANGE, "not all is prepared for the first boot", changes=tuple(changes))
-        return Finding(ID, TITLE, Status.OK, "auditd is enabled; it starts when this tree boots")
-    reason = why_restart(facts)
+    enabling: list[Change] = [] if audit.service.enabled else [EnableService("auditd")]
+    return _running(facts, enabling) if facts.environment.live else _at_rest(facts, settings, enabling)
+
+
+def _at_rest(facts: Facts, settings: Settings, enabling: list[Change]) -> Finding:
+    """A tree or a chroot, in which nothing is started."""
+    offline = facts.environment is Environment.OFFLINE
+    changes, warnings = tuple(_prepare(facts, settings, enabling) if offline else enabling), _warnings(facts)
+    if changes:
+        summary = "not all is prepared for the first boot"
+        return Finding(ID, TITLE, Status.CHANGE, summary, changes=changes, warnings=warnings)
+    return Finding(ID, TITLE, Status.OK, "auditd is enabled; it starts when this tree boots", warnings=warnings)
+
+
+def _running(facts: Facts, enabling: list[Change]) -> Finding:
+    """A system that runs, or is about to."""
+    audit, reason, changes, warnings = facts.audit, why_restart(facts), enabling, _warnings(facts)
+    pid = audit.daemon.pid if audit.daemon else 0
     if reason:
-        changes.append(
-            RestartService(
-                "auditd", "auditd", audit.daemon.pid if audit.daemon else 0, audit.service.refuses_stop,
-                ("edr-plugin",) if _plugin_expected(facts) else (), facts.audit.may_cause_event,
-            )
-        )  # fmt: skip
+        children = ("edr-plugin",) if _plugin_expected(facts) else ()
+        change = RestartService("auditd", "auditd", pid, audit.service.refuses_stop, children, audit.may_cause_event)
+        changes = [*enabling, change]
+    if reason and not facts.privileged:
+        warnings += ("auditd was not asked whether it takes its configuration: that needs root",)
     if changes:
         summary = reason or "auditd is not enabled at boot"
-        return Finding(ID, TITLE, Status.CHANGE, summary, changes=tuple(changes))
-    pid = audit.daemon.pid if audit.daemon else 0
+        return Finding(ID, TITLE, Status.CHANGE, summary, changes=tuple(changes), warnings=warnings)
     booting = " (the system is still booting)" if facts.environment is Environment.BOOTING else ""
-    return Finding(ID, TITLE, Status.OK, f"auditd runs as pid {pid}, enabled at boot{booting}")
+    return Finding(ID, TITLE, Status.OK, f"auditd runs as pid {pid}, enabled at boot{booting}", warnings=warnings)
+
+
+def _refusal(facts: Facts) -> Optional[Finding]:
+    """auditd would not come up again: by its own word, or by what is known where it could not be asked."""
+    audit, answer = facts.audit, facts.audit.preflight
+    if answer is None or answer.accepted or audit.conf is None:
+        return None
+    summary = f"auditd refuses its configuration, so it is not restarted: {answer.said}"
+    if answer.accepted is False:
+        where = f"{AUDITD_CONF}:{answer.line}" if answer.line else AUDITD_CONF
+        text = audit.conf.text.split("\n")[answer.line - 1].strip() if answer.line else ""
+        evidence = (f"{where}: {text}" if text else where, f"auditd says: {answer.said}")
+        remedy = f"mend {where}; auditd ends with exit status 6 on it"
+        return Finding(ID, TITLE, Status.BLOCKED, summary, evidence, remedy=remedy)
+    if faults := auditd_conf.lasting_faults(audit.conf.text, audit.generation, audit.dialect):
+        known = tuple(f"{AUDITD_CONF}:{line.number}: {line.text.strip()}: {line.problem}" for line in faults)
+        remedy = f"mend {AUDITD_CONF} line {faults[0].number}"
+        return Finding(ID, TITLE, Status.BLOCKED, "auditd would not start with its configuration", known, remedy=remedy)
+    return None
+
+
+def _warnings(facts: Facts) -> tuple[str, ...]:
+    answer = facts.audit.preflight
+    unasked = f"auditd could not be asked whether it takes its configuration ({answer.said})" if answer else ""
+    later = tuple(f"{obstacle.where}: {obstacle.why}" for obstacle in facts.audit.obstacles)
+    return later + ((unasked,) if answer and answer.accepted is None else ())
 
 
 def _prepare(facts: Facts, settings: Settings, enabling: list[Change]) -> list[Change]:

@@ -14,13 +14,12 @@ from typing import Optional
 
 from .. import auditd_conf
 from ..changes import EditAuditdConf
-from ..facts import AUDITD_CONF
+from ..facts import AUDITD_CONF, DISPATCHER
 from ..host import Stat
 from ..model import Facts, Finding, Profile, Settings, Status
 
 ID = "dispatcher"
 TITLE = "the audit dispatcher is on and can start the plugin"
-TARGET = "/sbin/audispd"
 
 
 def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
@@ -37,22 +36,24 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if audit.conf.problem:
         return _blocked(f"{AUDITD_CONF}: {audit.conf.problem}", "put a regular file there: auditd accepts nothing else")
     text = audit.conf.text
-    faults = auditd_conf.faults(text, audit.generation)
-    others = [line for line in faults if not _is_dispatcher(line.text)]
-    if others:
-        evidence = tuple(_said(line) for line in others)
-        remedy = f"mend {AUDITD_CONF} line {others[0].number}; auditd will not start with it (exit status 6)"
-        return Finding(ID, TITLE, Status.BLOCKED, f"auditd refuses {AUDITD_CONF}", evidence, remedy=remedy)
+    faults = auditd_conf.faults(text, audit.generation, audit.dialect)
     value = auditd_conf.dispatcher_of(text)
     if value and value.rpartition("/")[2] != "audispd":
         return _blocked(f"dispatcher = {value} belongs to another product", "remove that product, or its line")
+    left = auditd_conf.lasting_faults(text, audit.generation, audit.dialect)
+    # what auditd itself has taken is no fault, whatever is known about it here
+    if left and not (audit.preflight and audit.preflight.accepted):
+        evidence = tuple(_said(line) for line in left)
+        remedy = f"mend {AUDITD_CONF} line {left[0].number}; auditd will not start with it (exit status 6)"
+        return Finding(ID, TITLE, Status.BLOCKED, f"auditd refuses {AUDITD_CONF}", evidence, remedy=remedy)
     if audit.generation == 2 and (problem := _unfit(audit.audispd)):
-        return _blocked(f"{TARGET}: {problem}; auditd would not start with it", "reinstall the audit package")
+        named = value or DISPATCHER
+        return _blocked(f"{named}: {problem}; auditd would not start with it", "reinstall the audit package")
     unwanted = audit.generation == 3 and settings.dispatcher_line == "auto" and not faults
-    after = text if unwanted else auditd_conf.with_dispatcher(text, TARGET)
+    after = text if unwanted else auditd_conf.with_dispatcher(text, DISPATCHER)
     if after != text:
         inert = audit.generation == 3
-        why = f"dispatcher = {TARGET}" + (" (the agent's vendor asks for it; audit 3 ignores it)" if inert else "")
+        why = f"dispatcher = {DISPATCHER}" + (" (the agent's vendor asks for it; audit 3 ignores it)" if inert else "")
         change = EditAuditdConf(AUDITD_CONF, text, after, why, audit.conf.mtime, inert)
         summary = "the dispatcher line is not in force"
         return Finding(ID, TITLE, Status.CHANGE, summary, tuple(_said(line) for line in faults), (change,))
@@ -68,10 +69,6 @@ def _blocked(summary: str, remedy: str) -> Finding:
 
 def _said(line: auditd_conf.Line) -> str:
     return f"{AUDITD_CONF}:{line.number}: {line.text.strip()!r}: {line.problem}"
-
-
-def _is_dispatcher(text: str) -> bool:
-    return text.strip().lower().startswith("dispatcher")
 
 
 def _unfit(target: Optional[Stat]) -> str:

@@ -115,17 +115,15 @@ def about_rules_d(judge: Judge, joiner: Joiner, files: Sequence[File]) -> str:
 # what auditd looks up on the host, which no text can tell ...
 HOST = (r"could not open dir|name: .* is too short|unable to stat|unable to open|is not a regular file|isn't found"
         r"|[Nn]o such|^$|permissions")  # fmt: skip
-# ... what not every release says ...
-RELEASE = r'"(end_of_event_timeout|report_interval)"|HALT option|q_depth must be greater'
-# ... and what auditd itself is asked about before a file is written, and would be much text for little
-LEFT_OUT = r"email:|Percentages|space_left\(0\)|converted range|separated by a dash|converted number .* too large"
-BY_DESIGN = re.compile("|".join((HOST, RELEASE, LEFT_OUT)), re.IGNORECASE)
+# ... and what auditd itself is asked about before a restart, and would be much text for little
+LEFT_OUT = r"tls_|Numeric group ID"
+BY_DESIGN = re.compile("|".join((HOST, LEFT_OUT)), re.IGNORECASE)
 
 
 def about_conf(judge: Judge, text: str) -> str:
     """What auditd and `auditd_conf` disagree about in a configuration, or ''."""
     heard = judge.hear(encoded(text))
-    faults = auditd_conf.faults(text, 3)
+    faults = auditd_conf.faults(text, 3, auditd_conf.dialect(judge.program, text))
     accepted = heard.end == f"exit {ACCEPTED}"
     if not accepted and heard.end != f"exit {REFUSED}":
         return f"auditd ended by {heard.end}"

@@ -76,6 +76,7 @@ class Judge:
     def __init__(self, suite: str, program: str) -> None:
         words = {"auditctl": ("-R", "/in/audit.rules"), "auditd": ("-f", "-s", "nochange", "-c", "/in")}[program]
         name = "audit.rules" if program == "auditctl" else "auditd.conf"
+        self.program = (root(suite) / f"sbin/{program}").read_bytes()
         argv = ("unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child",
                 "sh", "-c", ENTER, str(root(suite)), f"/sbin/{program}", *words)  # fmt: skip
         self._process = subprocess.Popen(

@@ -1,0 +1,171 @@
+"""What keeps auditd from starting or from being heard is found in the files, with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fim_bootstrap import audit_rules, obstacles
+from fim_bootstrap.host import File, LiveHost
+from fim_bootstrap.model import Obstacle
+from tests.conftest import AUDITD_CONF, Tree
+from tests.dict_host import DictHost
+
+CONF = obstacles.CONF
+UNIT = "/lib/systemd/system/auditd.service"
+DROP_IN = "/etc/systemd/system/auditd.service.d/x.conf"
+
+
+@pytest.fixture
+def host(dict_host: DictHost) -> DictHost:
+    """A system that has nothing against auditd."""
+    dict_host.write("/proc/cmdline", "root=/dev/vda audit=1 quiet\n")
+    dict_host.write("/proc/self/stat")
+    dict_host.write("/proc/self/loginuid", "4294967295")
+    dict_host.write(CONF, AUDITD_CONF, mode=0o640)
+    dict_host.write("/etc/group", "root:x:0:\nadm:x:4:\n")
+    dict_host.folder("/var/log/audit")
+    dict_host.write(UNIT, "[Unit]\nWants=audit-rules.service\n[Service]\nExecStart=/sbin/auditd\n")
+    return dict_host
+
+
+def found(host: DictHost, live: bool = True, *rules: str) -> tuple[Obstacle, ...]:
+    """The obstacles, with these rule files."""
+    files = tuple(File(f"/etc/audit/rules.d/{number}.rules", text) for number, text in enumerate(rules))
+    return obstacles.gather(host, live, host.read(CONF), files)
+
+
+def test_a_good_system_has_none(host: DictHost) -> None:
+    assert found(host) == ()
+    assert found(host, False, "-D\n-e 1\n") == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "where"),
+    [
+        ("/proc/cmdline", "audit=0 quiet\n", "/proc/cmdline: audit=0 quiet"),
+        ("/proc/cmdline", "quiet audit=off audit=1\n", "/proc/cmdline"),
+        ("/etc/systemd/system/auditd.service", "-> /dev/null", "/etc/systemd/system/auditd.service -> /dev/null"),
+        (CONF, f"{AUDITD_CONF}local_events = NO\n", f"{CONF}:20: local_events = NO"),
+        (DROP_IN, "[Service]\nExecStartPost=/sbin/auditctl -e 2\n", f"{DROP_IN}:2: ExecStartPost=/sbin/auditctl -e 2"),
+        (DROP_IN, "ExecStartPost = -/usr/sbin/auditctl -e2\n", f"{DROP_IN}:1"),
+        (DROP_IN, "ExecStartPre=/sbin/auditctl -e 0\n", f"{DROP_IN}:1"),
+        (DROP_IN, "ExecStartPost=/sbin/auditctl -R /etc/other.rules\n", "/etc/other.rules:2: -a never,task"),
+        ("/usr/lib/systemd/system/audit-rules.service", "ExecStart=/sbin/auditctl -e 2\n", "audit-rules.service:1"),
+    ],
+)
+def test_what_stops_a_running_system(host: DictHost, path: str, text: str, where: str) -> None:
+    host.write("/etc/other.rules", "-D\n-a never,task\n")
+    if text.startswith("->"):
+        host.write(path, "", link=text[3:])
+    else:
+        host.write(path, text, mode=0o640)
+    (obstacle,) = found(host)
+    assert where in obstacle.where
+    assert obstacle.certain
+    assert obstacle.remedy
+
+
+def test_a_kernel_without_audit_is_known_before_auditctl_is_installed(host: DictHost) -> None:
+    del host.nodes["/proc/self/loginuid"]
+    (obstacle,) = found(host)
+    assert "built without audit" in obstacle.why
+    assert found(host, live=False) == ()
+
+
+@pytest.mark.parametrize(("values", "whose"), [({"uid": 7}, "uid 7"), ({"mode": 0o646}, "everybody")])
+def test_a_configuration_that_is_not_roots(host: DictHost, values: dict[str, int], whose: str) -> None:
+    host.write(CONF, AUDITD_CONF, **values)
+    (obstacle,) = found(host)
+    assert whose in obstacle.where
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/etc/default/grub", '# audit=0\nGRUB_CMDLINE_LINUX="quiet audit=0"\n'),
+        ("/boot/loader/entries/a.conf", "title x\noptions root=x audit=off\n"),
+        ("/etc/kernel/cmdline", "\nroot=x audit=0 rw\n"),
+        ("/boot/grub2/grubenv", "# GRUB\nkernelopts=root=x audit=0\n"),
+        ("/usr/lib/bootc/kargs.d/00.toml", '\nkargs = ["audit=0"]\n'),
+    ],
+)
+@pytest.mark.parametrize("live", [True, False])
+def test_the_next_boots_command_line(host: DictHost, path: str, text: str, live: bool) -> None:
+    host.write(path, text)
+    (obstacle,) = found(host, live)
+    assert obstacle.where.startswith(f"{path}:2: ")
+    assert obstacle.certain is not live
+
+
+@pytest.mark.parametrize("word", ["audit=1", "audit=01", "xaudit=0", "my.audit=0", "audit=0x", "audit_backlog_limit=0"])
+def test_other_words_switch_nothing_off(host: DictHost, word: str) -> None:
+    host.write("/proc/cmdline", f"{word}\n")
+    assert found(host) == ()
+
+
+@pytest.mark.parametrize(
+    ("rules", "where"),
+    [
+        (("-D\n-e 0\n",), "/etc/audit/rules.d/0.rules:2: -e 0"), (("-e0\n", "-e 1\n"), ""),
+        (("-e 1\n", " -e 0"), "/1.rules:1"),
+        (("# -e 0\n",), ""), (("-w /x -p wa -k no-e 0\n",), ""),
+    ],
+)  # fmt: skip
+def test_rules_that_switch_auditing_off(host: DictHost, rules: tuple[str, ...], where: str) -> None:
+    hindered = found(host, True, *rules)
+    assert bool(hindered) is bool(where)
+    assert not where or where in hindered[0].where
+
+
+@pytest.mark.parametrize(
+    ("rules", "named"),
+    [
+        (("-w /x -p wa\n-w x\n",), "/0.rules:2: -w x"), (("-i\n-w x\n",), ""), (("-c\n", "-w x\n"), ""),
+        (("-w /x\n", "bogus\n"), "/1.rules:1: bogus"),
+        (("-w x\n", "-i\n"), "/0.rules:1"), (("# -i\n-w x\n",), "/0.rules:2"),
+    ],
+)  # fmt: skip
+def test_a_refused_rule_stops_auditd_where_its_unit_requires_the_rules(
+    host: DictHost, rules: tuple[str, ...], named: str
+) -> None:
+    assert any(rule.aborts for text in rules for rule in audit_rules.parse(text))
+    assert found(host, True, *rules) == ()
+    host.write(UNIT, "[Unit]\nRequires=audit-rules.service\n")
+    hindered = found(host, True, *rules)
+    assert bool(hindered) is bool(named)
+    assert not named or named in hindered[0].where
+
+
+def test_a_masked_unit_that_auditd_requires(host: DictHost) -> None:
+    host.write("/etc/systemd/system/audit-rules.service", "", link="/dev/null")
+    assert found(host) == ()
+    host.write(UNIT, "[Unit]\nRequires=audit-rules.service\n")
+    (obstacle,) = found(host)
+    assert "audit-rules.service is masked" in obstacle.why
+
+
+def test_a_trees_group_and_folder_may_be_made_at_its_first_boot(host: DictHost) -> None:
+    host.write(CONF, f"{AUDITD_CONF}log_group = splunk\n", mode=0o640)
+    del host.nodes["/var/log/audit"]
+    group, folder = sorted(found(host, live=False))
+    assert (group.certain, folder.certain) == (False, False)
+    assert ":20: log_group = splunk" in group.where
+    host.write("/usr/lib/sysusers.d/splunk.conf", "# x\nu splunk - -\n")
+    host.write("/usr/lib/tmpfiles.d/audit.conf", "d /var/log/audit 0700 root root -\n")
+    assert found(host, live=False) == ()
+
+
+def test_a_read_only_log_folder(host: DictHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = host.stat
+    monkeypatch.setattr(host, "stat", lambda path: (there := stat(path)) and there._replace(read_only=True))
+    (obstacle,) = found(host)
+    assert (obstacle.where, obstacle.certain) == ("/var/log/audit", True)
+
+
+def test_a_tree_in_which_auditd_is_masked_is_blocked(tree: Tree, tmp_path: Path) -> None:
+    tree.link("/etc/systemd/system/auditd.service", "/dev/null")
+    assert LiveHost(str(tree.folder)).link("/etc/systemd/system/auditd.service") == "/dev/null"
+    seen = tree.fim("apply", "--format", "json")
+    assert (seen.status, seen.status_of("auditd"), seen.report["changed"]) == (4, "blocked", False)
