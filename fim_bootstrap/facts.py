@@ -15,7 +15,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
-from . import audit_rules, auditd_conf, journal, managers, selinux
+from . import audit_rules, auditd_conf, journal, managers, processes, selinux
 from .host import File, Output, Reader, boot_id, booted, starts_at_boot
 from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
 from .resources import text_of
@@ -48,7 +48,6 @@ GUARD_UNITS = {
     "fim-bootstrap-guard.path": f"{UNITS}/multi-user.target.wants/fim-bootstrap-guard.path",
 }
 UNIT_KEYS = "Id,LoadState,ActiveState,UnitFileState,RefuseManualStop"
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def identify(host: Reader) -> OsRelease:
@@ -93,12 +92,12 @@ def environment(host: Reader, offline: bool) -> Environment:
     if offline:
         return Environment.OFFLINE
     init, mine = host.read("/proc/1/comm"), _root_mount(host, "self")
-    if init is None or mine is None or mine != (_root_mount(host, "1") or mine):
+    if mine is None or mine != (_root_mount(host, "1") or mine):
         return Environment.CHROOT
     marks = ("/run/systemd/container", "/run/host/container-manager", "/run/.containerenv", "/.dockerenv")
     if any(host.stat(mark) for mark in marks) or b"container=" in (host.read_bytes("/proc/1/environ") or b""):
         return Environment.CONTAINER
-    booted = host.stat("/run/systemd/system") is not None or init.text.strip() == "init"
+    booted = host.stat("/run/systemd/system") is not None or (init and init.text.strip() == "init")
     return Environment.BOOTED if booted else Environment.CONTAINER
 
 
@@ -122,14 +121,16 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     answers = _ask(host, where, commands, privileged)
     if answers.get("is-system-running", Output((), 0)).stdout.strip() in ("initializing", "starting"):
         where = Environment.BOOTING
-    processes = _processes(host) if where.live else {}
+    status = answers.get("status")
+    kernel = audit_rules.parse_status(status.stdout) if status and status.status == 0 else None
+    seen = processes.gather(host, (kernel or {}).get("pid", 0)) if where.live else processes.Processes()
     services = _services(host, where, answers.get("show"), profile)
     steps = journal.entries(host)
     boot = boot_id(host)
-    audit = _audit(host, commands, profile, services, processes, answers, steps, boot)
-    agent = _agent(host, services, processes, audit)
+    audit = _audit(host, commands, profile, services, seen, kernel, answers.get("rules"), steps, boot)
+    agent = _agent(host, services, seen, audit)
     state = selinux.gather(
-        host, where.live, audit.generation or profile.audit, audit.daemon, agent.edr,
+        host, where.live, audit.generation or profile.audit, audit.dispatcher, agent.edr,
         f"{AGENT}/bin/{AGENT_SERVICE}",
     )  # fmt: skip
     if state.mode in ("permissive", "enforcing") and where.live:
@@ -155,6 +156,8 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         selinux=state,
         agent=agent,
         unseen=_unseen(where, privileged),
+        doubted=seen.doubted,
+        hidden=seen.hidden,
     )
 
 
@@ -195,42 +198,7 @@ def _unseen(where: Environment, privileged: bool) -> tuple[str, ...]:
     return tuple(blind)
 
 
-# ---------------------------------------------------------------------- processes and services
-
-
-def _processes(host: Reader) -> dict[int, Process]:
-    """The processes that matter here, by pid; started in seconds since the epoch."""
-    since = booted()
-    names = (b"auditd", b"audispd", b"edr-plugin", b"qualys-edr", b"fimc", AGENT_SERVICE[:15].encode())
-    found: dict[int, Process] = {}
-    for path in host.glob("/proc/[0-9]*"):
-        line = host.read_bytes(f"{path}/stat") or b""
-        name, _, rest = line.partition(b" (")[2].rpartition(b") ")
-        fields = rest.split()
-        if name not in names or len(fields) < 20 or fields[0] == b"Z":
-            continue
-        pid = int(path.rpartition("/")[2])
-        started = since + int(fields[19]) / TICKS
-        found[pid] = Process(pid, int(fields[1]), name.decode(), started, *_identity(host, path))
-    return found
-
-
-def _identity(host: Reader, path: str) -> tuple[int, str]:
-    status = host.read(f"{path}/status")
-    uids = [line.split()[2] for line in (status.text if status else "").splitlines() if line.startswith("Uid:")]
-    context = host.read(f"{path}/attr/current")
-    usable = context is not None and not context.problem and ":" in context.text
-    return int(uids[0]) if uids else -1, context.text.strip("\0\n") if context and usable else ""
-
-
-def _named(processes: Mapping[int, Process], name: str) -> Optional[Process]:
-    return next((p for p in processes.values() if p.name == name[:15]), None)
-
-
-def _child_of_dispatcher(processes: Mapping[int, Process]) -> Optional[Process]:
-    """edr-plugin where the dispatcher started it: auditd, or audispd with audit 2.x."""
-    found = (p for p in processes.values() if p.name == "edr-plugin" and p.parent in processes)
-    return next((p for p in found if processes[p.parent].name in ("auditd", "audispd")), None)
+# ---------------------------------------------------------------------- services
 
 
 def _services(
@@ -268,8 +236,9 @@ def _audit(
     commands: Mapping[str, str],
     profile: Profile,
     services: Mapping[str, Service],
-    processes: Mapping[int, Process],
-    answers: Mapping[str, Output],
+    seen: processes.Processes,
+    kernel: Optional[Mapping[str, int]],
+    listing: Optional[Output],
     steps: Sequence[Mapping[str, Any]],
     boot: str,
 ) -> AuditFacts:
@@ -277,11 +246,6 @@ def _audit(
     generation = 0 if "auditd" not in commands else 2 if audispd else 3
     conf = host.read(AUDITD_CONF)
     rules = [file for path in (AUDIT_RULES, *host.glob("/etc/audit/rules.d/*.rules")) if (file := host.read(path))]
-    status = answers.get("status")
-    state = audit_rules.parse_status(status.stdout) if status and status.status == 0 else None
-    listing = answers.get("rules")
-    owner = processes.get((state or {}).get("pid", 0))
-    daemon = owner if owner and owner.name == "auditd" else _named(processes, "auditd")
     folder = _plugin_dir(host, generation or profile.audit, conf)
     plugins = [file for path in host.glob(f"{folder}/*") if (file := host.read(path))]
     pid_file = host.stat(PID_FILE)
@@ -296,9 +260,10 @@ def _audit(
         plugin_dir_present=host.stat(folder) is not None,
         plugins=tuple(plugins),
         service=services["auditd"],
-        daemon=daemon,
-        status=state or None,
-        owner=_owner(host, (state or {}).get("pid", 0)),
+        daemon=seen.believed.get("auditd"),
+        dispatcher=seen.dispatcher(generation or profile.audit),
+        status=kernel or None,
+        owner=_owner(host, (kernel or {}).get("pid", 0), seen),
         # auditctl has something to say even where there are none: «No rules»
         live_rules=audit_rules.parse_listing(said) if (said := _said(listing)) else None,
     )
@@ -324,9 +289,11 @@ def _said(output: Optional[Output]) -> str:
     return output.stdout.strip() if output and output.status == 0 else ""
 
 
-def _owner(host: Reader, pid: int) -> str:
+def _owner(host: Reader, pid: int, seen: processes.Processes) -> str:
+    """What takes the kernel's events: `auditd` where it is the daemon of this system, else what it says it is."""
     comm = host.read(f"/proc/{pid}/comm") if pid else None
-    return comm.text.strip() if comm else ""
+    doubts = [f"a process named {doubt.name} that {doubt.why}" for doubt in seen.doubted if doubt.pid == pid]
+    return doubts[0] if doubts else comm.text.strip() if comm else ""
 
 
 def _plugin_dir(host: Reader, generation: int, conf: Optional[File]) -> str:
@@ -352,7 +319,7 @@ def registrations(plugins: Sequence[File]) -> list[tuple[File, Mapping[str, str]
 
 
 def _agent(
-    host: Reader, services: Mapping[str, Service], processes: Mapping[int, Process], audit: AuditFacts
+    host: Reader, services: Mapping[str, Service], seen: processes.Processes, audit: AuditFacts
 ) -> AgentFacts:
     conf = host.read(AGENT_CONF)
     program = host.stat(f"{AGENT}/bin/{AGENT_SERVICE}")
@@ -367,17 +334,17 @@ def _agent(
     folder = values["LogFileDir"][-1][1] if values["LogFileDir"] else "/var/log/qualys"
     log = host.stat(f"{folder}/edr.log")
     listed = registrations(audit.plugins)
-    edr = _named(processes, "qualys-edr")
+    edr = seen.believed.get("qualys-edr")
     return AgentFacts(
         installed=True,
-        legacy=edr is None and (_named(processes, "fimc") is not None or _only_old_log(host, folder)),
+        legacy=edr is None and ("fimc" in seen.believed or _only_old_log(host, folder)),
         dispatcher_setting=switch[-1][1] if switch else "unset",
         setting_line=f"{AGENT_CONF}:{switch[-1][0]}" if switch else AGENT_CONF,
         settings_repeated=len(switch) > 1,
         service=services[AGENT_SERVICE],
-        main=_named(processes, AGENT_SERVICE),
+        main=seen.believed.get(AGENT_SERVICE),
         edr=edr,
-        plugin=_child_of_dispatcher(processes),
+        plugin=seen.believed.get("edr-plugin"),
         plugin_file=host.stat(PLUGIN),
         registration=listed[0][0].path if listed else "",
         registration_problem=_registration_problem(listed) or _left_behind(host, audit, bool(listed)),

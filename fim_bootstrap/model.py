@@ -63,8 +63,17 @@ class Process(NamedTuple):
     parent: int
     name: str
     started: float
-    uid: int = -1
+    uid: int = -1  # effective
     context: str = ""
+    unproven: bool = False  # which program it runs could not be seen; that takes root
+
+
+class Doubt(NamedTuple):
+    """A process that bears the name of one that matters, and is not believed."""
+
+    pid: int
+    name: str
+    why: str
 
 
 class Service(NamedTuple):
@@ -94,6 +103,7 @@ class AuditFacts(NamedTuple):
     plugins: tuple[File, ...] = ()
     service: Service = Service("auditd")
     daemon: Optional[Process] = None
+    dispatcher: Optional[Process] = None  # what starts the plugins: audispd, or the daemon itself since audit 3
     status: Optional[Mapping[str, int]] = None  # None: the kernel could not be asked
     owner: str = ""  # name of the process that owns the audit socket
     live_rules: Optional[tuple[str, ...]] = None
@@ -177,6 +187,19 @@ class Facts(NamedTuple):
     agent: AgentFacts = AgentFacts()
     delivery: Optional[Delivery] = None
     unseen: tuple[str, ...] = ()  # what could not be looked at, and why
+    doubted: tuple[Doubt, ...] = ()
+    hidden: bool = False  # the processes of others cannot be seen
+
+    def uncertain(self, process: Optional[Process]) -> bool:
+        """Whether it cannot be known if this process, or one in its place, runs."""
+        return process.unproven if process else self.hidden
+
+    def impostors(self, *names: str) -> tuple[str, ...]:
+        """What is to be said of the processes that bear one of these names and are not believed."""
+        found = [f"pid {doubt.pid} is not the {doubt.name} of this system: it {doubt.why}"
+                 for doubt in self.doubted if doubt.name in names]  # fmt: skip
+        more = [f"{len(found) - 3} more processes of such names are none, either"] if len(found) > 3 else []
+        return (*found[:3], *more)
 
 
 class Profile(NamedTuple):

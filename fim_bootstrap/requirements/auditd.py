@@ -23,6 +23,10 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     audit = facts.audit
     if audit.generation == 0:
         return Finding(ID, TITLE, Status.WAITING, "audit is not installed yet")
+    impostors = facts.impostors("auditd", "audispd")
+    if facts.uncertain(audit.daemon):
+        summary = "whether auditd runs is for root alone to see"
+        return Finding(ID, TITLE, Status.WAITING, summary, remedy="run as root", warnings=impostors)
     if settings.mode_for(facts) == "direct":
         return _direct(facts, settings)
     if audit.owner and audit.owner != "auditd":
@@ -47,10 +51,10 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         )  # fmt: skip
     if changes:
         summary = reason or "auditd is not enabled at boot"
-        return Finding(ID, TITLE, Status.CHANGE, summary, changes=tuple(changes))
+        return Finding(ID, TITLE, Status.CHANGE, summary, changes=tuple(changes), warnings=impostors)
     pid = audit.daemon.pid if audit.daemon else 0
     booting = " (the system is still booting)" if facts.environment is Environment.BOOTING else ""
-    return Finding(ID, TITLE, Status.OK, f"auditd runs as pid {pid}, enabled at boot{booting}")
+    return Finding(ID, TITLE, Status.OK, f"auditd runs as pid {pid}, enabled at boot{booting}", warnings=impostors)
 
 
 def _prepare(facts: Facts, settings: Settings, enabling: list[Change]) -> list[Change]:
