@@ -129,12 +129,12 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     boot = boot_id(host)
     audit = _audit(host, commands, profile, services, seen, kernel, answers.get("rules"), steps, boot)
     agent = _agent(host, services, seen, audit)
+    connecting = selinux.Agent(f"{AGENT}/bin/{AGENT_SERVICE}", f"{AGENT}/sock", agent.edr.context if agent.edr else "")
     state = selinux.gather(
-        host, where.live, audit.generation or profile.audit, audit.dispatcher, agent.edr,
-        f"{AGENT}/bin/{AGENT_SERVICE}",
-    )  # fmt: skip
+        host, where.live, audit.generation or profile.audit, audit.dispatcher, connecting, _types(agent)
+    )
     if state.mode in ("permissive", "enforcing") and where.live:
-        state = state._replace(mislabelled=_mislabelled(host, agent), denials=_denials(host, audit.daemon))
+        state = state._replace(denials=_denials(host, audit.daemon, state.domain))
     elif state.mode in ("permissive", "enforcing") and where is Environment.OFFLINE:
         contexts = f"/etc/selinux/{state.type}/contexts/files/file_contexts"
         state = state._replace(mislabelled=_unlabelled(host, commands), file_contexts=contexts)
@@ -376,14 +376,10 @@ def _left_behind(host: Reader, audit: AuditFacts, registered: bool) -> str:
     return next((f"{file.path} {where}" for file, _ in registrations(old)), "")
 
 
-def _mislabelled(host: Reader, agent: AgentFacts) -> tuple[str, ...]:
-    """Paths of the hand-over whose SELinux type is not the one that the policy gives to the path."""
-    expected = {f"{AGENT}/sock": "usr_t", PLUGIN: "bin_t"}
-    if agent.registration:
-        audit2 = agent.registration.startswith(PLUGIN_DIRS[2])
-        expected[agent.registration] = "etc_t" if audit2 else "auditd_etc_t"
-    labels = {path: found.context for path in expected if (found := host.stat(path))}
-    return tuple(path for path, label in labels.items() if label and f":{expected[path]}:" not in f"{label}:")
+def _types(agent: AgentFacts) -> dict[str, str]:
+    """The SELinux types that the files of the hand-over have in the policies known."""
+    plugins = "etc_t" if agent.registration.startswith(PLUGIN_DIRS[2]) else "auditd_etc_t"
+    return {PLUGIN: "bin_t", **({agent.registration: plugins} if agent.registration else {})}
 
 
 def _unlabelled(host: Reader, commands: Mapping[str, str]) -> tuple[str, ...]:
@@ -394,11 +390,15 @@ def _unlabelled(host: Reader, commands: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(path for path, label in found.items() if not label or expected[path] not in label)
 
 
-def _denials(host: Reader, daemon: Optional[Process]) -> tuple[str, ...]:
-    """AVC records of the plugin since the daemon started, newest last, at most three."""
+def _denials(host: Reader, daemon: Optional[Process], domain: str) -> tuple[str, ...]:
+    """AVC records of the plugin since the daemon started, newest last, at most three.
+
+    By its name and its domain: any user can run something of that name in a domain of his own.
+    """
     found = []
+    source = re.compile(rb" scontext=[^ :]+:[^ :]+:" + re.escape(domain.encode()) + rb"[ :]")
     for line in (host.read_bytes(AUDIT_LOG) or b"").splitlines():
-        if b"avc:  denied" in line and b'comm="edr-plugin"' in line:
+        if b"avc:  denied" in line and b'comm="edr-plugin"' in line and source.search(line):
             stamp = line.partition(b"audit(")[2].partition(b":")[0]
             if daemon is None or not stamp.replace(b".", b"").isdigit() or float(stamp) > daemon.started:
                 found.append(line.decode(errors="replace"))

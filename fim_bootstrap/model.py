@@ -130,10 +130,14 @@ class SELinuxFacts(NamedTuple):
     module_disabled: bool = False
     in_policy: Optional[bool] = None
     in_kernel: Optional[bool] = None
-    denied: tuple[str, ...] = ()  # accesses that the kernel's policy does not allow the dispatcher
-    effective: Optional[bool] = None
+    domain: str = ""  # what the dispatcher, and so the plugin, runs in
+    folder: str = ""  # where the plugin makes its socket
+    denied: tuple[str, ...] = ()  # what the kernel does not allow the plugin, and our module would grant
+    foreign: tuple[str, ...] = ()  # the same on a label that the policy wants there, and for which nothing is granted
+    agent_denied: tuple[str, ...] = ()  # what the kernel does not allow the agent
+    effective: Optional[bool] = None  # the kernel allows the plugin all, whoever granted it
     domain_permissive: bool = False
-    mislabelled: tuple[str, ...] = ()  # paths whose label is not what the path calls for
+    mislabelled: tuple[str, ...] = ()  # paths whose label is not the policy's
     file_contexts: str = ""  # what setfiles(8) labels a tree by
     denials: tuple[str, ...] = ()  # AVC records that name the plugin, since the daemon started
 
