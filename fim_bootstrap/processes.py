@@ -18,8 +18,11 @@ from .model import Doubt, Process
 
 AUDITD, AUDISPD, PLUGIN, EDR, OLD_EDR = "auditd", "audispd", "edr-plugin", "qualys-edr", "fimc"
 MAIN = "qualys-cloud-agent"
+SCRIPT = "qualys-edr-start-stop.sh"  # run by the main process, for the start and for the stop of FIM
+SEMODULE = "semodule"
+SHELLS = ("sh", "bash", "dash")
 # parents before their children
-NAMES = (AUDITD, AUDISPD, PLUGIN, MAIN, EDR, OLD_EDR)
+NAMES = (AUDITD, AUDISPD, PLUGIN, MAIN, EDR, OLD_EDR, SCRIPT, SEMODULE)
 COMM = 15  # characters of a name that the kernel keeps
 TICKS = os.sysconf("SC_CLK_TCK")
 INIT = 1
@@ -74,12 +77,11 @@ def running(host: Reader, name: str) -> int:
 
 def _named(host: Reader) -> Iterator[tuple[str, _Seen]]:
     since = booted()
-    wanted = {name[:COMM].encode(): name for name in NAMES}
     for path in host.glob("/proc/[0-9]*"):
         line = host.read_bytes(f"{path}/stat") or b""
         comm, _, rest = line.partition(b" (")[2].rpartition(b") ")
         fields = rest.split()
-        if comm not in wanted or len(fields) < 20 or fields[0] in (b"Z", b"X"):
+        if len(fields) < 20 or fields[0] in (b"Z", b"X") or not (name := _role(host, comm.decode("latin-1"), path)):
             continue
         status = host.read(f"{path}/status")
         said = dict(line.split(":", 1) for line in (status.text if status else "").splitlines() if ":" in line)
@@ -88,10 +90,18 @@ def _named(host: Reader) -> Iterator[tuple[str, _Seen]]:
             continue
         exe, started = host.link(f"{path}/exe"), since + int(fields[19]) / TICKS
         process = Process(
-            int(path.rpartition("/")[2]), int(fields[1]), comm.decode(), started, int(uids[1]), _context(host, path),
+            int(path.rpartition("/")[2]), int(fields[1]), name, started, int(uids[1]), _context(host, path),
             unproven=not exe,
         )  # fmt: skip
-        yield wanted[comm], _Seen(process, int(uids[0]), exe, len(said.get("NSpid", "").split()) > 1)
+        yield name, _Seen(process, int(uids[0]), exe, len(said.get("NSpid", "").split()) > 1)
+
+
+def _role(host: Reader, comm: str, path: str) -> str:
+    """Which of the names the process bears, or ''; a script bears its own, or that of its shell."""
+    words = (host.read_bytes(f"{path}/cmdline") or b"").split(b"\0") if comm in SHELLS else []
+    if any(word.rpartition(b"/")[2] == SCRIPT.encode() for word in words):
+        return SCRIPT
+    return next((name for name in NAMES if comm == name[:COMM]), "")
 
 
 def _context(host: Reader, path: str) -> str:
@@ -126,8 +136,9 @@ def _programs(host: Reader, name: str) -> Collection[str]:
     """Where the program may lie; for the kernel the links on the way there (/sbin -> usr/sbin) are resolved."""
     from .facts import AGENT
 
-    folders = PATH.split(":") if name in (AUDITD, AUDISPD) else (f"{AGENT}/bin",)
-    return {_resolved(host, f"{folder}/{name}") for folder in folders}
+    folders = PATH.split(":") if name in (AUDITD, AUDISPD, SCRIPT, SEMODULE) else (f"{AGENT}/bin",)
+    programs = SHELLS if name == SCRIPT else (name,)
+    return {_resolved(host, f"{folder}/{program}") for folder in folders for program in programs}
 
 
 def _resolved(host: Reader, path: str) -> str:
@@ -154,7 +165,7 @@ def _rightly_started(
     if name in (AUDISPD, PLUGIN):
         starters = (AUDITD,) if name == AUDISPD else (AUDITD, AUDISPD)
         return process.parent in [believed[starter].pid for starter in starters if starter in believed]
-    if name == MAIN:
+    if name in (MAIN, SCRIPT, SEMODULE):
         return True
     # a script of the main process starts it in the background, and ends
     return process.parent == INIT or (MAIN in believed and _below(host, process, believed[MAIN].pid))

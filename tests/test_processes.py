@@ -158,6 +158,23 @@ def test_qualys_edr_below_the_script_that_the_main_process_runs(host: DictHost) 
     assert "qualys-edr" not in pids(host)
 
 
+@pytest.mark.parametrize("comm", ["qualys-edr-start-stop.sh", "bash", "sh"])
+def test_the_agents_script_and_semodule_at_work(host: DictHost, comm: str) -> None:
+    """A sign of life that only root can give: a script is a shell that was given it, by whichever name."""
+    host.write("/bin", link="usr/bin")
+    host.write("/usr/bin/sh", link="dash")
+    script = f"/bin/sh {BIN}/qualys-edr-start-stop.sh start dispatcher"
+    host.process(800, comm, 600, exe="/usr/bin/dash", cmdline=script)
+    host.process(801, "semodule", 800, exe="/usr/sbin/semodule")
+    assert pids(host) == {**ALL, "qualys-edr-start-stop.sh": 800, "semodule": 801}
+    host.process(800, comm, 1, exe="/usr/bin/dash", cmdline=script, uid=1000)
+    host.process(801, "semodule", 1, exe="/usr/bin/sudo")
+    assert pids(host) == ALL
+    host.process(800, "bash", 1, exe="/usr/bin/bash", cmdline="bash -c true")
+    host.process(801, "qualys-edr-start-stop.sh", 1, exe="/usr/bin/sudo")
+    assert pids(host) == ALL
+
+
 # ---------------------------------------------------------------------- what follows from it
 
 
