@@ -309,6 +309,24 @@ class CreateFiles(NamedTuple):
             enable(host, unit, True, now=self.start)
 
 
+class RestartUnit(NamedTuple):
+    """Have a unit of ours start anew, if it is active: a path unit watches what it may watch at its start."""
+
+    unit: str
+
+    def describe(self) -> str:
+        """The plan line."""
+        return f"restart {self.unit}"
+
+    def diff(self) -> str:
+        """No file."""
+        return ""
+
+    def apply(self, host: Host, record: Record) -> None:
+        """There is nothing to undo."""
+        host.run("systemctl", "try-restart", self.unit)
+
+
 class EnableService(NamedTuple):
     """Have a service started at each boot."""
 

@@ -42,10 +42,11 @@ FIRST_BOOT = {
 }
 GUARD = {f"{UNITS}/fim-bootstrap-guard.{kind}": f"units/fim-bootstrap-guard.{kind}"
          for kind in ("service", "timer", "path")}  # fmt: skip
+GUARD_PATH = "fim-bootstrap-guard.path"
 # unit -> the link that has it started at boot
 GUARD_UNITS = {
     "fim-bootstrap-guard.timer": f"{UNITS}/timers.target.wants/fim-bootstrap-guard.timer",
-    "fim-bootstrap-guard.path": f"{UNITS}/multi-user.target.wants/fim-bootstrap-guard.path",
+    GUARD_PATH: f"{UNITS}/multi-user.target.wants/{GUARD_PATH}",
 }
 UNIT_KEYS = "Id,LoadState,ActiveState,UnitFileState,RefuseManualStop"
 
@@ -129,10 +130,12 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     boot = boot_id(host)
     audit = _audit(host, commands, profile, services, seen, kernel, answers.get("rules"), steps, boot)
     agent = _agent(host, services, seen, audit)
+    prepared = _prepared(host)
     connecting = selinux.Agent(f"{AGENT}/bin/{AGENT_SERVICE}", f"{AGENT}/sock", agent.edr.context if agent.edr else "")
     state = selinux.gather(
-        host, where.live, audit.generation or profile.audit, audit.dispatcher, connecting, _types(agent)
-    )
+        host, where.live, audit.generation or profile.audit, audit.dispatcher, connecting, _types(agent),
+        guard=settings.guard or not prepared.isdisjoint(GUARD_UNITS.values()),
+    )  # fmt: skip
     if state.mode in ("permissive", "enforcing") and where.live:
         state = state._replace(denials=_denials(host, audit.daemon, state.domain))
     elif state.mode in ("permissive", "enforcing") and where is Environment.OFFLINE:
@@ -151,7 +154,7 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         image_based=image_based,
         staged=tuple(name for step in steps if _staged(step, boot) for name in step.get("packages", ())),
         boot=boot,
-        prepared=_prepared(host),
+        prepared=prepared,
         audit=audit,
         selinux=state,
         agent=agent,

@@ -137,6 +137,7 @@ class SELinuxFacts(NamedTuple):
     agent_denied: tuple[str, ...] = ()  # what the kernel does not allow the agent
     effective: Optional[bool] = None  # the kernel allows the plugin all, whoever granted it
     domain_permissive: bool = False
+    deaf: str = ""  # the type of /etc/audit, where systemd may not watch it for the guard
     mislabelled: tuple[str, ...] = ()  # paths whose label is not the policy's
     file_contexts: str = ""  # what setfiles(8) labels a tree by
     denials: tuple[str, ...] = ()  # AVC records that name the plugin, since the daemon started

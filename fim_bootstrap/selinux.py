@@ -24,6 +24,7 @@ STORES = ("/var/lib/selinux", "/etc/selinux")  # the module store; since and bef
 MODULE = "fim_bootstrap"
 PRIORITY = "400"
 LARGEST = 1 << 20  # bytes of a stored module that are looked at; ours has 2 KiB
+WATCHED, WATCHED_TYPE = "/etc/audit", "auditd_etc_t"  # what the guard has systemd watch
 SOCKET_TYPE = "usr_t"  # what every base policy gives to the folder
 DISPATCHER_TYPE = {2: "audisp_t", 3: "auditd_t"}
 INIT_CONTEXT = "system_u:system_r:init_t"
@@ -53,12 +54,16 @@ class Module(NamedTuple):
     marker: str
 
 
-def render(dispatcher: str, override: bool) -> Module:
-    """The module for a dispatcher's domain; `override` says that the agent's folders are another user's."""
+def render(dispatcher: str, override: bool, watch: bool = False) -> Module:
+    """The module for a dispatcher's domain.
+
+    `override` says that the agent's folders are another user's, `watch` that systemd has to be let watch for the guard.
+    """
     if not TYPE_NAME.match(dispatcher):
         raise ValueError(f"not an SELinux type name: {dispatcher!r}")
-    parts = ["policy/socket.te", *(["policy/override.te"] if override else [])]
-    grants = "".join(Template(text_of(part)).substitute(dispatcher=dispatcher) for part in parts)
+    parts = {"socket": True, "override": override, "watch": watch}
+    texts = [text_of(f"policy/{part}.te") for part, wanted in parts.items() if wanted]
+    grants = "".join(Template(text).substitute(dispatcher=dispatcher) for text in texts)
     head = text_of("policy/module.te")
     marker = f"{MODULE}_src_{hashlib.sha256((head + grants).encode()).hexdigest()[:16]}_t"
     return Module(Template(head).substitute(marker=marker) + grants, marker)
@@ -72,9 +77,9 @@ def type_of(context: str) -> str:
 
 def gather(
     host: Reader, live: bool, generation: int, dispatcher: Optional[Process], agent: Agent,
-    expected: Mapping[str, str] = {},
+    expected: Mapping[str, str] = {}, guard: bool = False,
 ) -> SELinuxFacts:  # fmt: skip
-    """Look at SELinux; `live` says that the running kernel is this tree's own.
+    """Look at SELinux; `live` says that the running kernel is this tree's own, `guard` that the guard is there or due.
 
     `expected` has the types that paths have in every policy known; restorecon decides about one that has another.
     """
@@ -99,16 +104,22 @@ def gather(
     context = dispatcher.context if dispatcher and type_of(dispatcher.context) else f"system_u:system_r:{usual}{level}"
     override = _of_another_user(host, agent)
     types = {agent.folder: _type_by_path(host, f"{folder}/contexts/files", agent.folder), **expected}
-    answers = _Kernel(host, context, level, agent, override, types).answers() if loaded else _Answers()
+    asked = _Kernel(host, context, level, agent, override, types) if loaded else None
+    answers = asked.answers() if asked else _Answers()
+    deaf = asked.deaf() if asked and guard else ""
 
     roots = [f"{store}/{kind}/active/modules" for store in STORES]
     module = stored(host, kind)
     held = _held(host, module)
     # a daemon that an administrator started by hand runs in his domain, for which nothing has to be granted
-    modules = [render(domain, override) for domain in dict.fromkeys((type_of(context), usual))]
-    kept = [one for one in modules if held is not None and one.marker.encode() in held]
+    domains = dict.fromkeys((type_of(context), usual))
+    watching = (render(domain, own, True) for domain in domains for own in (False, True))
+    watch = guard and (deaf == WATCHED_TYPE or any(_holds(held, module) for module in watching))
+    modules = [render(domain, override, watch) for domain in domains]
+    kept = [module for module in modules if _holds(held, module)]
     wanted = kept[0] if kept and answers.effective else modules[0]
     facts = SELinuxFacts(
+        deaf=deaf,
         mode=mode,
         type=kind,
         mls=mls,
@@ -119,7 +130,7 @@ def gather(
         source=wanted.source,
         module_present=bool(module),
         module_disabled=any(host.stat(f"{root}/disabled/{MODULE}") for root in roots),
-        in_store=None if held is None else wanted.marker.encode() in held,
+        in_store=None if held is None else _holds(held, wanted),
         in_policy=bool(policies) and host.holds(max(policies, key=_number), wanted.marker.encode()),
     )
     if not loaded:
@@ -191,6 +202,13 @@ class _Kernel:
             False if ours or foreign else complete or None,
             any(one.permissive for one in known), tuple(path for path in suspects if path in right),
         )  # fmt: skip
+
+    def deaf(self) -> str:
+        """The type of auditd's folder, where systemd may not watch it; '' where it may, or no kernel would mind."""
+        folder = self.host.stat(WATCHED)
+        label = folder.context if folder else ""
+        asked = self._ask(f"{INIT_CONTEXT}{self.level}", label, {"dir": ("watch",)}) if label else []
+        return type_of(label) if any(not one.allowed for one in asked) else ""
 
     def _agent_denied(self, label: str) -> Iterable[str]:
         """What the agent may not do to connect; nothing is known of one that is not installed."""
@@ -306,6 +324,10 @@ def _held(host: Reader, module: str) -> Optional[bytes]:
     files = [module] if module.endswith(".pp") else [f"{module}/cil", f"{module}/hll"]
     parts = [content for path in files if (content := host.read_bytes(path)) is not None]
     return b"".join(_unpacked(content) for content in parts) if parts else None
+
+
+def _holds(held: Optional[bytes], module: Module) -> bool:
+    return held is not None and module.marker.encode() in held
 
 
 def _unpacked(content: bytes) -> bytes:

@@ -15,10 +15,10 @@ from typing import Optional
 import pytest
 
 from fim_bootstrap import facts, journal, revert, selinux
-from fim_bootstrap.changes import LoadPolicy, ReloadPolicy, RestoreLabels
+from fim_bootstrap.changes import LoadPolicy, ReloadPolicy, RestartUnit, RestoreLabels
 from fim_bootstrap.host import LiveHost
 from fim_bootstrap.model import Finding, Process, Profile, SELinuxFacts, Settings, Status
-from fim_bootstrap.requirements import policy
+from fim_bootstrap.requirements import guard, policy
 from tests.conftest import needs_root
 from tests.dict_host import DictHost
 from tests.test_requirements import READY
@@ -75,8 +75,11 @@ def build(folder: Path, source: str, contexts: str = "") -> Path:
 @needs_compiler
 @pytest.mark.parametrize("domain", ["auditd_t", "audisp_t"])
 @pytest.mark.parametrize("override", [False, True])
-def test_the_real_compiler_takes_the_module_and_keeps_the_marker(tmp_path: Path, domain: str, override: bool) -> None:
-    source, marker = selinux.render(domain, override)
+@pytest.mark.parametrize("watch", [False, True])
+def test_the_real_compiler_takes_the_module_and_keeps_the_marker(
+    tmp_path: Path, domain: str, override: bool, watch: bool
+) -> None:
+    source, marker = selinux.render(domain, override, watch)
     assert marker.encode() in build(tmp_path, source).read_bytes()
 
 
@@ -193,7 +196,7 @@ AUDISP, AUDITD = "system_u:system_r:audisp_t:s0", "system_u:system_r:auditd_t:s0
 SERVICE = "system_u:system_r:unconfined_service_t:s0"
 USR, VENDORS = "system_u:object_r:usr_t:s0", "system_u:object_r:qualys_sock_dir_t:s0"
 CLASSES = ("dir", "sock_file", "capability", "unix_stream_socket", "process")
-PERMISSIONS = ("search", "write", "add_name", "remove_name", "create", "unlink", "dac_override", "connectto")
+PERMISSIONS = ("search", "write", "add_name", "remove_name", "create", "unlink", "dac_override", "connectto", "watch")
 
 
 class Kernel(dict[tuple[str, str], str]):
@@ -238,7 +241,8 @@ CONNECTING: Grants = {
         ("auditd_t", "unix_stream_socket", "connectto"), ("audisp_t", "unix_stream_socket", "connectto"),
     )
 }  # fmt: skip
-TYPES = {"usr_t", "auditd_t", "audisp_t", "unconfined_service_t", "qualys_sock_dir_t", "init_t", "bin_t"}
+TYPES = {"usr_t", "auditd_t", "audisp_t", "unconfined_service_t", "qualys_sock_dir_t", "init_t", "bin_t",
+         "auditd_etc_t"}  # fmt: skip
 
 
 def machine(host: DictHost, kernel: Kernel, label: str = "", owner: int = 0) -> DictHost:
@@ -266,10 +270,12 @@ def load(host: DictHost, source: str, marker: str) -> None:
         host.kernel.types.add(marker)
 
 
-def look(host: DictHost, context: str = AUDITD, generation: int = 3, agent: selinux.Agent = AGENT) -> SELinuxFacts:
+def look(
+    host: DictHost, context: str = AUDITD, generation: int = 3, agent: selinux.Agent = AGENT, guard: bool = False
+) -> SELinuxFacts:
     """The facts with a dispatcher in this domain."""
     daemon = Process(500, 1, "auditd", 1.0, 0, context) if context else None
-    return selinux.gather(host, True, generation, daemon, agent)
+    return selinux.gather(host, True, generation, daemon, agent, guard=guard)
 
 
 def judge(state: SELinuxFacts) -> Finding:
@@ -535,6 +541,63 @@ def test_denials_of_another_domain_are_not_the_plugins(dict_host: DictHost) -> N
     assert len(facts._denials(dict_host, None, "auditd_t")) == 2
 
 
+# ---------------------------------------------------------------------- the guard's ears
+
+
+def guarded(state: SELinuxFacts, *there: str) -> tuple[Finding, Finding]:
+    """What policy and guard say with --guard, with these files of ours in place."""
+    host = READY._replace(selinux=state, prepared=frozenset(there), commands={**READY.commands, "systemctl": "x"})
+    judged = [requirement.assess(host, Profile("x", "x"), Settings(guard=True)) for requirement in (policy, guard)]
+    return judged[0], judged[1]
+
+
+def test_systemd_is_let_watch_where_the_guard_is_and_the_kernel_minds(dict_host: DictHost) -> None:
+    grants = serving("auditd_t", "usr_t")
+    host = machine(dict_host, fresh(grants), USR)
+    host.folder("/etc/audit", context="system_u:object_r:auditd_etc_t:s0")
+    assert (look(host).deaf, "watch" in look(host).source) == ("", False)  # nobody asked for the guard
+    deaf = look(host, guard=True)
+    assert "allow init_t auditd_etc_t:dir watch;" in deaf.source
+    everything = (facts.PROGRAM, *facts.GUARD, *facts.GUARD_UNITS.values())
+    found, guards = guarded(deaf, *everything)
+    assert "the kernel denies init_t auditd_etc_t:dir watch" in found.evidence
+    assert [type(change) for change in found.changes] == [LoadPolicy, RestartUnit]
+    assert guards.status is Status.OK
+    assert "only the timer" in guards.warnings[0]
+    assert [type(change) for change in guarded(deaf)[0].changes] == [LoadPolicy]  # the unit is started after it
+    # loaded: it stays as it is, and goes with the guard
+    grants["init_t", "auditd_etc_t", "dir"] = {"watch"}
+    host.kernel = fresh(grants)
+    load(host, deaf.source, deaf.marker)
+    heard = look(host, guard=True)
+    assert (heard.deaf, heard.marker, heard.in_store) == ("", deaf.marker, True)
+    found, guards = guarded(heard, *everything)
+    assert (found.status, guards.status, guards.warnings) == (Status.OK, Status.OK, ())
+    assert look(host).in_store is False
+    # where the base policy grants it nothing is loaded for it
+    load(host, *selinux.render("auditd_t", False))
+    assert (look(host, guard=True).in_store, look(host, guard=True).deaf) == (True, "")
+
+
+def test_a_kernel_without_the_permission_or_with_another_label_gets_no_grant(dict_host: DictHost) -> None:
+    host = machine(dict_host, fresh(serving("auditd_t", "usr_t")), USR)
+    host.kernel.types.add("etc_t")  # type: ignore[attr-defined]
+    host.folder("/etc/audit", context="system_u:object_r:etc_t:s0")
+    other = look(host, guard=True)
+    assert (other.deaf, other.source) == ("etc_t", selinux.render("auditd_t", False).source)
+    assert guarded(other)[0].changes == ()
+    assert "(etc_t)" in guarded(other)[1].warnings[0]
+    del host.nodes[f"{selinux.FS}/class/dir/perms/watch"]  # before Linux 5.4
+    assert look(host, guard=True).deaf == ""
+
+
+def test_the_path_unit_is_started_anew(dict_host: DictHost) -> None:
+    dict_host.programs("systemctl")
+    change = RestartUnit(facts.GUARD_PATH)
+    change.apply(dict_host, lambda *_, **__: None)
+    assert dict_host.done == ["systemctl try-restart fim-bootstrap-guard.path"]
+
+
 # ---------------------------------------------------------------------- the real policy
 
 
@@ -572,7 +635,8 @@ OF_BASE = {("auditd_t usr_t:dir", "search")}  # which every domain may
 
 def test_ours_and_the_agents_module_load_in_both_orders_and_either_goes(store: Path) -> None:
     """And ours grants what is written and nothing else, under the policy's own neverallow rules."""
-    ours = build(store, selinux.render("auditd_t", True).source)
+    ours = build(store, selinux.render("auditd_t", True, watch=True).source)
+    watching = {("init_t auditd_etc_t:dir", "watch")}
     vendors = build(store, VENDOR.format(domain="auditd_t"), VENDOR_CONTEXTS)
     contexts = store / "etc/selinux/default/contexts/files/file_contexts"
     theirs = {(f"auditd_t qualys_sock_dir_t:{cls}", name) for cls, name in SERVING}
@@ -585,7 +649,7 @@ def test_ours_and_the_agents_module_load_in_both_orders_and_either_goes(store: P
     base = rules(store)
     one = after("-i", str(ours))
     assert base - one == set()
-    assert one - base == OURS - OF_BASE
+    assert one - base == (OURS - OF_BASE) | watching
     (store / "etc/selinux/semanage.conf").write_text("module-store = direct\n")  # the rest is about the loading
     both = after("-i", str(vendors))
     assert OURS | theirs <= both | OF_BASE

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Optional
 
-from ..changes import LoadPolicy, ReloadPolicy, RestoreLabels
-from ..facts import SELINUX_COMMANDS
+from ..changes import LoadPolicy, ReloadPolicy, RestartUnit, RestoreLabels
+from ..facts import GUARD_PATH, GUARD_UNITS, SELINUX_COMMANDS
 from ..model import Change, Facts, Finding, Profile, SELinuxFacts, Settings, Status
-from ..selinux import MODULE, SOCKET_TYPE
+from ..selinux import MODULE, SOCKET_TYPE, WATCHED_TYPE
 
 ID = "policy"
 TITLE = "SELinux lets the dispatcher hand events to the agent"
@@ -98,15 +98,18 @@ def _loading(facts: Facts, profile: Profile) -> Sequence[Change]:
     state, live = facts.selinux, facts.environment.live
     if state.module_disabled:
         return ()
-    if state.in_store is False and (state.module_present or not state.effective):
-        return (LoadPolicy(state.source, state.marker, live, profile.semodule_priorities),)
+    if state.in_store is False and (state.module_present or not state.effective or state.deaf == WATCHED_TYPE):
+        load = LoadPolicy(state.source, state.marker, live, profile.semodule_priorities)
+        return (load, RestartUnit(GUARD_PATH)) if state.deaf and GUARD_UNITS[GUARD_PATH] in facts.prepared else (load,)
     if state.module_present and False in (state.in_kernel, state.in_policy):
         return (ReloadPolicy(live),)
     return ()
 
 
 def _denied(facts: Facts) -> tuple[str, ...]:
-    return tuple(f"the kernel denies {access}" for access in facts.selinux.denied)
+    state = facts.selinux
+    watching = [f"init_t {state.deaf}:dir watch"] if state.deaf else []
+    return tuple(f"the kernel denies {access}" for access in (*state.denied, *watching))
 
 
 def _blocked(summary: str, remedy: str, denied: Sequence[str] = ()) -> Finding:
