@@ -12,7 +12,7 @@ import statistics
 import sys
 import time
 
-from fim_bootstrap.selinux import AGENT_TYPES, render
+from fim_bootstrap.selinux import render
 from tests.conftest import PROJECT
 from tests.live.guest import guest
 
@@ -34,7 +34,7 @@ for i in $(seq 100); do pgrep -x edr-plugin >/dev/null && break; sleep 0.1; done
 
 def bare(suite: str) -> float:
     """Seconds that the bare commands take in a fresh guest."""
-    source, _ = render("auditd_t", AGENT_TYPES)
+    source, _ = render("auditd_t", override=False)
     with guest(suite) as machine:
         machine.run(f"cat > /tmp/fim_bootstrap.te <<'EOF'\n{source}EOF")
         begun = time.monotonic()

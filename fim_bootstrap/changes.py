@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from . import auditd_conf, journal, managers, preflight, selinux
 from .errors import Blocked, BootstrapError, Busy
 from .host import RUN, STATE, Host, boot_id, unit_of
+from .processes import running
 from .resources import program
 
 SEMODULE_TIMEOUT = 900.0  # seconds; a policy rebuild took 57 s in an emulated guest with 2 cores
@@ -289,6 +290,24 @@ class CreateFiles(NamedTuple):
             enable(host, unit, True, now=self.start)
 
 
+class RestartUnit(NamedTuple):
+    """Have a unit of ours start anew, if it is active: a path unit watches what it may watch at its start."""
+
+    unit: str
+
+    def describe(self) -> str:
+        """The plan line."""
+        return f"restart {self.unit}"
+
+    def diff(self) -> str:
+        """No file."""
+        return ""
+
+    def apply(self, host: Host, record: Record) -> None:
+        """There is nothing to undo."""
+        host.run("systemctl", "try-restart", self.unit)
+
+
 class EnableService(NamedTuple):
     """Have a service started at each boot."""
 
@@ -424,15 +443,6 @@ def restart_running(host: Host, stopped: Collection[str]) -> None:
             restart(host, name, pid, refuses_stop=name == "auditd")
             if not _until(lambda name=name, pid=pid: running(host, name) not in (0, pid)):  # type: ignore[misc]
                 raise BootstrapError(f"{name} did not come up again", f"systemctl status {name}; the log tells more")
-
-
-def running(host: Host, name: str) -> int:
-    """The pid of a process by its name (as the kernel keeps it, 15 characters), or 0."""
-    for path in host.glob("/proc/[0-9]*"):
-        comm = host.read_bytes(f"{path}/comm")
-        if comm and comm.rstrip(b"\n").decode(errors="replace") == name[:15]:
-            return int(path.rpartition("/")[2])
-    return 0
 
 
 def _until(true: Callable[[], bool], patience: float = SETTLE) -> bool:

@@ -15,7 +15,17 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
-from . import audit_rules, auditd_conf, journal, managers, obstacles, rules_d, selinux, service_restart
+from . import (
+    audit_rules,
+    auditd_conf,
+    journal,
+    managers,
+    obstacles,
+    processes,
+    rules_d,
+    selinux,
+    service_restart,
+)
 from .host import LINES, File, Output, Reader, boot_id, booted, starts_at_boot
 from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
 from .resources import text_of
@@ -43,10 +53,11 @@ FIRST_BOOT = {
 }
 GUARD = {f"{UNITS}/fim-bootstrap-guard.{kind}": f"units/fim-bootstrap-guard.{kind}"
          for kind in ("service", "timer", "path")}  # fmt: skip
+GUARD_PATH = "fim-bootstrap-guard.path"
 # unit -> the link that has it started at boot
 GUARD_UNITS = {
     "fim-bootstrap-guard.timer": f"{UNITS}/timers.target.wants/fim-bootstrap-guard.timer",
-    "fim-bootstrap-guard.path": f"{UNITS}/multi-user.target.wants/fim-bootstrap-guard.path",
+    GUARD_PATH: f"{UNITS}/multi-user.target.wants/{GUARD_PATH}",
 }
 OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 OS_RELEASE_LIMIT = 65536  # characters; the largest that is known has 1,500
@@ -54,7 +65,6 @@ RELEASE_FILE_LIMIT = 1024  # characters of an older release file
 NO_RELEASES = ("lsb", "oem", "os", "system", "plesk", "iredmail", "board")  # whose names are no distribution's
 AUDIT_LOG_TAIL = 4 << 20  # bytes of the audit log's end in which denials are looked for
 UNIT_KEYS = "Id,LoadState,ActiveState,UnitFileState,RefuseManualStop,RefuseManualStart"
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def identify(host: Reader) -> OsRelease:
@@ -124,12 +134,12 @@ def environment(host: Reader, offline: bool) -> Environment:
     if offline:
         return Environment.OFFLINE
     init, mine = host.read("/proc/1/comm"), _root_mount(host, "self")
-    if init is None or mine is None or mine != (_root_mount(host, "1") or mine):
+    if mine is None or mine != (_root_mount(host, "1") or mine):
         return Environment.CHROOT
     marks = ("/run/systemd/container", "/run/host/container-manager", "/run/.containerenv", "/.dockerenv")
     if any(host.stat(mark) for mark in marks) or b"container=" in (host.read_bytes("/proc/1/environ") or b""):
         return Environment.CONTAINER
-    booted = host.stat("/run/systemd/system") is not None or init.text.strip() == "init"
+    booted = host.stat("/run/systemd/system") is not None or (init and init.text.strip() == "init")
     return Environment.BOOTED if booted else Environment.CONTAINER
 
 
@@ -153,20 +163,23 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     answers = _ask(host, where, commands, privileged)
     if answers.get("is-system-running", Output((), 0)).stdout.strip() in ("initializing", "starting"):
         where = Environment.BOOTING
-    processes = _processes(host) if where.live else {}
+    status = answers.get("status")
+    kernel = audit_rules.parse_status(status.stdout) if status and status.status == 0 else None
+    seen = processes.gather(host, (kernel or {}).get("pid", 0)) if where.live else processes.Processes()
     services = _services(host, where, answers.get("show"), profile)
     steps = journal.entries(host)
     boot = boot_id(host)
-    audit = _audit(host, commands, profile, services, processes, answers, steps, boot)
-    hindered = obstacles.gather(host, where.live, audit.conf, audit.rules)
-    audit = audit._replace(obstacles=hindered)
-    agent = _agent(host, services, processes, audit)
+    audit = _audit(host, commands, profile, services, seen, kernel, answers.get("rules"), steps, boot)
+    audit = audit._replace(obstacles=obstacles.gather(host, where.live, audit.conf, audit.rules))
+    agent = _agent(host, services, seen, audit)
+    prepared = _prepared(host)
+    connecting = selinux.Agent(f"{AGENT}/bin/{AGENT_SERVICE}", f"{AGENT}/sock", agent.edr.context if agent.edr else "")
     state = selinux.gather(
-        host, where.live, audit.generation or profile.audit, audit.daemon, agent.edr,
-        f"{AGENT}/bin/{AGENT_SERVICE}",
+        host, where.live, audit.generation or profile.audit, audit.dispatcher, connecting, _types(agent),
+        guard=settings.guard or not prepared.isdisjoint(GUARD_UNITS.values()),
     )  # fmt: skip
     if state.mode in ("permissive", "enforcing") and where.live:
-        state = state._replace(mislabelled=_mislabelled(host, agent), denials=_denials(host, audit.daemon))
+        state = state._replace(denials=_denials(host, audit.daemon, state.domain))
     elif state.mode in ("permissive", "enforcing") and where is Environment.OFFLINE:
         contexts = f"/etc/selinux/{state.type}/contexts/files/file_contexts"
         state = state._replace(mislabelled=_unlabelled(host, commands), file_contexts=contexts)
@@ -183,11 +196,13 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         image_based=image_based,
         staged=tuple(name for step in steps if _staged(step, boot) for name in step.get("packages", ())),
         boot=boot,
-        prepared=_prepared(host),
+        prepared=prepared,
         audit=audit,
         selinux=state,
         agent=agent,
         unseen=_unseen(where, privileged),
+        doubted=seen.doubted,
+        hidden=seen.hidden,
     )
 
 
@@ -228,42 +243,7 @@ def _unseen(where: Environment, privileged: bool) -> tuple[str, ...]:
     return tuple(blind)
 
 
-# ---------------------------------------------------------------------- processes and services
-
-
-def _processes(host: Reader) -> dict[int, Process]:
-    """The processes that matter here, by pid; started in seconds since the epoch."""
-    since = booted()
-    names = (b"auditd", b"audispd", b"edr-plugin", b"qualys-edr", b"fimc", AGENT_SERVICE[:15].encode())
-    found: dict[int, Process] = {}
-    for path in host.glob("/proc/[0-9]*"):
-        line = host.read_bytes(f"{path}/stat") or b""
-        name, _, rest = line.partition(b" (")[2].rpartition(b") ")
-        fields = rest.split()
-        if name not in names or len(fields) < 20 or fields[0] == b"Z":
-            continue
-        pid = int(path.rpartition("/")[2])
-        started = since + int(fields[19]) / TICKS
-        found[pid] = Process(pid, int(fields[1]), name.decode(), started, *_identity(host, path))
-    return found
-
-
-def _identity(host: Reader, path: str) -> tuple[int, str]:
-    status = host.read(f"{path}/status")
-    uids = [line.split()[2] for line in (status.text if status else "").splitlines() if line.startswith("Uid:")]
-    context = host.read(f"{path}/attr/current")
-    usable = context is not None and not context.problem and ":" in context.text
-    return int(uids[0]) if uids else -1, context.text.strip("\0\n") if context and usable else ""
-
-
-def _named(processes: Mapping[int, Process], name: str) -> Optional[Process]:
-    return next((p for p in processes.values() if p.name == name[:15]), None)
-
-
-def _child_of_dispatcher(processes: Mapping[int, Process]) -> Optional[Process]:
-    """edr-plugin where the dispatcher started it: auditd, or audispd with audit 2.x."""
-    found = (p for p in processes.values() if p.name == "edr-plugin" and p.parent in processes)
-    return next((p for p in found if processes[p.parent].name in ("auditd", "audispd")), None)
+# ---------------------------------------------------------------------- services
 
 
 def _services(
@@ -303,8 +283,9 @@ def _audit(
     commands: Mapping[str, str],
     profile: Profile,
     services: Mapping[str, Service],
-    processes: Mapping[int, Process],
-    answers: Mapping[str, Output],
+    seen: processes.Processes,
+    kernel: Optional[Mapping[str, int]],
+    listing: Optional[Output],
     steps: Sequence[Mapping[str, Any]],
     boot: str,
 ) -> AuditFacts:
@@ -312,11 +293,6 @@ def _audit(
     generation = 0 if "auditd" not in commands else 2 if audispd else 3
     conf = host.read(AUDITD_CONF)
     rules = _rule_files(host)
-    status = answers.get("status")
-    state = audit_rules.parse_status(status.stdout) if status and status.status == 0 else None
-    listing = answers.get("rules")
-    owner = processes.get((state or {}).get("pid", 0))
-    daemon = owner if owner and owner.name == "auditd" else _named(processes, "auditd")
     folder = _plugin_dir(host, generation or profile.audit, conf)
     plugins = [file for path in host.glob(f"{folder}/*") if (file := host.read(path))]
     pid_file = host.stat(PID_FILE)
@@ -334,9 +310,10 @@ def _audit(
         plugins=tuple(plugins),
         service=services["auditd"],
         restart_problem=service_restart.problem(host, services["auditd"], host.which("systemctl") != ""),
-        daemon=daemon,
-        status=state or None,
-        owner=_owner(host, (state or {}).get("pid", 0)),
+        daemon=seen.believed.get("auditd"),
+        dispatcher=seen.dispatcher(generation or profile.audit),
+        status=kernel or None,
+        owner=_owner(host, (kernel or {}).get("pid", 0), seen),
         # auditctl has something to say even where there are none: «No rules»
         live_rules=audit_rules.parse_listing(said) if (said := _said(listing)) else None,
     )
@@ -376,9 +353,11 @@ def _said(output: Optional[Output]) -> str:
     return output.stdout.strip() if output and output.status == 0 else ""
 
 
-def _owner(host: Reader, pid: int) -> str:
+def _owner(host: Reader, pid: int, seen: processes.Processes) -> str:
+    """What takes the kernel's events: `auditd` where it is the daemon of this system, else what it says it is."""
     comm = host.read(f"/proc/{pid}/comm") if pid else None
-    return comm.text.strip() if comm else ""
+    doubts = [f"a process named {doubt.name} that {doubt.why}" for doubt in seen.doubted if doubt.pid == pid]
+    return doubts[0] if doubts else comm.text.strip() if comm else ""
 
 
 def _plugin_dir(host: Reader, generation: int, conf: Optional[File]) -> str:
@@ -404,7 +383,7 @@ def registrations(plugins: Sequence[File]) -> list[tuple[File, Mapping[str, str]
 
 
 def _agent(
-    host: Reader, services: Mapping[str, Service], processes: Mapping[int, Process], audit: AuditFacts
+    host: Reader, services: Mapping[str, Service], seen: processes.Processes, audit: AuditFacts
 ) -> AgentFacts:
     conf = host.read(AGENT_CONF)
     program = host.stat(f"{AGENT}/bin/{AGENT_SERVICE}")
@@ -419,17 +398,17 @@ def _agent(
     folder = values["LogFileDir"][-1][1] if values["LogFileDir"] else "/var/log/qualys"
     log = host.stat(f"{folder}/edr.log")
     listed = registrations(audit.plugins)
-    edr = _named(processes, "qualys-edr")
+    edr = seen.believed.get("qualys-edr")
     return AgentFacts(
         installed=True,
-        legacy=edr is None and (_named(processes, "fimc") is not None or _only_old_log(host, folder)),
+        legacy=edr is None and ("fimc" in seen.believed or _only_old_log(host, folder)),
         dispatcher_setting=switch[-1][1] if switch else "unset",
         setting_line=f"{AGENT_CONF}:{switch[-1][0]}" if switch else AGENT_CONF,
         settings_repeated=len(switch) > 1,
         service=services[AGENT_SERVICE],
-        main=_named(processes, AGENT_SERVICE),
+        main=seen.believed.get(AGENT_SERVICE),
         edr=edr,
-        plugin=_child_of_dispatcher(processes),
+        plugin=seen.believed.get("edr-plugin"),
         plugin_file=host.stat(PLUGIN),
         registration=listed[0][0].path if listed else "",
         registration_problem=_registration_problem(listed) or _left_behind(host, audit, bool(listed)),
@@ -461,14 +440,10 @@ def _left_behind(host: Reader, audit: AuditFacts, registered: bool) -> str:
     return next((f"{file.path} {where}" for file, _ in registrations(old)), "")
 
 
-def _mislabelled(host: Reader, agent: AgentFacts) -> tuple[str, ...]:
-    """Paths of the hand-over whose SELinux type is not the one that the policy gives to the path."""
-    expected = {f"{AGENT}/sock": "usr_t", PLUGIN: "bin_t"}
-    if agent.registration:
-        audit2 = agent.registration.startswith(PLUGIN_DIRS[2])
-        expected[agent.registration] = "etc_t" if audit2 else "auditd_etc_t"
-    labels = {path: found.context for path in expected if (found := host.stat(path))}
-    return tuple(path for path, label in labels.items() if label and f":{expected[path]}:" not in f"{label}:")
+def _types(agent: AgentFacts) -> dict[str, str]:
+    """The SELinux types that the files of the hand-over have in the policies known."""
+    plugins = "etc_t" if agent.registration.startswith(PLUGIN_DIRS[2]) else "auditd_etc_t"
+    return {PLUGIN: "bin_t", **({agent.registration: plugins} if agent.registration else {})}
 
 
 def _unlabelled(host: Reader, commands: Mapping[str, str]) -> tuple[str, ...]:
@@ -479,11 +454,15 @@ def _unlabelled(host: Reader, commands: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(path for path, label in found.items() if not label or expected[path] not in label)
 
 
-def _denials(host: Reader, daemon: Optional[Process]) -> tuple[str, ...]:
-    """AVC records of the plugin since the daemon started, newest last, at most three; of the log its end is read."""
+def _denials(host: Reader, daemon: Optional[Process], domain: str) -> tuple[str, ...]:
+    """AVC records of the plugin since the daemon started, newest last, at most three; of the log its end is read.
+
+    By its name and its domain: any user can run something of that name in a domain of his own.
+    """
     found = []
+    source = re.compile(rb" scontext=[^ :]+:[^ :]+:" + re.escape(domain.encode()) + rb"[ :]")
     for line in host.tail(AUDIT_LOG, AUDIT_LOG_TAIL).splitlines():
-        if b"avc:  denied" in line and b'comm="edr-plugin"' in line:
+        if b"avc:  denied" in line and b'comm="edr-plugin"' in line and source.search(line):
             stamp = re.search(rb"audit\((\d{1,12}\.\d{1,9}):", line)
             if daemon is None or not stamp or float(stamp[1]) > daemon.started:
                 found.append(line.decode(errors="replace"))

@@ -64,8 +64,17 @@ class Process(NamedTuple):
     parent: int
     name: str
     started: float
-    uid: int = -1
+    uid: int = -1  # effective
     context: str = ""
+    unproven: bool = False  # which program it runs could not be seen; that takes root
+
+
+class Doubt(NamedTuple):
+    """A process that bears the name of one that matters, and is not believed."""
+
+    pid: int
+    name: str
+    why: str
 
 
 class Service(NamedTuple):
@@ -119,6 +128,7 @@ class AuditFacts(NamedTuple):
     service: Service = Service("auditd")
     restart_problem: str = ""  # why `service auditd restart`, the agent's way, cannot work
     daemon: Optional[Process] = None
+    dispatcher: Optional[Process] = None  # what starts the plugins: audispd, or the daemon itself since audit 3
     status: Optional[Mapping[str, int]] = None  # None: the kernel could not be asked
     owner: str = ""  # name of the process that owns the audit socket
     live_rules: Optional[tuple[str, ...]] = None
@@ -145,10 +155,15 @@ class SELinuxFacts(NamedTuple):
     module_disabled: bool = False
     in_policy: Optional[bool] = None
     in_kernel: Optional[bool] = None
-    denied: tuple[str, ...] = ()  # accesses that the kernel's policy does not allow the dispatcher
-    effective: Optional[bool] = None
+    domain: str = ""  # what the dispatcher, and so the plugin, runs in
+    folder: str = ""  # where the plugin makes its socket
+    denied: tuple[str, ...] = ()  # what the kernel does not allow the plugin, and our module would grant
+    foreign: tuple[str, ...] = ()  # the same on a label that the policy wants there, and for which nothing is granted
+    agent_denied: tuple[str, ...] = ()  # what the kernel does not allow the agent
+    effective: Optional[bool] = None  # the kernel allows the plugin all, whoever granted it
     domain_permissive: bool = False
-    mislabelled: tuple[str, ...] = ()  # paths whose label is not what the path calls for
+    deaf: str = ""  # the type of /etc/audit, where systemd may not watch it for the guard
+    mislabelled: tuple[str, ...] = ()  # paths whose label is not the policy's
     file_contexts: str = ""  # what setfiles(8) labels a tree by
     denials: tuple[str, ...] = ()  # AVC records that name the plugin, since the daemon started
 
@@ -202,6 +217,19 @@ class Facts(NamedTuple):
     agent: AgentFacts = AgentFacts()
     delivery: Optional[Delivery] = None
     unseen: tuple[str, ...] = ()  # what could not be looked at, and why
+    doubted: tuple[Doubt, ...] = ()
+    hidden: bool = False  # the processes of others cannot be seen
+
+    def uncertain(self, process: Optional[Process]) -> bool:
+        """Whether it cannot be known if this process, or one in its place, runs."""
+        return process.unproven if process else self.hidden
+
+    def impostors(self, *names: str) -> tuple[str, ...]:
+        """What is to be said of the processes that bear one of these names and are not believed."""
+        found = [f"pid {doubt.pid} is not the {doubt.name} of this system: it {doubt.why}"
+                 for doubt in self.doubted if doubt.name in names]  # fmt: skip
+        more = [f"{len(found) - 3} more processes of such names are none, either"] if len(found) > 3 else []
+        return (*found[:3], *more)
 
 
 class Profile(NamedTuple):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Optional, Union
 
 from fim_bootstrap.errors import BootstrapError
+from fim_bootstrap.facts import AGENT
 from fim_bootstrap.host import NOT_FOUND, PATH, File, Output, Stat
 
 BOOT = 1_000_000.0  # when this boot began, seconds since the epoch
@@ -79,7 +80,8 @@ class DictHost:
         self.write(f"/proc/{pid}/stat", fields)
         self.write(f"/proc/{pid}/status", f"Name:\t{name[:15]}\nPPid:\t{parent}\nUid:\t{uids}\n")
         self.write(f"/proc/{pid}/cmdline", (cmdline or exe or name).replace(" ", "\0") + "\0")
-        self.write(f"/proc/{pid}/exe", link=exe or f"/usr/sbin/{name}")
+        folder = f"{AGENT}/bin" if name.startswith(("qualys-", "edr-")) else "/usr/sbin"
+        self.write(f"/proc/{pid}/exe", link=exe or f"{folder}/{name}")
         if context:
             self.write(f"/proc/{pid}/attr/current", f"{context}\0")
 

@@ -27,10 +27,13 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
             ID, TITLE, Status.BLOCKED, "an agent older than 4.1: it has fimc where later ones have qualys-edr",
             remedy="update the agent to 4.1 or later",
         )  # fmt: skip
+    warnings = _warnings(facts)
+    if any(facts.uncertain(process) for process in (agent.main, agent.edr)):
+        summary = "whether the agent runs is for root alone to see"
+        return Finding(ID, TITLE, Status.WAITING, summary, remedy="run as root", warnings=warnings)
     dispatching = settings.mode_for(facts) == "dispatcher"
     if dispatching and facts.audit.daemon is None:
         return Finding(ID, TITLE, Status.WAITING, "auditd is not running yet")
-    warnings = _warnings(facts)
     reason = _why_restart(facts, dispatching)
     if reason:
         pid = agent.main.pid if agent.main else 0
@@ -39,12 +42,13 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         change = RestartService(AGENT_SERVICE, AGENT_SERVICE, pid, children=children, may_wake=wake)
         return Finding(ID, TITLE, Status.CHANGE, reason, changes=(change,), warnings=warnings)
     if agent.edr is None:
-        return _blocked("qualys-edr is not running", "see why in the agent's log; is a FIM profile assigned to it?")
+        remedy = "see why in the agent's log; is a FIM profile assigned to it?"
+        return _blocked("qualys-edr is not running", remedy, warnings)
     if agent.edr.uid != 0:
         return _blocked(
             f"qualys-edr runs as uid {agent.edr.uid}, not as root",
-            "run the agent as root, or with sudo as its manual says",
-        )
+            "run the agent as root, or with sudo as its manual says", warnings,
+        )  # fmt: skip
     if not dispatching:
         return Finding(ID, TITLE, Status.OK, f"qualys-edr runs as pid {agent.edr.pid}", warnings=warnings)
     if agent.plugin is None and agent.registration and not agent.registration_problem:
@@ -53,6 +57,7 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         return _blocked(
             f"edr-plugin is not running: {agent.registration_problem or 'no plugin file names it'}",
             f"mend {agent.registration}" if agent.registration else "is FIM activated for this agent? See its log",
+            warnings,
         )
     return Finding(
         ID, TITLE, Status.OK, f"qualys-edr (pid {agent.edr.pid}) and edr-plugin (pid {agent.plugin.pid}) run",
@@ -71,7 +76,7 @@ def _why_restart(facts: Facts, dispatching: bool) -> str:
 
 
 def _warnings(facts: Facts) -> tuple[str, ...]:
-    agent, found = facts.agent, []
+    agent, found = facts.agent, [*facts.impostors(AGENT_SERVICE, "qualys-edr", "edr-plugin")]
     if not agent.service.enabled:
         found.append(f"{AGENT_SERVICE} is not enabled at boot")
     if agent.dispatcher_setting not in ("0", "1"):
@@ -85,5 +90,5 @@ def _warnings(facts: Facts) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _blocked(summary: str, remedy: str) -> Finding:
-    return Finding(ID, TITLE, Status.BLOCKED, summary, remedy=remedy)
+def _blocked(summary: str, remedy: str, warnings: tuple[str, ...]) -> Finding:
+    return Finding(ID, TITLE, Status.BLOCKED, summary, remedy=remedy, warnings=warnings)

@@ -31,6 +31,10 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         return Finding(ID, TITLE, Status.BLOCKED, certain[0].why, evidence, remedy=certain[0].remedy)
     if audit.generation == 0:
         return Finding(ID, TITLE, Status.WAITING, "audit is not installed yet")
+    impostors = facts.impostors("auditd", "audispd")
+    if facts.uncertain(audit.daemon):
+        summary = "whether auditd runs is for root alone to see"
+        return Finding(ID, TITLE, Status.WAITING, summary, remedy="run as root", warnings=impostors)
     if direct:
         return _direct(facts, settings)
     if refusal := _refusal(facts):
@@ -94,7 +98,7 @@ def _warnings(facts: Facts) -> tuple[str, ...]:
     answer = facts.audit.preflight
     unasked = f"auditd could not be asked whether it takes its configuration ({answer.said})" if answer else ""
     later = tuple(f"{obstacle.where}: {obstacle.why}" for obstacle in facts.audit.obstacles)
-    return later + ((unasked,) if answer and answer.accepted is None else ())
+    return facts.impostors("auditd", "audispd") + later + ((unasked,) if answer and answer.accepted is None else ())
 
 
 def _prepare(facts: Facts, settings: Settings, enabling: list[Change]) -> list[Change]:

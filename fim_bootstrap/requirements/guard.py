@@ -22,10 +22,18 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if "systemctl" not in facts.commands:
         return Finding(ID, TITLE, Status.SKIPPED, "there is no systemd here; run check from cron")
     missing = [path for path in (PROGRAM, *GUARD, *GUARD_UNITS.values()) if path not in facts.prepared]
+    warnings = _deaf(facts)
     if not missing:
-        return Finding(ID, TITLE, Status.OK, "the guard is installed and enabled")
+        return Finding(ID, TITLE, Status.OK, "the guard is installed and enabled", warnings=warnings)
     change = CreateFiles(
         {path: text_of(name) for path, name in GUARD.items() if path in missing}, tuple(GUARD_UNITS),
         PROGRAM if PROGRAM in missing else "", start=facts.environment is not Environment.OFFLINE,
     )  # fmt: skip
-    return Finding(ID, TITLE, Status.CHANGE, "the guard is not installed, or not enabled", changes=(change,))
+    summary = "the guard is not installed, or not enabled"
+    return Finding(ID, TITLE, Status.CHANGE, summary, changes=(change,), warnings=warnings)
+
+
+def _deaf(facts: Facts) -> tuple[str, ...]:
+    """inotify(7) asks SELinux since Linux 5.4; a path unit that may not watch stays active, and hears nothing."""
+    label = facts.selinux.deaf
+    return (f"SELinux does not let systemd watch /etc/audit ({label}): only the timer sees edits",) if label else ()

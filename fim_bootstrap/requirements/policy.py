@@ -1,18 +1,22 @@
 """SELinux lets the dispatcher hand events to the agent.
 
 Vendor, prerequisite 3: "even if SELinux is enabled, audispd is allowed to receive events". The plugin stays
-in the dispatcher's domain (bin_t is executed without a transition) and base policies deny it the agent's
-socket. A module of two grants closes that; it is built on the host, since a module file of a newer
-compiler is refused by an older one. What counts is the access that the kernel grants, not that
-semodule exited 0: optional blocks whose types are missing vanish without a word.
+in the dispatcher's domain (bin_t is executed without a transition) and makes the socket that qualys-edr connects
+to; base policies deny it that. The agent grants it with a module of its own while it runs, but not on every system.
+Where nobody does, ours does; it is built on the host, since a module file of a newer compiler is refused by an older
+one. What counts is the access that the kernel grants, not that semodule exited 0: optional blocks whose types
+are missing vanish without a word.
 """
 
 from __future__ import annotations
 
-from ..changes import LoadPolicy, ReloadPolicy, RestoreLabels
-from ..facts import SELINUX_COMMANDS
-from ..model import Change, Facts, Finding, Profile, Settings, Status
-from ..selinux import MODULE
+from collections.abc import Sequence
+from typing import Optional
+
+from ..changes import LoadPolicy, ReloadPolicy, RestartUnit, RestoreLabels
+from ..facts import GUARD_PATH, GUARD_UNITS, SELINUX_COMMANDS
+from ..model import Change, Facts, Finding, Profile, SELinuxFacts, Settings, Status
+from ..selinux import MODULE, SOCKET_TYPE, WATCHED_TYPE
 
 ID = "policy"
 TITLE = "SELinux lets the dispatcher hand events to the agent"
@@ -31,31 +35,24 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if any(command not in facts.commands for command in SELINUX_COMMANDS):
         summary = "the SELinux tools are not installed yet"
         return Finding(ID, TITLE, Status.WAITING, summary, _denied(facts) + state.denials)
-    if state.module_disabled:
+    if (blocked := _for_a_person(state)) is not None:
+        return blocked
+    changes: list[Change] = [*_loading(facts, profile)]
+    if changes and state.load_locked:
         return _blocked(
-            f"the module {MODULE} was disabled by an administrator",
-            f"semodule -e {MODULE}, or run with --skip policy",
+            "the boolean secure_mode_policyload forbids loading a policy until the next boot",
+            "turn it off for the next boot (setsebool -P secure_mode_policyload off), reboot, run again",
         )
-    changes: list[Change] = []
+    if changes and state.read_only:
+        return _blocked(
+            f"{state.read_only} is read-only", "use the system's own update tool, such as transactional-update run"
+        )
     if state.mislabelled and facts.environment.live:
         changes.append(RestoreLabels(state.mislabelled))
-    if state.in_store is False:
-        changes.append(LoadPolicy(state.source, state.marker, facts.environment.live, profile.semodule_priorities))
-    elif False in (state.in_kernel, state.in_policy):
-        changes.append(ReloadPolicy(facts.environment.live))
-    if any(isinstance(change, (LoadPolicy, ReloadPolicy)) for change in changes):
-        if state.load_locked:
-            return _blocked(
-                "the boolean secure_mode_policyload forbids loading a policy until the next boot",
-                "turn it off for the next boot (setsebool -P secure_mode_policyload off), reboot, run again",
-            )
-        if state.read_only:
-            return _blocked(
-                f"{state.read_only} is read-only", "use the system's own update tool, such as transactional-update run"
-            )
     if changes:
         what = "is stale" if state.module_present else "is not in the store"
-        summary = f"the module {MODULE} {what}" if state.in_store is False else "labels or the loaded policy differ"
+        loads = isinstance(changes[0], LoadPolicy)
+        summary = f"the module {MODULE} {what}" if loads else "labels or the loaded policy differ"
         return Finding(ID, TITLE, Status.CHANGE, summary, _denied(facts) + state.mislabelled, tuple(changes))
     warnings = tuple(f"denied since auditd started: {record}" for record in state.denials)
     if state.effective is False:
@@ -67,13 +64,54 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         )  # fmt: skip
     if not facts.environment.live:
         return Finding(ID, TITLE, Status.OK, f"the module {MODULE} is in the store of this tree")
-    proven = "granted by the kernel" if state.effective else "loaded; the kernel could not be asked for the access"
+    proven = "loaded; the kernel could not be asked for the access"
+    if state.effective:
+        proven = "granted by the kernel" + ("" if state.module_present else ", without a module of ours")
     return Finding(ID, TITLE, Status.OK, f"{state.mode}: the hand-over is {proven}", warnings=warnings)
 
 
+def _for_a_person(state: SELinuxFacts) -> Optional[Finding]:
+    """What no module of ours may change."""
+    if state.module_disabled and not state.effective:
+        return _blocked(
+            f"the module {MODULE} was disabled by an administrator",
+            f"semodule -e {MODULE}, or run with --skip policy",
+        )
+    if state.foreign:
+        return _blocked(
+            f"{state.folder} has a label on which the kernel does not let the plugin work",
+            f"give it the usual one: semanage fcontext -a -t {SOCKET_TYPE} '{state.folder}(/.*)?', or -m where that is"
+            f" listed already (if a link leads there: the path without links); then restorecon -RFv {state.folder}",
+            state.foreign,
+        )
+    if state.agent_denied:
+        return _blocked(
+            "the kernel does not let the agent connect to the plugin",
+            "the agent does not run in its usual, unconfined domain (ps -eZ), and nothing is granted to another one",
+            state.agent_denied,
+        )
+    return None
+
+
+def _loading(facts: Facts, profile: Profile) -> Sequence[Change]:
+    """Ours is loaded where the kernel does not grant the access; once it is there it is kept as it should be."""
+    state, live = facts.selinux, facts.environment.live
+    if state.module_disabled:
+        return ()
+    if state.in_store is False and (state.module_present or not state.effective or state.deaf == WATCHED_TYPE):
+        load = LoadPolicy(state.source, state.marker, live, profile.semodule_priorities)
+        return (load, RestartUnit(GUARD_PATH)) if state.deaf and GUARD_UNITS[GUARD_PATH] in facts.prepared else (load,)
+    if state.module_present and False in (state.in_kernel, state.in_policy):
+        return (ReloadPolicy(live),)
+    return ()
+
+
 def _denied(facts: Facts) -> tuple[str, ...]:
-    return tuple(f"the kernel denies {access}" for access in facts.selinux.denied)
+    state = facts.selinux
+    watching = [f"init_t {state.deaf}:dir watch"] if state.deaf else []
+    return tuple(f"the kernel denies {access}" for access in (*state.denied, *watching))
 
 
-def _blocked(summary: str, remedy: str) -> Finding:
-    return Finding(ID, TITLE, Status.BLOCKED, summary, remedy=remedy)
+def _blocked(summary: str, remedy: str, denied: Sequence[str] = ()) -> Finding:
+    evidence = tuple(f"the kernel denies {access}" for access in denied)
+    return Finding(ID, TITLE, Status.BLOCKED, summary, evidence, remedy=remedy)
