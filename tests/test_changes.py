@@ -209,7 +209,7 @@ def test_a_dispatcher_is_woken_only_where_an_event_does_no_harm(host: DictHost, 
 
 def test_a_plugin_that_is_there_needs_no_event(host: DictHost) -> None:
     host.answers["systemctl"] = restarted(501)
-    host.process(502, "edr-plugin")
+    host.process(502, "edr-plugin", parent=501, exe="/usr/local/qualys/cloud-agent/bin/edr-plugin")
     apply(RestartService("auditd", "auditd", 500, children=("edr-plugin",), may_wake=True), host)
     assert commands(host) == ["systemctl reset-failed auditd.service", "systemctl restart auditd.service"]
 
