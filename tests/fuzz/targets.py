@@ -10,7 +10,7 @@ from typing import Optional
 
 from fim_bootstrap import audit_rules, auditd_conf, engine, facts, journal, managers, merge, options, profiles, report
 from fim_bootstrap.errors import BadConfig, BootstrapError, Unsupported
-from fim_bootstrap.host import File, LiveHost, Output, Stat
+from fim_bootstrap.host import LIMIT, File, LiveHost, Output, Stat
 from fim_bootstrap.model import OsRelease, Profile, Settings
 from fim_bootstrap.redact import redact
 from fim_bootstrap.resources import profile_folder
@@ -87,7 +87,7 @@ class Tree:
     def __init__(self, files: Mapping[str, str], answers: Mapping[str, str]) -> None:
         self.files, self.answers = files, answers
 
-    def read(self, path: str) -> Optional[File]:
+    def read(self, path: str, limit: int = LIMIT) -> Optional[File]:
         return File(path, self.files[path], 1.0) if path in self.files else None
 
     def read_bytes(self, path: str) -> Optional[bytes]:
