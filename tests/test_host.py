@@ -451,7 +451,10 @@ def test_what_lies_beyond_a_limit_is_a_problem_and_no_text(host: LiveHost, tmp_p
     assert host.read_bytes("/etc/log") is None
 
 
-@pytest.mark.parametrize("path", ["/etc/a\0b", "/etc/\ud800", "/etc/loop/a", "/etc/" + "a" * 300, "/a" * 3000])
+@pytest.mark.parametrize(
+    "path", ["/etc/a\0b", "/etc/\ud800", "/etc/loop/a", "/etc/" + "a" * 300, "/a" * 3000],
+    ids=["NUL", "surrogate", "circle", "long name", "long path"],
+)  # fmt: skip
 def test_no_path_from_outside_raises(host: LiveHost, tmp_path: Path, path: str) -> None:
     (tmp_path / "etc/loop").symlink_to("loop")
     for reader in (host, LiveHost()):
