@@ -26,7 +26,7 @@ from . import (
     selinux,
     service_restart,
 )
-from .host import LINES, File, Output, Reader, boot_id, booted, starts_at_boot
+from .host import LIMIT, LINE, File, Output, Reader, boot_id, booted, starts_at_boot
 from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
 from .resources import text_of
 
@@ -63,6 +63,7 @@ OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 OS_RELEASE_LIMIT = 65536  # characters; the largest that is known has 1,500
 RELEASE_FILE_LIMIT = 1024  # characters of an older release file
 NO_RELEASES = ("lsb", "oem", "os", "system", "plesk", "iredmail", "board")  # whose names are no distribution's
+MOUNTS_LIMIT = 16 << 20  # bytes of a mountinfo: 100,000 mounts of containers
 AUDIT_LOG_TAIL = 4 << 20  # bytes of the audit log's end in which denials are looked for
 UNIT_KEYS = "Id,LoadState,ActiveState,UnitFileState,RefuseManualStop,RefuseManualStart"
 
@@ -145,7 +146,7 @@ def environment(host: Reader, offline: bool) -> Environment:
 
 def _root_mount(host: Reader, process: str) -> Optional[tuple[str, str]]:
     """Device and folder that a process has as its root; None in a chroot, whose root is no mount of its own."""
-    file = host.read(f"/proc/{process}/mountinfo")
+    file = host.read(f"/proc/{process}/mountinfo", MOUNTS_LIMIT)
     lines = (line.split() for line in (file.text if file else "").splitlines())
     roots = [(fields[2], fields[3]) for fields in lines if len(fields) > 4 and fields[4] == "/"]
     return roots[-1] if roots else None
@@ -320,16 +321,16 @@ def _audit(
 
 
 def _rule_files(host: Reader) -> list[File]:
-    """audit.rules and rules.d; together they are held to LINES, too, since each file may be as large as one may be."""
+    """audit.rules and rules.d; all of them together may be little larger than one may be alone."""
     files: list[File] = []
-    lines = 0
+    size = 0
     for path in (AUDIT_RULES, *host.glob(f"{rules_d.FOLDER}/*.rules")):
-        if lines > LINES:
-            files.append(File(path, problem=f"the rule files before it have more than {LINES} lines"))
+        if size > LIMIT:
+            files.append(File(path, problem=f"with the rule files before it, larger than {LIMIT >> 20} MB"))
             break
         if file := host.read(path):
             files.append(file)
-            lines += 1 + file.text.count("\n")
+            size += max(len(file.text), LINE * (1 + file.text.count("\n")))
     return files
 
 

@@ -29,8 +29,8 @@ LOG = "/var/log/fim-bootstrap.log"
 LOG_LIMIT = 1 << 20  # bytes; the log is renamed to .1 beyond it, so two files are all it ever takes
 LOG_LINE = 10_000  # characters of one line of it
 # what lies beyond these is not looked at, and said to be too large: no file of this kind ever was half of it
-LIMIT = 8 << 20  # bytes of a text
-LINES = 50_000  # lines of a text
+LIMIT = 1 << 20  # bytes of a text; what is made of it takes up to 45 times as much memory
+LINE = 50  # bytes for which a text may have one line: each takes 300 bytes and 20 us, however short it is
 RAW_LIMIT = 32 << 20  # bytes of a file that is searched: dpkg's status, a stored policy module
 HELD_LIMIT = 256 << 20  # bytes of one that is looked through piece by piece: a policy
 NOT_FOUND = 127
@@ -86,8 +86,8 @@ class Reader(Protocol):
     def real(self, path: str) -> str:
         """Where a path of the tree lies on this machine; absolute links stay inside the tree."""
 
-    def read(self, path: str) -> Optional[File]:
-        """The file, or None where there is none; beyond LIMIT or LINES it has a problem and no text."""
+    def read(self, path: str, limit: int = LIMIT) -> Optional[File]:
+        """The file, or None where there is none; one of more bytes than `limit`, or than lines of LINE, has no text."""
 
     def read_bytes(self, path: str) -> Optional[bytes]:
         """The content, or None where it cannot be had, or is larger than RAW_LIMIT."""
@@ -187,7 +187,7 @@ class LiveHost:
         folder, name = os.path.split(path)
         return os.path.join(self.real(folder), name)
 
-    def read(self, path: str) -> Optional[File]:
+    def read(self, path: str, limit: int = LIMIT) -> Optional[File]:
         """The file, or None where there is none; see Reader."""
         try:
             place = self._lexical(path)
@@ -199,17 +199,17 @@ class LiveHost:
                 info = os.stat(place)
             if not stat.S_ISREG(info.st_mode):
                 return File(path, "", info.st_mtime, problem or _unfit(info))
-            content = _content(place, LIMIT + 1)
+            content = _content(place, limit + 1)
         except ValueError:  # a NUL, or what is no text, in the path
             return None
         except BootstrapError as error:  # links that lead in a circle
             return File(path, problem=str(error))
         except OSError as error:
             return None if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESRCH) else _unread(path, error)
-        if len(content) > LIMIT:
-            return File(path, "", info.st_mtime, f"larger than {LIMIT >> 20} MB")
-        if content.count(b"\n") > LINES:
-            return File(path, "", info.st_mtime, f"more than {LINES} lines")
+        if len(content) > limit:
+            return File(path, "", info.st_mtime, f"larger than {limit >> 20} MB")
+        if content.count(b"\n") > limit // LINE:
+            return File(path, "", info.st_mtime, f"more than {limit // LINE} lines")
         return File(path, content.decode("utf-8", "surrogateescape"), info.st_mtime, problem)
 
     def read_bytes(self, path: str) -> Optional[bytes]:

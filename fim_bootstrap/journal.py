@@ -14,11 +14,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from .host import STATE, File, Host, Reader
+from .host import RAW_LIMIT, STATE, File, Host, Reader
 
 JOURNAL = f"{STATE}/journal.jsonl"
-TYPES: Mapping[str, Any] = {"id": str, "kind": str, "path": str, "before": str, "after": str, "boot": str,
-                            "packages": list, "mtime": (int, float)}  # fmt: skip
+LIMIT = 4 << 20  # bytes of the journal: 15,000 steps
+TYPES: Mapping[str, Any] = {"mtime": (int, float), "uptime": (int, float), **dict.fromkeys(
+    ("id", "kind", "path", "before", "after", "boot", "conf", "service", "module", "manager"), str)}  # fmt: skip
+LISTS = ("packages", "priority")  # of texts
 
 
 def digest(text: str) -> str:
@@ -28,12 +30,12 @@ def digest(text: str) -> str:
 
 def entries(host: Reader) -> list[dict[str, Any]]:
     """The steps that stand, oldest first; those that were undone are left out."""
-    return _read(host.read(JOURNAL))[0]
+    return _read(host.read(JOURNAL, LIMIT))[0]
 
 
 def damage(host: Reader) -> str:
     """What of the journal cannot be read, or ''."""
-    file = host.read(JOURNAL)
+    file = host.read(JOURNAL, LIMIT)
     if file and file.problem:
         return f"{JOURNAL}: {file.problem}"
     lost = _read(file)[1]
@@ -49,13 +51,23 @@ def _read(file: Optional[File]) -> tuple[list[dict[str, Any]], int]:
             entry = json.loads(line)
             if "undone" in entry:
                 steps.pop(entry["undone"], None)
-            elif all(key not in entry or isinstance(entry[key], kind) for key, kind in TYPES.items()):
+            elif _well_made(entry):
                 steps[entry["id"]] = entry
             else:
                 lost += 1
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             lost += 1
     return list(steps.values()), lost
+
+
+def _well_made(entry: Mapping[str, Any]) -> bool:
+    """Whether what a step holds is of its kind; a path can be one (no NUL, no half of a character)."""
+    lists = [entry.get(key, []) for key in LISTS]
+    if not all(key not in entry or isinstance(entry[key], kind) for key, kind in TYPES.items()):
+        return False
+    if not all(isinstance(items, list) and all(isinstance(item, str) for item in items) for items in lists):
+        return False
+    return b"\0" not in os.fsencode(entry.get("path", ""))
 
 
 def record(host: Host, kind: str, **details: Any) -> None:
@@ -82,7 +94,7 @@ def keep(host: Host, text: str) -> str:
 
 def kept(host: Reader, name: str) -> str:
     """A content that was kept; raises KeyError where it is lost or damaged."""
-    file = host.read(f"{STATE}/replaced/{name}")
+    file = host.read(f"{STATE}/replaced/{name}", RAW_LIMIT)  # an earlier release had no limit
     if file is None or file.problem or digest(file.text) != name:
         raise KeyError(name)
     return file.text

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from difflib import SequenceMatcher
+from difflib import Match, SequenceMatcher
 from io import StringIO
 from typing import Optional
+
+# comparisons, about; difflib looks at every pair of equal lines, and at all anew for each place where texts differ
+WORK = 20_000_000
 
 
 def taken_back(before: str, after: str, now: str) -> Optional[str]:
@@ -13,11 +17,15 @@ def taken_back(before: str, after: str, now: str) -> Optional[str]:
 
     What stands between or beside the changed lines may have been edited freely. A changed line of which
     there are more or fewer copies than were written is refused: one could not tell which copy is ours.
+    None, too, where comparing them would take too long (WORK).
     """
     old, new, present = _lines(before), _lines(after), _lines(now)
-    kept = SequenceMatcher(None, new, present, autojunk=False).get_matching_blocks()
-    result, position = [], 0
-    for start, end, piece in _hunks(old, new):
+    kept, changed = _blocks(new, present), _blocks(new, old)
+    if kept is None or changed is None:
+        return None
+    result: list[str] = []
+    position = 0
+    for start, end, piece in _hunks(old, changed):
         block = next((b for b in kept if b.a <= start and end <= b.a + b.size), None)
         lines = new[start:end]
         if block is None or not lines or _count(present, lines) != _count(new, lines):
@@ -33,8 +41,9 @@ def taken_back(before: str, after: str, now: str) -> Optional[str]:
 
 def standing(before: str, after: str, now: str) -> list[tuple[int, str]]:
     """Those lines of `now`, with their numbers, that the change from `before` to `after` had put there."""
-    new = _lines(after)
-    ours = {line for start, end, _ in _hunks(_lines(before), new) for line in new[start:end]}
+    old, new = _lines(before), _lines(after)
+    changed = _blocks(new, old)
+    ours = {line for start, end, _ in _hunks(old, changed) for line in new[start:end]} if changed else {*new} - {*old}
     return [(number, line) for number, line in enumerate(_lines(now), 1) if line in ours]
 
 
@@ -42,10 +51,49 @@ def _lines(text: str) -> list[str]:
     return list(StringIO(text, newline="\n"))
 
 
-def _hunks(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int, Sequence[str]]]:
-    """Where `new` differs from `old`: first line, line after the last, and what stood there."""
-    codes = SequenceMatcher(None, new, old, autojunk=False).get_opcodes()
-    return [(start, end, old[first:last]) for tag, start, end, first, last in codes if tag != "equal"]
+def _blocks(one: Sequence[str], other: Sequence[str]) -> Optional[list[Match]]:
+    """The runs of lines that both have, in order, the last one empty; None where finding them takes too long."""
+    shorter = min(len(one), len(other))
+    head = next((n for n in range(shorter) if one[n] != other[n]), shorter)
+    tail = next((n for n in range(shorter - head) if one[-1 - n] != other[-1 - n]), shorter - head)
+    first, second = one[head : len(one) - tail], other[head : len(other) - tail]
+    if not comparable(first, second):
+        return None
+    between = SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks()[:-1]
+    found = [Match(0, 0, head), *(Match(head + b.a, head + b.b, b.size) for b in between),
+             Match(len(one) - tail, len(other) - tail, tail), Match(len(one), len(other), 0)]  # fmt: skip
+    return _joined(found)
+
+
+def comparable(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether difflib finds the differences in a few seconds."""
+    mine, counts = Counter(one), Counter(other)
+    pairs = sum(number * counts[line] for line, number in mine.items())
+    differing = sum((mine - counts).values()) + sum((counts - mine).values())
+    return (pairs + 5 * (len(one) + len(other))) * (differing + 1) <= WORK
+
+
+def _joined(blocks: Sequence[Match]) -> list[Match]:
+    """Blocks that touch each other in both are one."""
+    joined: list[Match] = []
+    for block in blocks:
+        last = joined[-1] if joined else None
+        if last and block.size and (last.a + last.size, last.b + last.size) == (block.a, block.b):
+            joined[-1] = Match(last.a, last.b, last.size + block.size)
+        else:
+            joined.append(block)
+    return joined
+
+
+def _hunks(old: Sequence[str], kept: Sequence[Match]) -> list[tuple[int, int, Sequence[str]]]:
+    """What lies between the blocks that both texts have: first line, line after the last, and what stood there."""
+    found = []
+    at, place = 0, 0
+    for block in kept:
+        if at < block.a or place < block.b:
+            found.append((at, block.a, old[place : block.b]))
+        at, place = block.a + block.size, block.b + block.size
+    return found
 
 
 def _count(lines: Sequence[str], part: Sequence[str]) -> int:

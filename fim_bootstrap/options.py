@@ -115,18 +115,17 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
     command = given["command"]
     _refuse_unknown(os.environ)
     file, table = _option_file(given["config"] or os.environ.get(FILE_VARIABLE))
-    values = {}
-    for variable, option in ((v, o) for v, o in VARIABLES.items() if command in o.commands):
-        name = option.name
-        if (value := given[name.replace("-", "_")]) is not None:
-            values[name] = _sound(f"--{name}", value, Usage)
-        elif variable in os.environ:
-            values[name] = _from_text(variable, os.environ[variable], option)
-        elif name in table:
-            values[name] = _checked(f"{file}: {name}", table[name], option)
-        else:
-            values[name] = option.default
-    return command, values
+    values = {variable: _value(variable, option, given, file, table) for variable, option in VARIABLES.items()}
+    return command, {o.name: values[variable] for variable, o in VARIABLES.items() if command in o.commands}
+
+
+def _value(variable: str, option: Option, given: Mapping[str, Any], file: str, table: Mapping[str, Any]) -> Any:
+    name = option.name
+    if (value := given.get(name.replace("-", "_"))) is not None:
+        return _sound(f"--{name}", value, Usage)
+    if variable in os.environ:
+        return _from_text(variable, os.environ[variable], option)
+    return _checked(f"{file}: {name}", table[name], option) if name in table else option.default
 
 
 def settings(values: Mapping[str, Any]) -> Settings:
@@ -134,8 +133,6 @@ def settings(values: Mapping[str, Any]) -> Settings:
     root = values["root"]
     if values.get("first-boot") and not root:
         raise Usage("--first-boot is for a tree that is not running", "name it: --root DIR")
-    if math.isnan(values.get("lock-timeout", 0.0)):  # no time is later than that
-        raise Usage("--lock-timeout nan: must be a number of seconds")
     if root and not os.path.isdir(root):
         raise Usage(f"--root {root}: no such directory", "name the folder in which the tree lies")
     names = {name: name.replace("-", "_") for name in values}
@@ -157,6 +154,8 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
 
 def _sound(where: str, value: Any, refusal: type[BootstrapError]) -> Any:
     """The value, if every text in it could be a file's name: no NUL, no half of a character (JSON can hold both)."""
+    if isinstance(value, float) and math.isnan(value):  # no time is later than that
+        raise Usage(f"{where}: must be a number of seconds, not nan")
     for item in (item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)):
         try:
             if b"\0" not in os.fsencode(item):

@@ -21,7 +21,10 @@ def undo_edit(host: Host, entry: Mapping[str, Any]) -> str:
         return ""
     try:
         before = journal.kept(host, entry["before"])
-        after = file.text if now == entry["after"] else journal.kept(host, entry["after"])
+        if now == entry["after"]:
+            host.replace(path, file.text, before)
+            return ""
+        after = journal.kept(host, entry["after"])
     except KeyError:
         lost = f"its texts of that time are lost from {STATE}/replaced"
         raise BootstrapError(f"{path}: {lost}; left alone", f"look for our lines in {path} by hand") from None
@@ -33,7 +36,7 @@ def undo_edit(host: Host, entry: Mapping[str, Any]) -> str:
         whole = f"or, to lose the later edits: cat {STATE}/replaced/{entry['before']} > {path}"
         raise BootstrapError(f"{path}: was edited since, beside or in our lines; left alone", f"{remedy}\n{whole}")
     host.replace(path, file.text, text)
-    return "" if text == before else f"{path}: was edited since; our lines were taken out and the later edits kept"
+    return f"{path}: was edited since; our lines were taken out and the later edits kept"
 
 
 def _by_hand(path: str, ours: Sequence[tuple[int, str]], since: str, back: str) -> str:

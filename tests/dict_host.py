@@ -16,7 +16,7 @@ from typing import Optional, Union
 
 from fim_bootstrap.errors import BootstrapError
 from fim_bootstrap.facts import AGENT
-from fim_bootstrap.host import NOT_FOUND, PATH, File, Output, Stat
+from fim_bootstrap.host import LIMIT, NOT_FOUND, PATH, File, Output, Stat
 
 BOOT = 1_000_000.0  # when this boot began, seconds since the epoch
 HERTZ = os.sysconf("SC_CLK_TCK")
@@ -100,7 +100,7 @@ class DictHost:
         """There is no tree but this one."""
         return path
 
-    def read(self, path: str) -> Optional[File]:
+    def read(self, path: str, limit: int = LIMIT) -> Optional[File]:
         """The file, or None where there is none."""
         node = self.nodes.get(path)
         if node is None:

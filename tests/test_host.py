@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import resource
 import signal
+import socket
 import stat
 import struct
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
 from fim_bootstrap import changes, facts, journal, managers
 from fim_bootstrap.errors import BootstrapError, Busy
-from fim_bootstrap.host import CHUNK, LOG_LIMIT, LOG_LINE, File, LiveHost, Output, booted
+from fim_bootstrap.host import CHUNK, LIMIT, LINE, LOG_LIMIT, LOG_LINE, File, LiveHost, Output, booted
 from fim_bootstrap.journal import digest
 from fim_bootstrap.model import Profile
 from tests.conftest import needs_root
 
 NOBODY = 0xFFFFFFFF  # an entry of an access control list that names no one
+NOBODY_USER = 65534
 
 
 @pytest.fixture
@@ -319,3 +327,161 @@ def test_an_unknown_package_is_named_before_anything_is_installed() -> None:
         pytest.skip("needs apt")
     with pytest.raises(BootstrapError, match=r"no package for the command frobnicate: .* none of no-such-package-1"):
         managers.install(LiveHost(), order({"frobnicate": ("no-such-package-1",), "sh": ("dash",)}, 5.0))
+
+
+@pytest.fixture
+def one_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """write(2) takes one byte of what it is given, as it may."""
+    write = os.write
+    monkeypatch.setattr("os.write", lambda handle, data: write(handle, bytes(data)[:1]))
+
+
+@pytest.mark.usefixtures("one_byte")
+def test_a_short_write_is_not_taken_for_a_whole_one(host: LiveHost, tmp_path: Path) -> None:
+    state = tmp_path / "var/lib/fim-bootstrap"
+    (tmp_path / "var/log").mkdir(parents=True)
+    (tmp_path / "etc/conf").write_text("old")
+    with host.alone():
+        assert (state / "lock").read_text() == f"{os.getpid()}\n"
+    for path in ("/a", "/b"):
+        journal.record(host, "edit", path=path)
+    host.create("/etc/made", b"whole", 0o600)
+    host.replace("/etc/conf", "old", "new text")
+    host.log("a whole line")
+    assert [entry["path"] for entry in journal.entries(host)] == ["/a", "/b"]
+    assert (tmp_path / "etc/made").read_bytes() == b"whole"
+    assert (tmp_path / "etc/conf").read_text() == "new text"
+    assert (tmp_path / "var/log/fim-bootstrap.log").read_text().endswith(" a whole line\n")
+    assert LiveHost().ask("/dev/null", "a question that is one write") is None
+
+
+@needs_root
+@pytest.mark.parametrize("room", [0, 1, 7, 40, 90])
+def test_a_disk_with_a_few_bytes_left_takes_a_whole_line_or_none(tmp_path: Path, room: int) -> None:
+    """A real file system; its last page has `room` bytes left behind what the journal and the log hold."""
+    if os.system(f"mount -t tmpfs -o size=64k none {tmp_path}") != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        host = LiveHost(str(tmp_path))
+        (tmp_path / "var/log").mkdir(parents=True)
+        journal.record(host, "edit", path="/a")
+        host.log("first")
+        entry = json.dumps({"id": "0" * 16, "kind": "edit", "path": "/" + "b" * 3000})
+        for path in (tmp_path / journal.JOURNAL[1:], tmp_path / "var/log/fim-bootstrap.log"):
+            path.write_text(path.read_text() + "#" * (4096 - room - path.stat().st_size - 1) + "\n")
+        with contextlib.suppress(OSError):
+            (tmp_path / "filler").write_bytes(b"x" * 65536)
+        sizes = {path: path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()}
+        assert sizes[tmp_path / journal.JOURNAL[1:]] == 4096 - room
+        with pytest.raises(BootstrapError, match="No space left on device"):
+            host.append(journal.JOURNAL, entry)
+        host.log("second " * 20)
+        assert {path: path.stat().st_size for path in sizes} == sizes
+        (tmp_path / "filler").unlink()
+        journal.record(host, "edit", path="/c")
+        assert [step["path"] for step in journal.entries(host)] == ["/a", "/c"]
+    finally:
+        os.system(f"umount -l {tmp_path}")
+
+
+def test_no_step_is_begun_that_could_not_be_written_down(host: LiveHost, tmp_path: Path) -> None:
+    """RLIMIT_FSIZE ends the journal in the middle of a line: write(2) is short, and the next one fails."""
+    (tmp_path / "etc/conf").write_text("old")
+    journal.record(host, "edit", path="/a")
+    file = tmp_path / journal.JOURNAL[1:]
+    change = changes.EditFile("/etc/conf", "old", "new", "why")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    size = file.stat().st_size
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 30, before[1]))
+        with pytest.raises(BootstrapError, match="File too large"):
+            change.apply(host, lambda kind, **details: journal.record(host, kind, **details))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert ((tmp_path / "etc/conf").read_text(), file.stat().st_size) == ("old", size)
+
+
+def test_what_is_no_regular_file_is_never_waited_for(host: LiveHost, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "etc/pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "etc/socket"))
+    for name in ("pipe", "socket"):
+        file = host.read(f"/etc/{name}")
+        assert file
+        assert file.problem == "not a regular file"
+        seen = (host.read_bytes(f"/etc/{name}"), host.tail(f"/etc/{name}", 5), host.holds(f"/etc/{name}", b"x"))
+        assert seen == (None, b"", False)
+    (tmp_path / "var/lib/fim-bootstrap").mkdir(parents=True)
+    os.mkfifo(tmp_path / journal.JOURNAL[1:])
+    with pytest.raises(BootstrapError, match="not a regular file"):
+        journal.record(host, "edit", path="/a")
+
+
+def test_what_lies_beyond_a_limit_is_a_problem_and_no_text(host: LiveHost, tmp_path: Path) -> None:
+    texts = {"whole": b"a" * LIMIT, "large": b"a" * (LIMIT + 1), "lines": b"\n" * (LIMIT // LINE + 1)}
+    for name, text in texts.items():
+        (tmp_path / "etc" / name).write_bytes(text)
+    found = {name: host.read(f"/etc/{name}") for name in texts}
+    assert {name: (len(file.text), file.problem) for name, file in found.items() if file} == {
+        "whole": (LIMIT, ""), "large": (0, "larger than 1 MB"), "lines": (0, "more than 20971 lines"),
+    }  # fmt: skip
+    with (tmp_path / "etc/log").open("wb") as file:
+        file.seek(5 << 30)  # a hole
+        file.write(b"the end")
+    assert host.tail("/etc/log", 3) == b"end"
+    assert host.tail("/etc/whole", 2 * LIMIT) == texts["whole"]
+    assert host.read_bytes("/etc/log") is None
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/a\0b", "/etc/\ud800", "/etc/loop/a", "/etc/" + "a" * 300, "/a" * 3000],
+    ids=["NUL", "surrogate", "circle", "long name", "long path"],
+)  # fmt: skip
+def test_no_path_from_outside_raises(host: LiveHost, tmp_path: Path, path: str) -> None:
+    (tmp_path / "etc/loop").symlink_to("loop")
+    for reader in (host, LiveHost()):
+        file = reader.read(path)
+        assert file is None or file.problem
+        assert (reader.read_bytes(path), reader.stat(path), reader.link(path)) == (None, None, "")
+        assert (reader.tail(path, 5), reader.holds(path, b"x"), list(reader.glob(f"{path}/*"))) == (b"", False, [])
+
+
+@needs_root
+def test_a_lock_that_anyone_may_take_stops_nothing() -> None:
+    """rpm's lock is world-readable: nobody takes flock(2) on it, as he may, then root what rpm would wait for."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        lock = Path(folder) / "lock"
+        lock.touch(mode=0o644)
+        held, holder = _held(lock)
+    assert held == {"flock": None, "read lock": None, "POSIX": holder, "OFD": 0}
+
+
+def _held(lock: Path) -> tuple[dict[str, Optional[int]], int]:
+    """What is seen of each kind of lock, and who held the POSIX one."""
+    takes = {
+        "flock": "fcntl.flock(open(path), fcntl.LOCK_EX)",
+        "read lock": "fcntl.lockf(open(path), fcntl.LOCK_SH)",
+        "POSIX": "fcntl.lockf(open(path, 'r+'), fcntl.LOCK_EX)",
+        "OFD": "fcntl.fcntl(open(path, 'r+'), 37, __import__('struct').pack('hhqqi4x', 1, 0, 0, 0, 0))",
+    }
+    held: dict[str, Optional[int]] = {}
+    holder = 0
+    for name, take in takes.items():
+        nobody = name in ("flock", "read lock")
+        become = f"import os; os.setgid({NOBODY_USER}); os.setuid({NOBODY_USER})" if nobody else "pass"
+        script = f"import fcntl, sys\n{become}\npath, kept = sys.argv[1], []\nreal = open\n"
+        script += f"def open(*how): kept.append(real(*how)); return kept[-1]\n{take}\n"
+        script += "print(flush=True)\nsys.stdin.read()"
+        argv = ["/usr/bin/python3", "-c", script, str(lock), "--password=hunter2"]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+            assert child.stdout
+            assert child.stdout.readline() == b"\n", name
+            held[name] = managers._holder(LiveHost(), [str(lock)])
+            if name == "POSIX":
+                holder = child.pid
+                assert managers._named(LiveHost(), holder) == f"process {holder} (python3)"
+            child.communicate()
+    return held, holder

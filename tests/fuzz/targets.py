@@ -22,7 +22,7 @@ from fim_bootstrap import (
     rules_d,
 )
 from fim_bootstrap.errors import BadConfig, BootstrapError, Unsupported
-from fim_bootstrap.host import File, LiveHost, Output, Stat
+from fim_bootstrap.host import LIMIT, File, LiveHost, Output, Stat
 from fim_bootstrap.model import OsRelease, Profile, Settings
 from fim_bootstrap.redact import redact
 from fim_bootstrap.resources import profile_folder
@@ -99,7 +99,7 @@ class Tree:
     def __init__(self, files: Mapping[str, str], answers: Mapping[str, str]) -> None:
         self.files, self.answers = files, answers
 
-    def read(self, path: str) -> Optional[File]:
+    def read(self, path: str, limit: int = LIMIT) -> Optional[File]:
         return File(path, self.files[path], 1.0) if path in self.files else None
 
     def read_bytes(self, path: str) -> Optional[bytes]:

@@ -1,0 +1,129 @@
+"""Each command honours the options that the table gives it, and refuses the others."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+
+from fim_bootstrap import cli, options
+from fim_bootstrap.errors import BootstrapError
+from fim_bootstrap.model import Settings
+from tests.conftest import Tree, needs_root
+
+VALUES = {"root": "/", "mode": "auto", "profile": "debian-12", "profiles": "/", "format": "text", "report": "/dev/null",
+          "only": "rules", "skip": "agent", "lock-timeout": "5", "reboot": "never", "dispatcher-line": "auto",
+          "url": "https://h/x", "sha256": "0" * 64, "part": "script"}  # fmt: skip
+# of a command that was given nothing else, what has to be asked for to have it read an option
+ASKING: dict[str, tuple[str, ...]] = {"profiles": ("--resolve",), "revert": ("--packages",)}
+
+
+def words(option: options.Option) -> list[str]:
+    return [f"--{option.name}", *([] if option.kind == options.FLAG else [VALUES[option.name]])]
+
+
+@pytest.mark.parametrize("command", options.EVERY)
+def test_what_a_command_does_not_honour_is_refused(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in options.OPTIONS:
+        if command in option.commands:
+            assert option.name in options.parse([command, *words(option)])[1]
+        else:
+            assert cli.main([command, *words(option)]) == 64, option.name
+            assert "unrecognized arguments" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", options.EVERY)
+def test_file_and_environment_are_there_for_all_commands(
+    command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('report = "/r"\nreboot = "when-needed"\npackages = true\nurl = "https://h/x"\nverbose = true\n')
+    monkeypatch.setenv("FIM_BOOTSTRAP_RESOLVE", "yes")
+    _, values = options.parse([command, "--config", str(file)])
+    assert set(values) == {option.name for option in options.OPTIONS if command in option.commands}
+
+
+class Watched(dict[str, Any]):
+    """Values that note which of them are read."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        super().__init__(values)
+        self.read: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:  # as a dict's, but through the above
+        return self[key] if key in self else default  # noqa: SIM401 - that would be this method
+
+
+READ: set[str] = set()
+
+
+class WatchedSettings(Settings):
+    """Settings that note which of them are read after they were made."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in Settings._fields:
+            READ.add(name)
+        return super().__getattribute__(name)
+
+
+@pytest.fixture
+def host(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    """A tree with something to do for every option: a package is missing, and its manager is there."""
+    tree.path("/usr/sbin/augenrules").unlink()
+    tree.write("/usr/bin/apt-get", "#!/bin/false\n", 0o755)
+    monkeypatch.setattr("fim_bootstrap.resources.program", lambda: b"binary")
+    monkeypatch.setattr(options, "Settings", WatchedSettings)
+    READ.clear()
+    return tree
+
+
+@needs_root
+@pytest.mark.parametrize("command", options.EVERY)
+def test_what_a_command_is_given_it_reads(command: str, host: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+    """Settings count as read where a requirement, or the look at the host, asks for them."""
+    root = [] if command == "cloud-config" else ["--root", str(host.folder)]
+    url = ["--url", "https://h/x", "--sha256", "0" * 64] if command == "cloud-config" else []
+    values = Watched(options.parse([command, *root, *url, *ASKING.get(command, ())])[1])
+    with contextlib.suppress(BootstrapError):  # this apt-get does nothing
+        cli.COMMANDS[command](values, 0.0)
+    capsys.readouterr()
+    fields = {name.replace("-", "_").replace("no_install", "install"): name for name in values}
+    asked = {name for field, name in fields.items() if field in Settings._fields and field in READ}
+    plain = {name for field, name in fields.items() if field not in Settings._fields and name in values.read}
+    # where the tree lies is read while the settings are made; facts are JSON, and only an error of theirs has a form
+    apart = {"root", *(["format"] if command == "facts" else []), *(values.read if command == "cloud-config" else [])}
+    assert asked | plain | (apart & set(values)) == set(values)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("FIM_BOOTSTRAP_REPROT", "FIM_BOOTSTRAP_REPORT"), ("FIM_BOOTSTRAP_9999999999999", "--help")]
+)
+def test_a_variable_that_is_no_option_is_refused(
+    name: str, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, "x")
+    assert cli.main(["check"]) == 64
+    said = capsys.readouterr().err
+    assert f"{name}: no such option" in said
+    assert hint in said
+
+
+@pytest.mark.parametrize("text", ['profile = "a\\u0000b"', 'report = "\\u0000"'])
+def test_a_text_that_no_name_can_hold_is_refused(tmp_path: Any, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    assert cli.main(["check", "--config", str(file)]) == 78
+    assert f"{file}: " in capsys.readouterr().err
+    for words_ in (["--root", "a\0b"], ["--profile", "a\0b"], ["--report", "a\0b"], ["--root", "\ud800"]):
+        assert cli.main(["check", *words_]) == 64
+
+
+def test_half_a_character_of_a_json_option_file_is_refused(tmp_path: Any) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"profile": "\\ud800"}')
+    assert cli.main(["check", "--config", str(file)]) == 78
