@@ -15,9 +15,9 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
-from . import audit_rules, auditd_conf, journal, managers, rules_d, selinux
+from . import audit_rules, auditd_conf, journal, locked_by, managers, rules_d, selinux
 from .host import File, Output, Reader, boot_id, booted, starts_at_boot
-from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
+from .model import LOCKED, AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
 from .resources import text_of
 
 AUDIT_COMMANDS = ("auditd", "auditctl", "augenrules")
@@ -302,6 +302,7 @@ def _audit(
         owner=_owner(host, (state or {}).get("pid", 0)),
         # auditctl has something to say even where there are none: «No rules»
         live_rules=audit_rules.parse_listing(said) if (said := _said(listing)) else None,
+        locked_by=locked_by.look(host) if (state or {}).get("enabled") == LOCKED else (),
     )
 
 
