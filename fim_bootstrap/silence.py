@@ -24,7 +24,6 @@ COMPARE = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator
 # the last two are i386 and arm as audit before 2.3.6 lists them
 NARROW_ARCH = frozenset(("b32", "i386", "i486", "i586", "i686", "arm", "armeb", "ppc", "s390",
                          "1073741827", "1073741864"))  # fmt: skip
-YES, NO = frozenset(("1", "yes", "true")), frozenset(("0", "no", "false"))
 Field = tuple[str, str, str]
 
 
@@ -92,7 +91,7 @@ def _narrows(name: str, sign: str, value: str) -> bool:
     if name == "dir":
         return sign != "=" or bool(value.strip("/"))
     if name == "success":
-        return not (sign == "=" and value in YES) and not (sign == "!=" and value in NO)
+        return (sign, value) not in (("=", "1"), ("!=", "0"))
     if name == "perm":
         return not {"w", "a"} <= set(value.lower())
     if name == "msgtype":

@@ -121,6 +121,15 @@ BEFORE = ("-k x", "-D", "-e", "-e ", "-b ", "-b 5", "-w /x -p wa -k", "-a always
           "-a always,exit -S open -F uid=0 -e", "--", "-a never,", "-d ", "-A ", "-f ", "-r")  # fmt: skip
 
 
+def test_what_stands_in_one_file_counts_for_the_next() -> None:
+    def stops(*texts: str) -> list[str]:
+        return [line.place[-9:] for line in rules_d.judged(folder(*texts), GNU) if line.rule.stops]
+
+    assert stops("-w /x\n", "-w /x\n-k y\n") == ["1.rules:1"]
+    assert stops("-w /x\n", "-i\n", "-w /x\n-k y\n") == []
+    assert stops("-k y\n", "-c\n") == ["0.rules:1"]
+
+
 @pytest.mark.parametrize("line", ["-e 2", "-e2 # x", "-f 2 -e 2", "-a never,task -e2", "-e 2\0x", "it's -e 2"])
 def test_no_comment_of_ours_acts_behind_another_line_even_where_that_is_too_long(line: str) -> None:
     (comment,) = edited(f"{line}\n")

@@ -25,11 +25,11 @@ TOTAL = [
     "-a always,exclude -F msgtype=PATH", "-a always,exclude -F msgtype=1300", "-a always,exclude -F msgtype=0x514",
     "-a always,exclude -F msgtype>=1300 -F msgtype<=1399", "-a always,exclude -F msgtype!=CWD",
     "-A exclude,always -F msgtype=path", "-a always,exclude -F msgtype!=1300", "-a always,exclude -F msgtype<EOE",
-    "-a always,exclude -F auid>=0", "-a always,exclude -F msgtype!=NOSUCH",
+    "-a always,exclude -F auid>=0", "-a always,exclude -F msgtype!=SOCKADDR",
     "-a always,exclude -F pid>0 -F msgtype=SYSCALL",
     "-a never,exit", "-a never,exit -S all", "-a exit,never -S all", "-A never,exit -F arch=b64 -S all -k quiet",
     "-a never,exit -F arch=b64", "-a never,exit -F arch!=b32", "-a never,exit -S open -S all", "-a never,exit -F dir=/",
-    "-a never,exit -F perm=wa", "-a never,exit -S all -F success=1", "-a never,exit -S all -F success=yes -F key=x",
+    "-a never,exit -F perm=wa", "-a never,exit -S all -F success=1", "-a never,exit -S all -F success!=0 -F key=x",
     "-a never,exit -F auid>=0", "-a never,task -F uid>=0", "-a never,filesystem -F fstype!=tracefs",
 ]  # fmt: skip
 PART = [
