@@ -92,6 +92,7 @@ def test_the_files_are_sorted_as_ls_sorts_them(tmp_path: Path) -> None:
         ((WATCH, "-e 2\n"), (WATCH, NEW)),
         ((WATCH, "-e 2\n-b 5"), (WATCH, f"{NEW}-b 5")),
         (("-a never,task", "-w /x\n"), (f"# {NOTE}: '-a' 'never,task'\n", "-w /x\n")),
+        (("# the end", "-f 1 -e 2\n"), ("# the end", f"# {NOTE}: '-f' '1' '-e' '2'\n")),
         # the line acts as a whole alone
         (("-a never,ta", "sk\n-b 5"), (f"# {NOTE}: '-a' 'never,ta'\n", f"# {NOTE}: 'sk'\n-b 5")),
         (("-a always,exit -S open ", "-F uid=0 -e 2\n"),
