@@ -26,7 +26,7 @@ COMMENT = "#"
 SLICE = 400  # characters of a line in one comment: auditctl reads the end of one that is too long as a line
 SUFFIX = re.compile(rb"(?:\.[A-Za-z~][A-Za-z0-9~]*)*\Z")
 SLOTS = ("D", "b", "f", "e")  # lines of which augenrules keeps the last
-# a comment as releases up to 1.2 wrote it: its words act where augenrules glues it to the line before it
+# a comment as earlier releases wrote it: its words act where augenrules glues it to the line before it
 OLD = re.compile(r"# (fim-bootstrap \S+: FIM needs audit rules without this line): (?!['\"])(.*)", re.DOTALL)
 
 
