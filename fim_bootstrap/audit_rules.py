@@ -33,6 +33,7 @@ ERRORS = frozenset((*vars(errno), "EHWPOISON"))
 ACTIONS = frozenset(("always", "never", "possible"))
 LISTS = frozenset(("task", "exit", "user", "exclude", "filesystem", "io_uring", "entry"))
 TASK = frozenset(("never,task", "task,never"))
+OLD_LIST = "LIST_RULES:"
 STATUS_NAMES = {"flag": "failure"}  # as audit before 2.4.3 called it
 # what would freeze or silence the rules if only its spelling were read: tabs, a carriage return, 02
 ALIKE = re.compile(r"(?:^|\s)(?:-e\s*0*2|--enable[\s=]+2)(?!\S)|(?:^|\s)-[aA]\s*(?:never,\s*task|task,\s*never)(?!\S)")
@@ -107,11 +108,18 @@ def parse(text: str) -> tuple[Rule, ...]:
 
 
 def parse_listing(text: str) -> tuple[str, ...]:
-    """The rules that `auditctl -l` prints; audit before 2.3.6 put LIST_RULES: in front."""
+    """The rules that `auditctl -l` prints, as auditctl takes them; audit before 2.3.6 put LIST_RULES: in front."""
     lines = [line.strip() for line in text.splitlines()]
-    old = [f"-a {line[len('LIST_RULES: ') :]}" if line.startswith("LIST_RULES: ") else line for line in lines]
+    old = [_of_list(line[len(OLD_LIST) :]) if line.startswith(OLD_LIST) else line for line in lines]
     rules = ["-a never,task" if line in {f"-a {word}" for word in TASK} else line for line in old]
     return tuple(rule for rule in rules if rule and rule != "No rules")
+
+
+def _of_list(text: str) -> str:
+    """`exit,never arch=3221225534 (0xc000003e) syscall=all` as a rule."""
+    kind, *words = text.split() or [""]
+    options = (f"-S {word[8:]}" if word.startswith("syscall=") else f"-F {word}" for word in words if word[0] != "(")
+    return " ".join((f"-a {kind}", *options))
 
 
 def parse_status(text: str) -> dict[str, int]:

@@ -19,6 +19,7 @@ from . import (
     audit_rules,
     auditd_conf,
     journal,
+    locked_by,
     managers,
     obstacles,
     processes,
@@ -27,7 +28,7 @@ from . import (
     service_restart,
 )
 from .host import LIMIT, LINE, File, Output, Reader, boot_id, booted, starts_at_boot
-from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
+from .model import LOCKED, AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
 from .resources import text_of
 
 AUDIT_COMMANDS = ("auditd", "auditctl", "augenrules")
@@ -317,6 +318,7 @@ def _audit(
         owner=_owner(host, (kernel or {}).get("pid", 0), seen),
         # auditctl has something to say even where there are none: «No rules»
         live_rules=audit_rules.parse_listing(said) if (said := _said(listing)) else None,
+        locked_by=locked_by.look(host) if (kernel or {}).get("enabled") == LOCKED else (),
     )
 
 

@@ -107,6 +107,7 @@ class Obstacle(NamedTuple):
 
 
 PANIC = 2  # auditctl -f
+LOCKED = 2  # auditctl -e
 
 
 class AuditFacts(NamedTuple):
@@ -132,6 +133,7 @@ class AuditFacts(NamedTuple):
     status: Optional[Mapping[str, int]] = None  # None: the kernel could not be asked
     owner: str = ""  # name of the process that owns the audit socket
     live_rules: Optional[tuple[str, ...]] = None
+    locked_by: tuple[str, ...] = ()  # where the kernel is locked: what beside the rule files may do it
 
     @property
     def may_cause_event(self) -> bool:

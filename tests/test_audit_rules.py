@@ -135,6 +135,42 @@ def test_what_is_left_of_a_line_that_is_too_long_is_a_line() -> None:
     assert unblocked(halved, NOTE) == f"{halved[:-4]}\n# note: '-e2'\n"
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("-a always,exclude -F msgtype=ALL", "is no record type"),
+        ("-a always,exit -S open -F exit=-EACCESS", "is no error's name"),
+        ("-a always,exit -S open -F exit!=ENOSUCH", "is no error's name"),
+        ("-a always,exit -S open" + " -F uid!=1" * 64, "at most 63 fields"),
+        ("-a never,task#", "'task#' is no list"),
+        ("-w /x -p wa\n-w /x  -p wa", "the kernel has this rule already, from"),
+        ("-a always,exit -S open -k a\n-a exit,always -S open -k a", "the kernel has this rule already, from"),
+        ("-A always,exit -S open\n-a always,exit -S open", "the kernel has this rule already, from"),
+    ],
+)
+def test_what_stops_the_loading_without_a_word(line: str, why: str) -> None:
+    rule, below = parse(f"{line}\n-e 2\n")[-2:]
+    assert why in rule.aborts
+    assert rule.stops
+    assert below.dormant
+    for above in ("-i", "-c"):
+        rule, below = parse(f"{above}\n{line}\n-e 2\n")[-2:]
+        assert why in rule.aborts
+        assert not rule.stops
+        assert below.locks
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["-a always,exit -S open -F exit=-EACCES\n", "-a always,exit -F exit=-EWOULDBLOCK\n", "-w /x -k a\n-w /x -k b\n",
+     "-a always,exclude -F msgtype=CWD\n", "-a always,exit -S open" + " -F uid!=1" * 63 + " -F key=x -k y\n",
+     "-A always,exit -S open\n-A always,exit -S open\n", "-a always,exit -S open\n-A always,exit -S open\n",
+     "-w /x\n-W /x\n-w /x\n", "-w /x\n-D\n-w /x\n", "-w /x\n-D -k y\n-w /x\n", "-w /x -e 1\n-e 1\n-e 1\n"],
+)  # fmt: skip
+def test_what_does_not_stop_the_loading(text: str) -> None:
+    assert not any(rule.stops for rule in parse(text))
+
+
 LINES = st.sampled_from([
     "-e 2", "-e2", "-f 1 -e 2", "-e 2 # x", "-e 1", "-e\t2", "-e 2\r", "-a never,task", "-A task,never", "-f 2", "-D",
     "-a task,never -F uid=7", "-a never,exit", "-w /etc/passwd -p wa -k who", "# -e 2", "", "-i", "-c", "bad", "-e 9",

@@ -141,7 +141,7 @@ CASES = [
     # rules
     ("rules", rules("-e 2\n"), {}, Status.CHANGE, "freeze"),
     ("rules", rules("-D\n", "-a task,never\n"), {}, Status.CHANGE, "freeze or silence"),
-    ("rules", rules("-a never,exit\n-a never,user\n# -e 2\n"), {}, Status.OK, "nothing freezes"),
+    ("rules", rules("-a never,exit -S close\n-a never,user\n# -e 2\n"), {}, Status.OK, "nothing freezes"),
     ("rules", facts("audit", status={**STATUS, "enabled": 2}), {}, Status.REBOOT, "next boot"),
     ("rules", facts("audit", status={**STATUS, "enabled": 0}), {}, Status.BLOCKED, "disabled in the kernel"),
     ("rules", facts("audit", live_rules=("-a never,task",)), {}, Status.CHANGE, "silence"),
@@ -224,7 +224,7 @@ def test_finding(which: str, host: Facts, settings: dict[str, Any], status: Stat
     ("which", "host", "said"),
     [
         ("rules", rules("-f 2\n"), "failure mode 2"),
-        ("rules", rules("-a never,task -F uid=7\n"), "blinds FIM for some"),
+        ("rules", rules("-a never,task -F uid=7\n"), "blinds FIM for processes that start with uid=7"),
         ("rules", rules("# Ansible managed\n-D\n"), "looks generated"),
         ("rules", rules("-w /x\t-p wa\n-e\t2\n"), "has no effect as written"),
         ("rules", facts("audit", status={**STATUS, "failure": 2}), "panics"),

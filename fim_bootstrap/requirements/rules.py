@@ -2,22 +2,30 @@
 
 Vendor, prerequisites 6 and 7. `-e 2` makes the kernel refuse new rules until the next boot; `-a never,task`
 has every new process skip all rules (auditctl(8), "DISABLED BY DEFAULT"). The page names two files; the
-lines mostly stand in others, and in the kernel. `-f 2` (panic) is an administrator's decision: it stays.
+lines mostly stand in others, and in the kernel. `-f 2` (panic) is an administrator's decision: it stays; so is every
+other rule that silences FIM: taking it out is theirs to decide.
 """
 
 from __future__ import annotations
 
-from .. import rules_d
+from collections.abc import Sequence
+
+from .. import audit_rules, generated, rules_d, silence
 from ..changes import DeleteRule, EditFile, RestartService
 from ..facts import AGENT_SERVICE
-from ..model import Change, Facts, Finding, Profile, Settings, Status
+from ..model import LOCKED, Change, Facts, Finding, Profile, Settings, Status
+from ..rules_d import Judged
+from ..silence import Silence
 
 ID = "rules"
 TITLE = "audit rules are mutable and let events through"
-IMMUTABLE = 2
 DISABLED = 0
 BACKLOG = 8192  # the agent's own default for AuditBacklogLimit
-MANAGERS = ("ansible", "puppet", "chef", "salt", "scap", "managed by")
+KERNEL = "kernel"
+AGAIN = ("if it is locked again afterwards, no rule file does it: look for units, drop-ins and scripts that run "
+         "auditctl, and for `immutable` in auditbeat or elastic-agent")  # fmt: skip
+RECORDS, SILENT = ("exit", "always"), ("exit", "never")
+Silencer = tuple[str, str, Silence]  # where it stands, the rule, and what it takes
 
 
 def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
@@ -46,8 +54,18 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         asleep = f" (not in force yet: {line.why})" if line.rule.inert else ""
         evidence.append(f"{line.place}: {line.rule.text.strip()}{asleep}")
     kernel = audit.status or {}
-    warnings = _warnings(facts)
-    if kernel.get("enabled") != IMMUTABLE and "-a never,task" in (audit.live_rules or ()):
+    lines = rules_d.judged(audit.rules, audit.joins)
+    silencers = _silencers(facts, lines)
+    warnings = _warnings(facts, lines, silencers)
+    # a frozen kernel loses its rules at the boot
+    if silent := [one for one in silencers if one[2].total and (one[0], kernel.get("enabled")) != (KERNEL, LOCKED)]:
+        ways = dict.fromkeys(_way_out(where, text) for where, text, _ in silent)
+        return Finding(
+            ID, TITLE, Status.BLOCKED, "a rule of yours leaves FIM no event",
+            (*(f"{where}: {text}: takes {one.what}" for where, text, one in silent), *evidence), warnings=warnings,
+            remedy="; ".join((*ways, "or prepare the rest with --skip rules")),
+        )  # fmt: skip
+    if kernel.get("enabled") != LOCKED and "-a never,task" in (audit.live_rules or ()):
         evidence.append("kernel: -a never,task")
         changes.append(DeleteRule())
         if facts.agent.main:
@@ -56,11 +74,11 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if changes:
         summary = "lines that freeze or silence the audit rules"
         return Finding(ID, TITLE, Status.CHANGE, summary, tuple(evidence), tuple(changes), warnings=warnings)
-    if kernel.get("enabled") == IMMUTABLE:
+    if kernel.get("enabled") == LOCKED:
         return Finding(
             ID, TITLE, Status.REBOOT, "right on disk; the kernel's rules stay frozen until the next boot",
-            ("kernel: enabled 2",), warnings=warnings,
-            remedy="plan a reboot, in batches and with other maintenance; nothing else unlocks the kernel",
+            ("kernel: enabled 2", *(f"may lock it, too: {line}" for line in audit.locked_by)), warnings=warnings,
+            remedy=f"plan a reboot, in batches and with other maintenance; nothing else unlocks the kernel; {AGAIN}",
         )  # fmt: skip
     if audit.status and kernel.get("enabled") == DISABLED and audit.daemon:
         return Finding(
@@ -71,24 +89,23 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     return Finding(ID, TITLE, Status.OK, f"nothing freezes or silences the rules, {where}", warnings=warnings)
 
 
-def _warnings(facts: Facts) -> tuple[str, ...]:
+def _warnings(facts: Facts, lines: Sequence[Judged], silencers: Sequence[Silencer]) -> tuple[str, ...]:
     audit, found = facts.audit, []
     status = audit.status or {}
-    for line in rules_d.judged(audit.rules, audit.joins):
+    for line in lines:
         rule, said = line.rule, f"{line.place}: {line.rule.text.strip()}"
-        if rule.task_fields:
-            found.append(f"{said}: blinds FIM for some processes")
         if rule.panic:
             found.append(f"{line.place}: failure mode 2: the kernel panics when audit fails")
         if rule.stops:
-            found.append(f"{said}: {line.why}: rules below it are not loaded")
+            glued = f"; {line.spans[0].path} does not end in a newline" if len(line.spans) > 1 else ""
+            found.append(f"{said}: {line.why}: rules below it are not loaded{glued}")
         elif rule.inert and not rule.blocks:
             found.append(f"{said}: has no effect as written: {line.why}")
+    found += [f"{where}: {text}: blinds FIM for {one.what}" for where, text, one in silencers if not one.total]
     for line in rules_d.overruled(audit.rules, audit.joins):
         found.append(f"{line.place}: {line.rule.text.strip()}: has no effect as written: {line.why}")
     for file in audit.rules:
-        header = file.text[:600].lower()
-        if any(word in header for word in MANAGERS):
+        if generated.looks_so(file.text):
             found.append(f"{file.path} looks generated: change it at its source too, or it comes back")
     if audit.status and not audit.may_cause_event:
         found.append("failure 2: the kernel panics when audit fails; no test event is ever caused here")
@@ -97,3 +114,25 @@ def _warnings(facts: Facts) -> tuple[str, ...]:
     if status.get("lost", 0) > 0:
         found.append(f"{status['lost']} audit events were lost since boot")
     return tuple(found)
+
+
+def _silencers(facts: Facts, lines: Sequence[Judged]) -> list[Silencer]:
+    """Rules that take something from the log: of the files; of the kernel, where no file has the same."""
+    rules = [(line.place, line.rule) for line in lines]
+    known = {silence.of(rule) for _, rule in rules}
+    live = [rule for text in facts.audit.live_rules or () for rule in audit_rules.parse(text)]
+    last = max((number for number, rule in enumerate(live) if rule.adds[:1] == (RECORDS,)), default=-1)
+    for number, rule in enumerate(live):
+        # an agent that runs has added its rules: a later one of the same list does not reach them
+        late = facts.agent.edr is not None and -1 < last < number and rule.adds[:1] == (SILENT,)
+        if silence.of(rule) not in known and not late:
+            rules.append((KERNEL, rule))
+    return [(where, rule.text.strip(), found) for where, rule in rules if (found := silence.of(rule))]
+
+
+def _way_out(where: str, text: str) -> str:
+    if where != KERNEL:
+        return f"take out {where} `{text}` and load the rules anew (augenrules --load)"
+    import shlex
+
+    return f"auditctl -d {' '.join(map(shlex.quote, text.split()[1:]))}"

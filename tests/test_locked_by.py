@@ -1,0 +1,41 @@
+"""What beside the rule files may freeze the kernel's rules."""
+
+from __future__ import annotations
+
+import pytest
+
+from fim_bootstrap import locked_by
+from fim_bootstrap.model import Status
+from tests.dict_host import DictHost
+from tests.test_requirements import STATUS, facts, find
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("/etc/systemd/system/auditd.service.d/lock.conf", "ExecStartPost=/sbin/auditctl -e 2"),
+        ("/etc/systemd/system/seal.service", "ExecStart=/usr/sbin/auditctl -R /opt/seal.rules"),
+        ("/etc/rc.local", "auditctl -e2"),
+        ("/etc/init.d/seal", "  /sbin/auditctl -b 5 -e 2"),
+        ("/etc/auditbeat/auditbeat.yml", "  immutable: true"),
+        ("/etc/elastic-agent/elastic-agent.yml", "  - audit.immutable: \"true\""),
+    ],
+)
+def test_lines_that_lock_are_named(dict_host: DictHost, path: str, line: str) -> None:
+    dict_host.write(path, f"# {line}\n{line}\n")
+    assert locked_by.look(dict_host) == (f"{path}:2: {line.strip()}",)
+
+
+@pytest.mark.parametrize("line", ["auditctl -s", "auditctl -e 1", "immutable: false", "echo -e 2"])
+def test_lines_that_do_not(dict_host: DictHost, line: str) -> None:
+    dict_host.write("/etc/rc.local", f"{line}\n")
+    dict_host.write("/etc/auditbeat/auditbeat.yml", f"{line}\n")
+    assert locked_by.look(dict_host) == ()
+
+
+def test_a_kernel_that_is_locked_with_clean_files_says_what_else_may_do_it() -> None:
+    line = "/etc/rc.local:2: auditctl -e 2"
+    found = find("rules", facts("audit", status={**STATUS, "enabled": 2}, locked_by=(line,)))
+    assert found.status is Status.REBOOT
+    assert found.evidence == ("kernel: enabled 2", f"may lock it, too: {line}")
+    assert "auditbeat or elastic-agent" in found.remedy

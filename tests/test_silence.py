@@ -1,0 +1,156 @@
+"""What rules take from the log, as the kernel acts on them; tests/live sees the kernel do it."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import pytest
+
+from fim_bootstrap import silence
+from fim_bootstrap.audit_rules import parse, parse_listing
+from fim_bootstrap.generated import looks_so
+from fim_bootstrap.host import File
+from fim_bootstrap.model import Facts, Status
+from tests.test_requirements import STATUS, facts, find, rules
+
+
+def what(line: str) -> Optional[tuple[bool, str]]:
+    """What a line silences: all or a part, and what."""
+    (rule,) = parse(f"{line}\n")
+    return silence.of(rule)
+
+
+TOTAL = [
+    "-a always,exclude -F msgtype>0", "-a exclude,always -F msgtype>0", "-a never,exclude -F msgtype=SYSCALL",
+    "-a always,exclude -F msgtype=PATH", "-a always,exclude -F msgtype=1300", "-a always,exclude -F msgtype=0x514",
+    "-a always,exclude -F msgtype>=1300 -F msgtype<=1399", "-a always,exclude -F msgtype!=CWD",
+    "-A exclude,always -F msgtype=path", "-a always,exclude -F msgtype!=1300", "-a always,exclude -F msgtype<EOE",
+    "-a always,exclude -F auid>=0", "-a always,exclude -F msgtype!=SOCKADDR",
+    "-a always,exclude -F pid>0 -F msgtype=SYSCALL",
+    "-a never,exit", "-a never,exit -S all", "-a exit,never -S all", "-A never,exit -F arch=b64 -S all -k quiet",
+    "-a never,exit -F arch=b64", "-a never,exit -F arch!=b32", "-a never,exit -S open -S all", "-a never,exit -F dir=/",
+    "-a never,exit -F perm=wa", "-a never,exit -S all -F success=1", "-a never,exit -S all -F success!=0 -F key=x",
+    "-a never,exit -F auid>=0", "-a never,task -F uid>=0", "-a never,filesystem -F fstype!=tracefs",
+]  # fmt: skip
+PART = [
+    ("-a always,exclude -F msgtype=CWD", "records with msgtype=CWD"),
+    ("-a always,exclude -F msgtype>=1400", "records with msgtype>=1400"),
+    ("-a always,exclude -F msgtype=SYSCALL -F uid=33", "records with uid=33 and msgtype=SYSCALL"),
+    ("-a always,exclude -F uid=0", "records with uid=0"),
+    ("-a always,exclude -F msgtype>CWD", "records with msgtype>CWD"),
+    ("-a never,exit -S all -F auid=1000", "events with auid=1000"),
+    ("-a never,exit -F arch=b32 -S all", "events with arch=b32"),
+    ("-a never,exit -F arch!=b64", "events with arch!=b64"),
+    ("-a never,exit -F arch=b64 -S open,openat -S creat", "events with the system calls open, openat, creat"),
+    ("-a never,exit -S close", "events with the system call close"),
+    ("-a never,exit -F dir=/var/lib", "events with dir=/var/lib"),
+    ("-a never,exit -F path=/etc/mtab -F perm=wa", "events with path=/etc/mtab"),
+    ("-a never,exit -F exe=/usr/bin/x -F perm=r", "events with exe=/usr/bin/x and perm=r"),
+    ("-a never,exit -C uid!=euid", "events with uid!=euid"),
+    ("-a never,exit -S all -F success=0", "events with success=0"),
+    ("-a task,never -F uid=7", "processes that start with uid=7"),
+    ("-a never,filesystem -F fstype=0xEF53", "files on file systems with fstype=0xEF53"),
+    ("-a never,io_uring -S openat", "what is done through io_uring"),
+]
+NOTHING = [
+    "-a never,task", "-a never,user", "-a never,user -F uid=0", "-a always,exclude", "-a always,exit -S all",
+    "-a always,exit -F path=/x -F perm=wa", "-w /etc/passwd -p wa -k id", "-a never,filesystem -F fstype=tracefs",
+    "-a always,task -F uid=0", "-a never,exit -S all -e 3", "# -a never,exit -S all", "-d never,exit -S all",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", TOTAL)
+def test_what_leaves_fim_nothing(line: str) -> None:
+    found = what(line)
+    assert found
+    assert found[0], found
+
+
+@pytest.mark.parametrize(("line", "said"), PART)
+def test_what_takes_a_part_is_said(line: str, said: str) -> None:
+    assert what(line) == (False, said)
+
+
+@pytest.mark.parametrize("line", NOTHING)
+def test_what_takes_nothing(line: str) -> None:
+    assert what(line) is None
+
+
+def test_the_listing_of_old_releases_is_read_as_rules() -> None:
+    old = """\
+LIST_RULES: exit,never arch=3221225534 (0xc000003e) syscall=all
+LIST_RULES: exit,never arch=1073741827 (0x40000003) syscall=all
+LIST_RULES: exclude,always msgtype=PATH (0x516)
+"""
+    assert [silence.of(parse(rule)[0]) for rule in parse_listing(old)] == [
+        (True, "all events"), (False, "events with arch=1073741827"), (True, "every PATH record")]  # fmt: skip
+
+
+def live(*listing: str, **values: Any) -> Facts:
+    """The ready host with these rules in the kernel."""
+    return facts("audit", live_rules=listing, **values)
+
+
+def test_a_rule_of_the_administrator_blocks_and_is_named_with_the_way_out() -> None:
+    found = find("rules", rules("-D\n", "-e 2\n-a always,exclude -F msgtype>0\n"))
+    assert (found.status, found.changes) == (Status.BLOCKED, ())
+    assert found.evidence == (
+        "/etc/audit/rules.d/1.rules:2: -a always,exclude -F msgtype>0: takes every SYSCALL and PATH record",
+        "/etc/audit/rules.d/1.rules:1: -e 2",
+    )
+    assert found.remedy.startswith("take out /etc/audit/rules.d/1.rules:2 `-a always,exclude -F msgtype>0`")
+    assert "--skip rules" in found.remedy
+
+
+def test_a_rule_in_the_kernel_alone_blocks_unless_the_boot_takes_it_away() -> None:
+    found = find("rules", live("-a always,exclude -F msgtype>0"))
+    assert (found.status, found.evidence[0][:36]) == (Status.BLOCKED, "kernel: -a always,exclude -F msgtype")
+    assert found.remedy.startswith("auditctl -d always,exclude -F 'msgtype>0'")
+    frozen = live("-a always,exclude -F msgtype>0", status={**STATUS, "enabled": 2})
+    assert find("rules", frozen).status is Status.REBOOT
+
+
+def test_the_first_rule_that_fits_decides_but_among_exclude_rules() -> None:
+    watch = "-w /etc/passwd -p wa -k fim"
+    assert find("rules", live("-a never,exit -S all", watch)).status is Status.BLOCKED
+    assert find("rules", live(watch, "-a never,exit -S all")).status is Status.OK  # an agent's rules come first
+    no_agent = live(watch, "-a never,exit -S all")
+    assert find("rules", no_agent._replace(agent=no_agent.agent._replace(edr=None))).status is Status.BLOCKED
+    assert find("rules", live(watch, "-a never,exclude -F msgtype=PATH")).status is Status.BLOCKED
+    assert find("rules", rules(f"{watch}\n-a never,exit -S all\n")).status is Status.BLOCKED  # an agent's come after
+
+
+def test_what_is_not_loaded_silences_nothing() -> None:
+    assert find("rules", rules("-k x\n-a never,exit -S all\n")).status is Status.OK
+    assert find("rules", rules("-i\n-k x\n-a never,exit -S all\n")).status is Status.BLOCKED
+
+
+def test_a_part_is_a_warning_once_for_file_and_kernel() -> None:
+    line = "-a always,exclude -F msgtype=CWD"
+    host = facts("audit", rules=(File("/etc/audit/audit.rules", f"{line}\n"),), live_rules=(line,))
+    found = find("rules", host)
+    assert found.status is Status.OK
+    assert found.warnings == (f"/etc/audit/audit.rules:1: {line}: blinds FIM for records with msgtype=CWD",)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["# Ansible managed\n", "# Ansible managed: /x.j2 modified on 2020-01-01\n", "# BEGIN ANSIBLE MANAGED BLOCK\n",
+     "# This file is managed by Puppet. DO NOT EDIT.\n", "# THIS FILE IS MANAGED BY SALT\n", "# Managed by SaltStack\n",
+     "# WARNING: This file is managed by Salt. Any changes you make WILL be erased!\n", "# Generated by Chef\n",
+     "# HEADER: This file was autogenerated by puppet\n", "####\n# MANAGED BY SALT, DO NOT EDIT #\n",
+     "\n# x\n# This file was generated by OpenSCAP\n", "# This file is managed by Acme\n# do not edit\n"],
+)  # fmt: skip
+def test_a_header_of_a_generator(header: str) -> None:
+    assert looks_so(f"{header}-D\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["# see https://docs.ansible.com/\n", "# landscape, escape\n", "-w /etc/salt -p wa\n", "# /etc/salt, chef\n",
+     "## This file is automatically generated from /etc/audit/rules.d\n", "# what is managed by Puppet: see the wiki\n",
+     "# This file is managed by the security team\n", "# This file contains the auditctl rules\n# do not edit\n",
+     "-D\n# Ansible managed\n"],
+)  # fmt: skip
+def test_no_header_of_a_generator(text: str) -> None:
+    assert not looks_so(text)
