@@ -153,16 +153,15 @@ class _Run:
         self.due = {}
         self.held = gives_up(self.facts)
         agents = None if self.held or AGENT_SERVICE in self.restarted else due.get(AGENT_SERVICE) or self._follows(due)
-        if "auditd" in due and "auditd" not in self.restarted:
-            daemon = self.facts.audit.daemon
-            if agents and restarts_auditd(self.host, self.facts):
-                which, change = agents
-                agents = which, change._replace(along=("auditd", daemon.pid if daemon else 0))
-            else:
-                self._restart("auditd", *due["auditd"])
-                agents = agents and self._again()
+        along = restarts_auditd(self.host, self.facts)
+        if "auditd" in due and "auditd" not in self.restarted and not (agents and along):
+            self._restart("auditd", *due["auditd"])
+            agents = agents and self._again()
         if agents:
-            self._restart(AGENT_SERVICE, *agents)
+            which, change = agents
+            daemon = self.facts.audit.daemon
+            taken = ("auditd", daemon.pid if daemon else 0) if along else change.along
+            self._restart(AGENT_SERVICE, which, change._replace(along=taken))
 
     def _follows(self, due: Mapping[str, Any]) -> Optional[tuple[str, RestartService]]:
         """The agent's restart that will be due once auditd has been restarted."""
@@ -255,10 +254,12 @@ def gives_up(facts: Facts) -> str:
 
 
 def restarts_auditd(host: Reader, facts: Facts) -> bool:
-    """Whether the agent restarts auditd when it starts, and `service auditd restart`, by which it does, can work.
+    """Whether the agent restarts auditd when it starts FIM, and `service auditd restart`, by which it does, can work.
 
     Where auditd.service refuses a manual stop, that takes the legacy action of the audit package.
     """
+    if facts.agent.edr is None and not facts.agent.manifests:
+        return False  # it starts no FIM
     scripts = host.glob(f"{AGENT}/bin/*.sh")
     legacy = host.glob("/usr/lib*/initscripts/legacy-actions/auditd/restart")
     works = host.which("service") and (legacy or not facts.audit.service.refuses_stop)

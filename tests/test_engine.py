@@ -229,6 +229,42 @@ def test_an_agent_whose_restart_of_auditd_systemd_refuses_does_not_stand_in_for_
     assert machine.restarts() == (["qualys-cloud-agent"] if legacy else ["auditd", "qualys-cloud-agent"])
 
 
+def test_an_agent_without_fim_restarts_no_auditd(machine: Machine) -> None:
+    machine.agent(restarts_auditd=True)
+    machine.change_conf()
+    machine.host.end(601)
+    del machine.host.nodes[f"{facts.AGENT}/fim/manifests/1.json"]
+    machine.apply()
+    assert machine.restarts()[0] == "auditd"
+
+
+def test_an_agent_is_waited_for_until_its_fim_part_is_there(machine: Machine) -> None:
+    machine.agent(restarts_auditd=True)
+    for pid in (600, 601, 602):
+        machine.host.end(pid)
+    begun, late = machine.host.now, []
+
+    def restart(host: DictHost, argv: tuple[str, ...]) -> int:
+        machine.start("qualys-cloud-agent")
+        late.append(host.now + 100)
+        return 0
+
+    sleep = machine.host.sleep
+
+    def pass_by(seconds: float) -> None:
+        sleep(seconds)
+        if late and machine.host.now > late[0] and not machine.running("qualys-edr"):
+            machine.restart(machine.host, ("systemctl", "restart", "auditd.service"))
+            machine.start("qualys-edr", machine.running("qualys-cloud-agent"))
+
+    machine.host.answers["systemctl restart"] = restart
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.sleep", pass_by)
+        outcome = machine.apply()
+    assert machine.host.now - begun > 100
+    assert report.verdict(outcome.findings) == "ready"
+
+
 def test_what_a_restart_does_not_heal_is_not_restarted_again(machine: Machine) -> None:
     machine.agent()
     machine.host.end(602)
