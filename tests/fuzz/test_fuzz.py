@@ -20,7 +20,8 @@ pytestmark = pytest.mark.fuzz
 # one line of each class that auditd, or some release of it, may refuse
 LINES = """
 log_file = /x|log_file = x|log_file = /ab/x|log_file = /var/x|log_file = /var/log/a
-log_file = /var/log/a;log_group = root|log_group = 0|log_file = /var/log/audit/x|verify_email = maybe|verify_email = no;action_mail_acct = a
+log_file = /var/log/a;log_group = root
+log_group = 0|log_file = /var/log/audit/x|verify_email = maybe|verify_email = no;action_mail_acct = a
 action_mail_acct = a;verify_email = no|action_mail_acct = a|action_mail_acct = ab|action_mail_acct = a@b
 action_mail_acct = a.b@c|action_mail_acct = a@b.c|action_mail_acct = a!b|action_mail_acct = a+b@c.d
 action_mail_acct = @.|action_mail_acct = é.é@c.d|tcp_client_ports = 1-65535|tcp_client_ports = 65535-1
@@ -35,7 +36,8 @@ space_left = 5%;admin_space_left = 50%|admin_space_left = 100%|admin_space_left 
 space_left = %5|space_left = %100|space_left = 99999999999999999999|num_logs = 1000|freq = 2147483648
 name_format = user|name = x y|disp_qos = x|dispatcher: /sbin/audispd|dispatchers = x|dispatcher /sbin/audispd
 dispatcher == x|Dispatcher = /sbin/audispd|dispatcher = /sbin/audispd extra
-tcp_listen_port = 65536|tcp_max_per_addr = 1025|local_events = maybe|log_format = nolog|log_format = json|tls_crypto_profile = system|tls_other = x|group = x|me = x
+tcp_listen_port = 65536|tcp_max_per_addr = 1025
+local_events = maybe|log_format = nolog|log_format = json|tls_crypto_profile = system|tls_other = x|group = x|me = x
 """.replace("\n", "|").strip("|").split("|")
 
 
