@@ -13,7 +13,7 @@ from fim_bootstrap import cli, engine, facts, journal, report
 from fim_bootstrap.engine import Outcome
 from fim_bootstrap.errors import Blocked, BootstrapError, Busy
 from fim_bootstrap.host import Output
-from fim_bootstrap.model import Facts, OsRelease, Profile, Settings, Status
+from fim_bootstrap.model import Environment, Facts, OsRelease, Profile, Settings, Status
 from tests.conftest import AUDITD_CONF, PROGRAMS, RULES
 from tests.dict_host import BOOT, DictHost
 from tests.test_requirements import READY
@@ -551,3 +551,16 @@ def test_whoever_is_not_root_does_not_ask_and_says_so(machine: Machine, monkeypa
     (finding,) = (item for item in engine.plan(found, PROFILE, Settings()) if item.id == "auditd")
     assert any("needs root" in line for line in finding.warnings)
     assert not [line for line in machine.host.asked if line.startswith("unshare")]
+
+
+@pytest.mark.parametrize(("status", "blocked"), [(1, True), (0, False), (127, False)])
+def test_a_tree_without_proc_is_known_before_it_is_labelled(dict_host: DictHost, status: int, blocked: bool) -> None:
+    dict_host.answers["test -d /proc/self/fd"] = status
+    contexts = READY.selinux._replace(file_contexts="/contexts", mislabelled=("/x",))
+    commands = {**READY.commands, "setfiles": "/usr/sbin/setfiles"}
+    tree = READY._replace(environment=Environment.OFFLINE, root="/tree", selinux=contexts, commands=commands)
+    findings = engine.plan(engine.asked(dict_host, tree, PROFILE, Settings()), PROFILE, Settings())
+    (found,) = (finding for finding in findings if finding.id == "auditd")
+    assert (found.status is Status.BLOCKED) is blocked
+    assert not blocked or "mount -t proc proc /tree/proc" in found.remedy
+    assert dict_host.asked == ["test -d /proc/self/fd"]
