@@ -254,10 +254,18 @@ class LabelTree(NamedTuple):
 
     def apply(self, host: Host, record: Record) -> None:
         """setfiles -F -m: works on a kernel without SELinux; the labels are derived, so nothing is recorded."""
-        if host.run("test", "-d", "/proc/self/fd", ok=(0, 1)).status:  # by which libselinux sets a label
-            advice = f"mkdir -p {host.root}/proc, mount -t proc proc {host.root}/proc, then run again"
-            raise Blocked("no label can be set in a tree without /proc", advice)
+        if host.run(*LABELS_POSSIBLE, ok=(0, 1)).status:
+            raise Blocked(NO_LABELS, without_proc(host.root))
         host.run("setfiles", "-F", "-m", self.file_contexts, "/", timeout=SEMODULE_TIMEOUT)
+
+
+LABELS_POSSIBLE = ("test", "-d", "/proc/self/fd")  # by which libselinux sets a label
+NO_LABELS = "no label can be set in a tree without /proc"
+
+
+def without_proc(root: str) -> str:
+    """What to type in order that labels can be set."""
+    return f"mkdir -p {root}/proc, mount -t proc proc {root}/proc, then run again"
 
 
 class CreateFiles(NamedTuple):

@@ -1,4 +1,4 @@
-"""Plan and converge: the loop, nothing else. Verification is planning again and finding nothing to do.
+"""Plan and converge. Verification is planning again and finding nothing to do.
 
 Restarts come last, and at most one of each service: every edit is in place by then, and an agent that is restarted
 restarts auditd itself.
@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 from . import auditd_conf, journal, preflight
-from .changes import RestartService
+from .changes import LABELS_POSSIBLE, NO_LABELS, LabelTree, RestartService, without_proc
 from .errors import BootstrapError
 from .facts import AGENT, AGENT_SERVICE, AUDITD_CONF
 from .host import Host, Reader
-from .model import Change, Facts, Finding, Process, Profile, Requirement, Settings, Status
+from .model import Answer, Change, Facts, Finding, Obstacle, Process, Profile, Requirement, Settings, Status
 from .requirements import REQUIREMENTS, agent, delivery
 
 PASSES = 2  # a later change may make an earlier requirement see new work: an agent that registers its plugin
@@ -59,20 +59,29 @@ def _assess(requirement: Requirement, facts: Facts, profile: Profile, settings: 
 
 
 def asked(host: Reader, facts: Facts, profile: Profile, settings: Settings) -> Facts:
-    """The facts, with auditd's own word on its configuration where a restart is planned.
+    """The facts, with what only a program can tell; it is asked only where a change that rests on it is planned."""
+    planned = [change for finding in plan(facts, profile, settings) for change in finding.changes]
+    if not facts.privileged:
+        return facts
+    if facts.environment.live and any(isinstance(change, RestartService) for change in planned):
+        return facts._replace(audit=facts.audit._replace(preflight=_preflight(host, facts)))
+    labels = not facts.environment.live and any(isinstance(change, LabelTree) for change in planned)
+    if labels and host.query(LABELS_POSSIBLE)[0].status == 1:
+        no_proc = Obstacle(f"{facts.root}/proc", NO_LABELS, without_proc(facts.root))
+        return facts._replace(audit=facts.audit._replace(obstacles=(*facts.audit.obstacles, no_proc)))
+    return facts
 
-    The agent's restart restarts auditd, too. Where the dispatcher line alone is at fault, auditd is asked about the
-    text in which it is mended.
+
+def _preflight(host: Reader, facts: Facts) -> Optional[Answer]:
+    """auditd's own word on its configuration: the agent's restart restarts auditd, too.
+
+    Where the dispatcher line alone is at fault, auditd is asked about the text in which it is mended.
     """
-    conf = facts.audit.conf
-    if not facts.environment.live or not facts.privileged or conf is None or conf.problem:
-        return facts
-    if not any(_restarts(finding) for finding in plan(facts, profile, settings)):
-        return facts
-    known = (facts.audit.generation, facts.audit.dialect)
+    conf, known = facts.audit.conf, (facts.audit.generation, facts.audit.dialect)
+    if conf is None or conf.problem:
+        return None
     at_fault = auditd_conf.faults(conf.text, *known) and not auditd_conf.lasting_faults(conf.text, *known)
-    answer = preflight.ask(host, auditd_conf.with_dispatcher(conf.text) if at_fault else "")
-    return facts._replace(audit=facts.audit._replace(preflight=answer))
+    return preflight.ask(host, auditd_conf.with_dispatcher(conf.text) if at_fault else "")
 
 
 def converge(
@@ -153,16 +162,15 @@ class _Run:
         self.due = {}
         self.held = gives_up(self.facts)
         agents = None if self.held or AGENT_SERVICE in self.restarted else due.get(AGENT_SERVICE) or self._follows(due)
-        if "auditd" in due and "auditd" not in self.restarted:
-            daemon = self.facts.audit.daemon
-            if agents and restarts_auditd(self.host, self.facts):
-                which, change = agents
-                agents = which, change._replace(along=("auditd", daemon.pid if daemon else 0))
-            else:
-                self._restart("auditd", *due["auditd"])
-                agents = agents and self._again()
+        along = restarts_auditd(self.host, self.facts)
+        if "auditd" in due and "auditd" not in self.restarted and not (agents and along):
+            self._restart("auditd", *due["auditd"])
+            agents = agents and self._again()
         if agents:
-            self._restart(AGENT_SERVICE, *agents)
+            which, change = agents
+            daemon = self.facts.audit.daemon
+            taken = ("auditd", daemon.pid if daemon else 0) if along else change.along
+            self._restart(AGENT_SERVICE, which, change._replace(along=taken))
 
     def _follows(self, due: Mapping[str, Any]) -> Optional[tuple[str, RestartService]]:
         """The agent's restart that will be due once auditd has been restarted."""
@@ -255,10 +263,12 @@ def gives_up(facts: Facts) -> str:
 
 
 def restarts_auditd(host: Reader, facts: Facts) -> bool:
-    """Whether the agent restarts auditd when it starts, and `service auditd restart`, by which it does, can work.
+    """Whether the agent restarts auditd when it starts FIM, and `service auditd restart`, by which it does, can work.
 
     Where auditd.service refuses a manual stop, that takes the legacy action of the audit package.
     """
+    if facts.agent.edr is None and not facts.agent.manifests:
+        return False  # it starts no FIM
     scripts = host.glob(f"{AGENT}/bin/*.sh")
     legacy = host.glob("/usr/lib*/initscripts/legacy-actions/auditd/restart")
     works = host.which("service") and (legacy or not facts.audit.service.refuses_stop)

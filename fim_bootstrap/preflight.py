@@ -33,7 +33,7 @@ SCRIPT = """\
 mount --make-rprivate / || exit 99
 { mount --bind /run /run && mount -o remount,bind,ro /run; } 2>/dev/null || mount -t tmpfs none /run || exit 99
 if [ -n "$3" ]; then
-    { [ -n "$2" ] && mount -t tmpfs -o "rootcontext=\"$2\"" none /mnt; } 2>/dev/null ||
+    { [ -n "$2" ] && mount -t tmpfs -o "rootcontext=\\"$2\\"" none /mnt; } 2>/dev/null ||
         mount -t tmpfs none /mnt || exit 99
     printf %s "$3" >/mnt/auditd.conf && chmod "$1" /mnt/auditd.conf &&
         mount --bind /mnt/auditd.conf /etc/audit/auditd.conf && umount -l /mnt || exit 99

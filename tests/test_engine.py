@@ -13,7 +13,7 @@ from fim_bootstrap import cli, engine, facts, journal, report
 from fim_bootstrap.engine import Outcome
 from fim_bootstrap.errors import Blocked, BootstrapError, Busy
 from fim_bootstrap.host import Output
-from fim_bootstrap.model import Facts, OsRelease, Profile, Settings, Status
+from fim_bootstrap.model import Environment, Facts, OsRelease, Profile, Settings, Status
 from tests.conftest import AUDITD_CONF, PROGRAMS, RULES
 from tests.dict_host import BOOT, DictHost
 from tests.test_requirements import READY
@@ -227,6 +227,42 @@ def test_an_agent_whose_restart_of_auditd_systemd_refuses_does_not_stand_in_for_
         machine.host.write("/usr/libexec/initscripts/legacy-actions/auditd/restart", mode=0o755)
     machine.apply()
     assert machine.restarts() == (["qualys-cloud-agent"] if legacy else ["auditd", "qualys-cloud-agent"])
+
+
+def test_an_agent_without_fim_restarts_no_auditd(machine: Machine) -> None:
+    machine.agent(restarts_auditd=True)
+    machine.change_conf()
+    machine.host.end(601)
+    del machine.host.nodes[f"{facts.AGENT}/fim/manifests/1.json"]
+    machine.apply()
+    assert machine.restarts()[0] == "auditd"
+
+
+def test_an_agent_is_waited_for_until_its_fim_part_is_there(machine: Machine) -> None:
+    machine.agent(restarts_auditd=True)
+    for pid in (600, 601, 602):
+        machine.host.end(pid)
+    begun, late = machine.host.now, []
+
+    def restart(host: DictHost, argv: tuple[str, ...]) -> int:
+        machine.start("qualys-cloud-agent")
+        late.append(host.now + 100)
+        return 0
+
+    sleep = machine.host.sleep
+
+    def pass_by(seconds: float) -> None:
+        sleep(seconds)
+        if late and machine.host.now > late[0] and not machine.running("qualys-edr"):
+            machine.restart(machine.host, ("systemctl", "restart", "auditd.service"))
+            machine.start("qualys-edr", machine.running("qualys-cloud-agent"))
+
+    machine.host.answers["systemctl restart"] = restart
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.sleep", pass_by)
+        outcome = machine.apply()
+    assert machine.host.now - begun > 100
+    assert report.verdict(outcome.findings) == "ready"
 
 
 def test_what_a_restart_does_not_heal_is_not_restarted_again(machine: Machine) -> None:
@@ -515,3 +551,16 @@ def test_whoever_is_not_root_does_not_ask_and_says_so(machine: Machine, monkeypa
     (finding,) = (item for item in engine.plan(found, PROFILE, Settings()) if item.id == "auditd")
     assert any("needs root" in line for line in finding.warnings)
     assert not [line for line in machine.host.asked if line.startswith("unshare")]
+
+
+@pytest.mark.parametrize(("status", "blocked"), [(1, True), (0, False), (127, False)])
+def test_a_tree_without_proc_is_known_before_it_is_labelled(dict_host: DictHost, status: int, blocked: bool) -> None:
+    dict_host.answers["test -d /proc/self/fd"] = status
+    contexts = READY.selinux._replace(file_contexts="/contexts", mislabelled=("/x",))
+    commands = {**READY.commands, "setfiles": "/usr/sbin/setfiles"}
+    tree = READY._replace(environment=Environment.OFFLINE, root="/tree", selinux=contexts, commands=commands)
+    findings = engine.plan(engine.asked(dict_host, tree, PROFILE, Settings()), PROFILE, Settings())
+    (found,) = (finding for finding in findings if finding.id == "auditd")
+    assert (found.status is Status.BLOCKED) is blocked
+    assert not blocked or "mount -t proc proc /tree/proc" in found.remedy
+    assert dict_host.asked == ["test -d /proc/self/fd"]

@@ -125,6 +125,7 @@ def test_rules_that_switch_auditing_off(host: DictHost, rules: tuple[str, ...], 
         (("-w /x -p wa\n-w x\n",), "/0.rules:2: -w x"), (("-i\n-w x\n",), ""), (("-c\n", "-w x\n"), ""),
         (("-w /x\n", "bogus\n"), "/1.rules:1: bogus"),
         (("-w x\n", "-i\n"), "/0.rules:1"), (("# -i\n-w x\n",), "/0.rules:2"),
+        (("-e 2 # lock\n",), ""),
     ],
 )  # fmt: skip
 def test_a_refused_rule_stops_auditd_where_its_unit_requires_the_rules(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fim_bootstrap import audit_rules
+from tests.conftest import AUDITD_CONF
 from tests.fuzz import agreement, campaign, oracle
 
 SEED = 1
@@ -15,6 +16,40 @@ FOLDERS = 60  # for each release and awk
 ROUNDS = 40
 judges = pytest.mark.skipif(not oracle.available(), reason="needs root and the packages of tests/needs.sh fuzz")
 pytestmark = pytest.mark.fuzz
+
+
+# one line of each class that auditd, or some release of it, may refuse
+LINES = """
+log_file = /x|log_file = x|log_file = /ab/x|log_file = /var/x|log_file = /var/log/a
+log_file = /var/log/a;log_group = root
+log_group = 0|log_file = /var/log/audit/x|verify_email = maybe|verify_email = no;action_mail_acct = a
+action_mail_acct = a;verify_email = no|action_mail_acct = a|action_mail_acct = ab|action_mail_acct = a@b
+action_mail_acct = a.b@c|action_mail_acct = a@b.c|action_mail_acct = a!b|action_mail_acct = a+b@c.d
+action_mail_acct = @.|action_mail_acct = é.é@c.d|tcp_client_ports = 1-65535|tcp_client_ports = 65535-1
+tcp_client_ports = 65536|tcp_client_ports = 1-65536|tcp_client_ports = 1-2-3|tcp_client_ports = 1--2
+tcp_client_ports = 1-|tcp_client_ports = -1|tcp_client_ports = 0|tcp_client_ports = 3-2-9
+report_interval = 0|report_interval = 3456000|report_interval = 3456001|report_interval = x
+end_of_event_timeout = 0|end_of_event_timeout = 4294967296|space_left_action = halt|admin_space_left_action = halt
+disk_full_action = halt|disk_error_action = halt|disk_full_action = email|disk_error_action = rotate
+q_depth = 0|q_depth = 99999|q_depth = 100000|overflow_action = exec|max_restarts = 2147483648|plugin_dir = x
+transport = tls|transport = krb5|space_left = 25%|space_left = 100%|space_left = 99%|space_left = 101%|space_left = 0%
+space_left = 5%;admin_space_left = 50%|admin_space_left = 100%|admin_space_left = 75|space_left = %|space_left = 5%5
+space_left = %5|space_left = %100|space_left = 99999999999999999999|num_logs = 1000|freq = 2147483648
+name_format = user|name = x y|disp_qos = x|dispatcher: /sbin/audispd|dispatchers = x|dispatcher /sbin/audispd
+dispatcher == x|Dispatcher = /sbin/audispd|dispatcher = /sbin/audispd extra
+tcp_listen_port = 65536|tcp_max_per_addr = 1025
+local_events = maybe|log_format = nolog|log_format = json|tls_crypto_profile = system|tls_other = x|group = x|me = x
+""".replace("\n", "|").strip("|").split("|")
+
+
+@judges
+@pytest.mark.parametrize("suite", oracle.SUITES)
+def test_each_class_of_line(suite: str) -> None:
+    with oracle.judge(suite, "auditd") as judge:
+        texts = [f"{AUDITD_CONF}{line.replace(';', chr(10))}\n" for line in LINES]
+        found = [(text.splitlines()[-1], said) for text in texts if (said := agreement.about_conf(judge, text))]
+    print(f"\nauditd of {suite}: {len(texts)} lines, {len(found)} disagreements")
+    assert not found
 
 
 def told(tallies: list[campaign.Tally]) -> None:
