@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from . import auditd_conf, journal, managers, preflight, selinux
 from .errors import Blocked, BootstrapError, Busy
 from .host import RUN, STATE, Host, boot_id, unit_of
-from .processes import running
+from .processes import running, still
 from .resources import program
 
 SEMODULE_TIMEOUT = 900.0  # seconds; a policy rebuild took 57 s in an emulated guest with 2 cores
@@ -404,11 +404,17 @@ def restart(host: Host, name: str, pid: int, refuses_stop: bool) -> None:
     # a daemon that crashed often is held back by systemd until its counter is cleared
     host.run("systemctl", "reset-failed", f"{name}.service", ok=range(256))
     if pid and refuses_stop:
-        host.run("kill", "-TERM", str(pid), ok=(0, 1))
-        _until(lambda: host.stat(f"/proc/{pid}") is None)
+        _terminate(host, name, pid)
         host.run("systemctl", "start", f"{name}.service", timeout=SERVICE_TIMEOUT)
     else:
         host.run("systemctl", "restart", f"{name}.service", timeout=SERVICE_TIMEOUT)
+
+
+def _terminate(host: Host, name: str, pid: int) -> None:
+    """End a daemon, and wait until it has; the pid may be another's by now, which gets no signal."""
+    if still(host, name, pid):
+        host.run("kill", "-TERM", str(pid), ok=(0, 1))
+    _until(lambda: not still(host, name, pid))
 
 
 class StopService(NamedTuple):
@@ -431,12 +437,12 @@ class StopService(NamedTuple):
         record("stop", service=self.name)
         enable(host, self.name, False)
         if self.pid and self.refuses_stop:
-            host.run("kill", "-TERM", str(self.pid), ok=(0, 1))
+            _terminate(host, self.name, self.pid)
         elif self.pid and host.stat("/run/systemd/system"):
             host.run("systemctl", "stop", f"{self.name}.service", timeout=SERVICE_TIMEOUT)
         elif self.pid:
             host.run("service", self.name, "stop", timeout=SERVICE_TIMEOUT, ok=range(256))
-        if self.pid and not _until(lambda: host.stat(f"/proc/{self.pid}") is None):
+        if self.pid and not _until(lambda: not still(host, self.name, self.pid)):
             raise BootstrapError(f"{self.name} (pid {self.pid}) did not stop")
 
 

@@ -202,7 +202,7 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         audit=audit,
         selinux=state,
         agent=agent,
-        unseen=_unseen(where, privileged),
+        unseen=(*_unseen(where, privileged), *(["the processes of others (hidepid)"] if seen.hidden else [])),
         doubted=seen.doubted,
         hidden=seen.hidden,
     )

@@ -75,6 +75,12 @@ def running(host: Reader, name: str) -> int:
     return process.pid if process else 0
 
 
+def still(host: Reader, name: str, pid: int) -> bool:
+    """Whether a process that was believed is still there, and no other one has got its pid."""
+    process = gather(host, pid).believed.get(name)
+    return process is not None and process.pid == pid
+
+
 def _named(host: Reader) -> Iterator[tuple[str, _Seen]]:
     since = booted()
     for path in host.glob("/proc/[0-9]*"):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fim_bootstrap import facts, processes
-from fim_bootstrap.changes import RestartService, restart_running
+from fim_bootstrap.changes import RestartService, StopService, restart, restart_running
 from fim_bootstrap.errors import BootstrapError
 from fim_bootstrap.host import LiveHost
 from fim_bootstrap.model import AgentFacts, AuditFacts, Doubt, OsRelease, Process, Profile, Settings, Status
@@ -240,6 +240,27 @@ def test_a_forged_daemon_is_no_restart_and_gets_no_signal(host: DictHost) -> Non
     assert [done for done in host.done if done.startswith(("kill", "systemctl restart"))] == [
         "systemctl restart qualys-cloud-agent.service"
     ]
+
+
+@pytest.mark.parametrize("parent", [1, 700])  # started by hand, it is not init's child; the kernel knew it
+def test_a_daemon_is_ended_only_while_its_pid_is_its_own(host: DictHost, parent: int) -> None:
+    def ended(host: DictHost, _: tuple[str, ...]) -> int:
+        host.end(500)
+        return 0
+
+    host.folder("/run/systemd/system")
+    host.programs("systemctl", "kill")
+    host.answers["kill"] = ended
+    host.process(500, "auditd", parent)
+    stop = StopService("auditd", 500, refuses_stop=True)
+    stop.apply(host, lambda *_, **__: None)
+    assert "kill -TERM 500" in host.done
+    host.done.clear()
+    host.process(500, "postgres", 1, uid=70)
+    stop.apply(host, lambda *_, **__: None)
+    restart(host, "auditd", 500, refuses_stop=True)
+    assert not [done for done in host.done if done.startswith("kill")]
+    assert host.done[-1] == "systemctl start auditd.service"
 
 
 def test_a_requirement_mentions_the_others_and_is_right_all_the_same() -> None:
