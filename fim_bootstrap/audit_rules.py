@@ -112,6 +112,12 @@ def parse_listing(text: str) -> tuple[str, ...]:
     return tuple(rule for rule in rules if rule and rule != "No rules")
 
 
+def options(line: str) -> list[tuple[str, str]]:
+    """The options of a line and their values, in its order, as far as auditctl reads them; none for a comment."""
+    words = _words(line)
+    return [] if words[:1] and words[0].startswith("#") else [(n, v) for n, v, _ in _getopt(words) if v is not None]
+
+
 def parse_status(text: str) -> dict[str, int]:
     """The numbers that `auditctl -s` prints, on one line (audit before 2.4) or one a line."""
     words = text.replace("AUDIT_STATUS:", " ").replace("=", " ").split()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import changes, engine, facts, journal, managers, options, profiles, report
+from . import changes, engine, facts, journal, managers, options, profiles, report, waiting
 from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported
 from .host import LOG, RUN, LiveHost, sweep
 from .model import Change, Environment, Facts, Profile, Settings, Status
@@ -82,19 +82,21 @@ class _Session:
             )
         return found
 
-    def look_and_probe(self) -> Facts:
-        """The facts, and what became of a test event if one was asked for."""
+    def look_and_probe(self, waits: bool = False) -> Facts:
+        """The facts, of an agent that has started if it is waited for, and what became of a test event if asked for."""
         found = self.look()
+        if waits:
+            found = waiting.until_started(self.look, found, self.settings, _tell)
         if self.settings.probe:
             from .probe import probe
 
-            found = found._replace(delivery=probe(self.host, found))
+            found = found._replace(delivery=probe(self.host, found, self.settings))
         return found
 
 
 def _check(values: Mapping[str, Any], begun: float) -> int:
     session = _Session(values)
-    found = session.look_and_probe()
+    found = session.look_and_probe(waits=values.get("wait", False))
     outcome = engine.Outcome(engine.plan(found, session.profile, session.settings), found)
     _report("check", outcome, session, values, begun)
     return report.exit_code("check", outcome)
@@ -110,12 +112,14 @@ def _apply(values: Mapping[str, Any], begun: float) -> int:
         changes.tidy(session.host, journal.entries(session.host))
         session.host.log(f"apply {' '.join(sys.argv[1:])}")
 
-        def tell(requirement: str, change: Change) -> None:
-            line = f"{requirement}: {change.describe()}"
+        def say(line: str) -> None:
             session.host.log(line)
             _tell(f"[{time.monotonic() - begun:6.1f} s] {line}")
 
-        outcome = engine.converge(session.host, session.look, session.profile, session.settings, tell)
+        def tell(requirement: str, change: Change) -> None:
+            say(f"{requirement}: {change.describe()}")
+
+        outcome = engine.converge(session.host, session.look, session.profile, session.settings, tell, say)
         if session.settings.probe and not outcome.error:
             found = session.look_and_probe()
             seen = engine.plan(found, session.profile, session.settings)
@@ -201,7 +205,7 @@ def _reboot_required(values: Mapping[str, Any], begun: float) -> int:
 def _cloud_config(values: Mapping[str, Any], begun: float) -> int:
     from . import cloud_init
 
-    passed = ("mode", "profile", "only", "skip", "no-install", "dispatcher-line", "lock-timeout")
+    passed = ("mode", "profile", "only", "skip", "no-install", "dispatcher-line", "lock-timeout", "agent-timeout")
     defaults = {option.name: option.default for option in options.OPTIONS}
     chosen = {name: values[name] for name in passed if values[name] != defaults[name]}
     _print(cloud_init.user_data(values["url"], values["sha256"], values["part"], chosen).rstrip("\n"))

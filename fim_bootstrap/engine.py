@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Optional
 
-from . import journal
+from . import consequences, journal, waiting
+from .changes import LoadPolicy, ReloadPolicy, RestartService, RestoreLabels, StopService
 from .errors import BootstrapError
 from .host import Host
-from .model import Change, Facts, Finding, Profile, Requirement, Settings, Status
+from .model import Change, Environment, Facts, Finding, Profile, Requirement, Settings, Status
 from .requirements import REQUIREMENTS, agent, delivery
 
 PASSES = 2  # a later change may make an earlier requirement see new work: an agent that registers its plugin
 # what the agent lacks does not stand in the way of preparing the host
 AFTERWARDS = (agent.ID, delivery.ID)
+# what the agent's own start and stop do too: only one of the two may be at it
+DISTURBING = (LoadPolicy, ReloadPolicy, RestoreLabels, RestartService, StopService)
 
 
 class Outcome(NamedTuple):
@@ -26,13 +29,12 @@ class Outcome(NamedTuple):
 
 
 def plan(facts: Facts, profile: Profile, settings: Settings) -> tuple[Finding, ...]:
-    """What each requirement thinks of the facts."""
-    return tuple(_assess(requirement, facts, profile, settings) for requirement in REQUIREMENTS)
+    """What each requirement thinks of the facts, causes before consequences."""
+    return consequences.named([_assess(requirement, facts, profile, settings) for requirement in REQUIREMENTS])
 
 
 def _assess(requirement: Requirement, facts: Facts, profile: Profile, settings: Settings) -> Finding:
-    chosen = requirement.ID not in settings.skip and (not settings.only or requirement.ID in settings.only)
-    if not chosen:
+    if not settings.chosen(requirement.ID):
         return Finding(requirement.ID, requirement.TITLE, Status.SKIPPED, "left out by --only or --skip")
     return requirement.assess(facts, profile, settings)
 
@@ -43,12 +45,14 @@ def converge(
     profile: Profile,
     settings: Settings,
     tell: Callable[[str, Change], Any],
+    say: Callable[[str], Any],
 ) -> Outcome:
     """Bring the host to what the requirements ask; nothing is touched where a blocker is known before.
 
-    `look` gathers the facts anew; `tell` is called with the requirement's id before each change.
+    `look` gathers the facts anew; `tell` is called with the requirement's id before each change, and `say` with a
+    line while the agent is waited for.
     """
-    facts = look()
+    facts = waiting.until_quiet(look, look(), settings, say)
     findings = plan(facts, profile, settings)
     if any(_holds_back(finding) for finding in findings):
         return Outcome(findings, facts)
@@ -63,6 +67,8 @@ def converge(
             if finding.changes:
                 notes[finding.id] = finding.warnings
             for change in finding.changes:
+                if isinstance(change, DISTURBING):
+                    waiting.until_quiet(look, look(), settings, say)
                 tell(finding.id, change)
                 try:
                     change.apply(host, lambda kind, **details: journal.record(host, kind, **details))
@@ -72,8 +78,12 @@ def converge(
                 done.append(change)
             if finding.changes:
                 facts = look()
-        if len(done) == before:
+        started = facts
+        if facts.environment is not Environment.BOOTING:  # there it may come after this run
+            started = waiting.until_started(look, facts, settings, say)
+        if len(done) == before and started is facts:
             break
+        facts = started
     findings = plan(facts, profile, settings)
     return Outcome(tuple(_judged(finding, notes) for finding in findings), facts, tuple(done))
 

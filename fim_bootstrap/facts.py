@@ -15,7 +15,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
-from . import audit_rules, auditd_conf, journal, managers, selinux
+from . import agent, audit_rules, auditd_conf, journal, managers, selinux, versions
 from .host import File, Output, Reader, boot_id, booted, starts_at_boot
 from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
 from .resources import text_of
@@ -27,12 +27,6 @@ AUDIT_RULES = "/etc/audit/audit.rules"
 AUDIT_LOG = "/var/log/audit/audit.log"
 PID_FILE = "/run/auditd.pid"
 PLUGIN_DIRS = {2: "/etc/audisp/plugins.d", 3: "/etc/audit/plugins.d"}
-AGENT = "/usr/local/qualys/cloud-agent"
-AGENT_CONF = "/etc/qualys/cloud-agent/qualys-cloud-agent.conf"
-AGENT_SERVICE = "qualys-cloud-agent"
-PLUGIN = f"{AGENT}/bin/edr-plugin"
-# the only keys of the agent's configuration that are ever kept; the others hold ids and secrets
-AGENT_KEYS = ("UseAuditDispatcher", "LogFileDir")
 PRESET = "/etc/systemd/system-preset/50-fim-bootstrap.preset"
 PROGRAM = "/usr/local/sbin/fim-bootstrap"
 UNITS = "/etc/systemd/system"
@@ -47,7 +41,9 @@ GUARD_UNITS = {
     "fim-bootstrap-guard.timer": f"{UNITS}/timers.target.wants/fim-bootstrap-guard.timer",
     "fim-bootstrap-guard.path": f"{UNITS}/multi-user.target.wants/fim-bootstrap-guard.path",
 }
-UNIT_KEYS = "Id,LoadState,ActiveState,UnitFileState,RefuseManualStop"
+UNIT_KEYS = "Id,LoadState,ActiveState,UnitFileState,RefuseManualStop,TimeoutStopUSec,TimeoutStartUSec"
+USUAL_LIMIT = 90.0  # seconds; DefaultTimeoutStartSec= and DefaultTimeoutStopSec= of systemd-system.conf(5)
+SPANS = {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -127,13 +123,12 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     steps = journal.entries(host)
     boot = boot_id(host)
     audit = _audit(host, commands, profile, services, processes, answers, steps, boot)
-    agent = _agent(host, services, processes, audit)
+    seen = agent.look(host, services[agent.SERVICE], processes, audit, steps, boot, booted())
     state = selinux.gather(
-        host, where.live, audit.generation or profile.audit, audit.daemon, agent.edr,
-        f"{AGENT}/bin/{AGENT_SERVICE}",
+        host, where.live, audit.generation or profile.audit, audit.daemon, seen.edr, agent.PROGRAM
     )  # fmt: skip
     if state.mode in ("permissive", "enforcing") and where.live:
-        state = state._replace(mislabelled=_mislabelled(host, agent), denials=_denials(host, audit.daemon))
+        state = state._replace(mislabelled=_mislabelled(host, seen), denials=_denials(host, audit.daemon))
     elif state.mode in ("permissive", "enforcing") and where is Environment.OFFLINE:
         contexts = f"/etc/selinux/{state.type}/contexts/files/file_contexts"
         state = state._replace(mislabelled=_unlabelled(host, commands), file_contexts=contexts)
@@ -150,10 +145,13 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         image_based=image_based,
         staged=tuple(name for step in steps if _staged(step, boot) for name in step.get("packages", ())),
         boot=boot,
+        now=time.time(),
+        machine=versions.machine(host) if where.live else "",
+        versions=versions.gather(host, where.live, answers.get("version")),
         prepared=_prepared(host),
         audit=audit,
         selinux=state,
-        agent=agent,
+        agent=seen,
         unseen=_unseen(where, privileged),
     )
 
@@ -166,8 +164,9 @@ def _ask(host: Reader, where: Environment, commands: Mapping[str, str], privileg
     if "auditctl" in commands and privileged:
         questions["status"] = ("auditctl", "-s")
         questions["rules"] = ("auditctl", "-l")
+        questions["version"] = ("auditctl", "-v")
     if host.stat("/run/systemd/system"):
-        units = ("auditd.service", f"{AGENT_SERVICE}.service")
+        units = ("auditd.service", f"{agent.SERVICE}.service")
         questions["show"] = ("systemctl", "show", f"--property={UNIT_KEYS}", *units)
         questions["is-system-running"] = ("systemctl", "is-system-running")
     return dict(zip(questions, host.query(*questions.values()))) if questions else {}
@@ -201,18 +200,21 @@ def _unseen(where: Environment, privileged: bool) -> tuple[str, ...]:
 def _processes(host: Reader) -> dict[int, Process]:
     """The processes that matter here, by pid; started in seconds since the epoch."""
     since = booted()
-    names = (b"auditd", b"audispd", b"edr-plugin", b"qualys-edr", b"fimc", AGENT_SERVICE[:15].encode())
     found: dict[int, Process] = {}
     for path in host.glob("/proc/[0-9]*"):
         line = host.read_bytes(f"{path}/stat") or b""
         name, _, rest = line.partition(b" (")[2].rpartition(b") ")
         fields = rest.split()
-        if name not in names or len(fields) < 20 or fields[0] == b"Z":
+        if len(fields) < 20 or fields[0] == b"Z" or not (role := _role(host, name.decode(errors="replace"), path)):
             continue
         pid = int(path.rpartition("/")[2])
         started = since + int(fields[19]) / TICKS
-        found[pid] = Process(pid, int(fields[1]), name.decode(), started, *_identity(host, path))
+        found[pid] = Process(pid, int(fields[1]), role, started, *_identity(host, path))
     return found
+
+
+def _role(host: Reader, name: str, path: str) -> str:
+    return name if name in ("auditd", "audispd") else agent.role(host, name, path)
 
 
 def _identity(host: Reader, path: str) -> tuple[int, str]:
@@ -227,12 +229,6 @@ def _named(processes: Mapping[int, Process], name: str) -> Optional[Process]:
     return next((p for p in processes.values() if p.name == name[:15]), None)
 
 
-def _child_of_dispatcher(processes: Mapping[int, Process]) -> Optional[Process]:
-    """edr-plugin where the dispatcher started it: auditd, or audispd with audit 2.x."""
-    found = (p for p in processes.values() if p.name == "edr-plugin" and p.parent in processes)
-    return next((p for p in found if processes[p.parent].name in ("auditd", "audispd")), None)
-
-
 def _services(
     host: Reader, where: Environment, shown: Optional[Output], profile: Profile
 ) -> dict[str, Service]:
@@ -241,7 +237,7 @@ def _services(
               for block in (shown.stdout if shown else "").split("\n\n")]  # fmt: skip
     units = {block.get("Id", ""): block for block in blocks}
     expected = "yes" if profile.restart == "signal" else "no"
-    for name in ("auditd", AGENT_SERVICE):
+    for name in ("auditd", agent.SERVICE):
         unit = units.get(f"{name}.service", {})
         present = unit.get("LoadState") == "loaded" if unit else _unit_file(host, name)
         enabled = unit.get("UnitFileState") in ("enabled", "static") if unit else starts_at_boot(host, name)
@@ -251,8 +247,21 @@ def _services(
             active=unit.get("ActiveState") in ("active", "reloading"),
             enabled=enabled,
             refuses_stop=unit.get("RefuseManualStop", expected if name == "auditd" else "") == "yes",
+            patience=_patience(unit),
         )
     return services
+
+
+def _patience(unit: Mapping[str, str]) -> float:
+    """Seconds that systemd gives a unit's stop and start together; where it sets no end, what one mostly gets."""
+    limits = [span(unit.get(key, "")) for key in ("TimeoutStopUSec", "TimeoutStartUSec")]
+    return sum(limit or USUAL_LIMIT for limit in limits)
+
+
+def span(text: str) -> float:
+    """Seconds of a time span as systemctl shows it (systemd.time(7)), such as 1min 30s; 0 where it names none."""
+    found = re.findall(r"([\d.]+)(h|min|s|ms|us|d)\b", text)
+    return sum(float(number) * SPANS[unit] for number, unit in found)
 
 
 def _unit_file(host: Reader, name: str) -> bool:
@@ -335,86 +344,12 @@ def _plugin_dir(host: Reader, generation: int, conf: Optional[File]) -> str:
     return line.value.rstrip("/") if line else PLUGIN_DIRS[generation]
 
 
-def registrations(plugins: Sequence[File]) -> list[tuple[File, Mapping[str, str]]]:
-    """The plugin files that name edr-plugin, with their settings (auditd-plugins(5))."""
-    found: list[tuple[File, Mapping[str, str]]] = []
-    for file in plugins:
-        name = file.path.rpartition("/")[2]
-        if name.startswith(".") or name.count(".") > 1:  # the loader passes over such names
-            continue
-        pairs = {key: line.value for key, line in auditd_conf.settings(auditd_conf.parse(file.text)).items()}
-        if pairs.get("path", "").rpartition("/")[2] == "edr-plugin":
-            found.append((file, pairs))
-    return found
-
-
-# ---------------------------------------------------------------------- agent
-
-
-def _agent(
-    host: Reader, services: Mapping[str, Service], processes: Mapping[int, Process], audit: AuditFacts
-) -> AgentFacts:
-    conf = host.read(AGENT_CONF)
-    program = host.stat(f"{AGENT}/bin/{AGENT_SERVICE}")
-    if conf is None and program is None and not services[AGENT_SERVICE].present:
-        return AgentFacts()
-    values: dict[str, list[tuple[int, str]]] = {key: [] for key in AGENT_KEYS}
-    for number, line in enumerate((conf.text if conf else "").splitlines(), 1):
-        key, equals, value = line.partition("=")
-        if equals and key in values:
-            values[key].append((number, value.strip()))
-    switch = values["UseAuditDispatcher"]
-    folder = values["LogFileDir"][-1][1] if values["LogFileDir"] else "/var/log/qualys"
-    log = host.stat(f"{folder}/edr.log")
-    listed = registrations(audit.plugins)
-    edr = _named(processes, "qualys-edr")
-    return AgentFacts(
-        installed=True,
-        legacy=edr is None and (_named(processes, "fimc") is not None or _only_old_log(host, folder)),
-        dispatcher_setting=switch[-1][1] if switch else "unset",
-        setting_line=f"{AGENT_CONF}:{switch[-1][0]}" if switch else AGENT_CONF,
-        settings_repeated=len(switch) > 1,
-        service=services[AGENT_SERVICE],
-        main=_named(processes, AGENT_SERVICE),
-        edr=edr,
-        plugin=_child_of_dispatcher(processes),
-        plugin_file=host.stat(PLUGIN),
-        registration=listed[0][0].path if listed else "",
-        registration_problem=_registration_problem(listed) or _left_behind(host, audit, bool(listed)),
-        manifests=len(host.glob(f"{AGENT}/fim/manifests/*.json")),
-        log=f"{folder}/edr.log",
-        log_size=log.size if log else -1,
-    )
-
-
-def _only_old_log(host: Reader, folder: str) -> bool:
-    return host.stat(f"{folder}/edr.log") is None and host.stat(f"{folder}/fimc.log") is not None
-
-
-def _registration_problem(listed: Sequence[tuple[File, Mapping[str, str]]]) -> str:
-    for file, pairs in listed:
-        if file.problem:
-            return f"{file.path}: {file.problem}"
-        if pairs.get("active", "no").lower() != "yes":
-            return f"{file.path}: active = {pairs.get('active', 'no')}"
-    return ""
-
-
-def _left_behind(host: Reader, audit: AuditFacts, registered: bool) -> str:
-    """A plugin file that stayed where audit 2.x looked for it, after an upgrade to audit 3."""
-    if registered or audit.generation != 3:
-        return ""
-    old = [file for path in host.glob(f"{PLUGIN_DIRS[2]}/*") if (file := host.read(path))]
-    where = f"is not read by audit 3, which reads {audit.plugin_dir}"
-    return next((f"{file.path} {where}" for file, _ in registrations(old)), "")
-
-
-def _mislabelled(host: Reader, agent: AgentFacts) -> tuple[str, ...]:
+def _mislabelled(host: Reader, seen: AgentFacts) -> tuple[str, ...]:
     """Paths of the hand-over whose SELinux type is not the one that the policy gives to the path."""
-    expected = {f"{AGENT}/sock": "usr_t", PLUGIN: "bin_t"}
-    if agent.registration:
-        audit2 = agent.registration.startswith(PLUGIN_DIRS[2])
-        expected[agent.registration] = "etc_t" if audit2 else "auditd_etc_t"
+    expected = {agent.SOCKET_FOLDER: "usr_t", agent.PLUGIN_PROGRAM: "bin_t"}
+    if seen.registration:
+        audit2 = seen.registration.startswith(PLUGIN_DIRS[2])
+        expected[seen.registration] = "etc_t" if audit2 else "auditd_etc_t"
     labels = {path: found.context for path in expected if (found := host.stat(path))}
     return tuple(path for path, label in labels.items() if label and f":{expected[path]}:" not in f"{label}:")
 
@@ -431,7 +366,7 @@ def _denials(host: Reader, daemon: Optional[Process]) -> tuple[str, ...]:
     """AVC records of the plugin since the daemon started, newest last, at most three."""
     found = []
     for line in (host.read_bytes(AUDIT_LOG) or b"").splitlines():
-        if b"avc:  denied" in line and b'comm="edr-plugin"' in line:
+        if b"avc:  denied" in line and f'comm="{agent.PLUGIN}"'.encode() in line:
             stamp = line.partition(b"audit(")[2].partition(b":")[0]
             if daemon is None or not stamp.replace(b".", b"").isdigit() or float(stamp) > daemon.started:
                 found.append(line.decode(errors="replace"))

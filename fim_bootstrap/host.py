@@ -82,6 +82,9 @@ class Reader(Protocol):
     def read_bytes(self, path: str) -> Optional[bytes]:
         """The content, or None where it cannot be had."""
 
+    def tail(self, path: str, size: int) -> Optional[bytes]:
+        """The last bytes of a file, `size` at most, or None where they cannot be had."""
+
     def holds(self, path: str, mark: bytes) -> bool:
         """Whether the mark stands anywhere in the file, which may be large."""
 
@@ -196,6 +199,15 @@ class LiveHost:
         try:
             with open(self.real(path), "rb") as file:
                 return file.read()
+        except OSError:
+            return None
+
+    def tail(self, path: str, size: int) -> Optional[bytes]:
+        """The last bytes of a file, or None where they cannot be had."""
+        try:
+            with open(self.real(path), "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+                return file.read(size)
         except OSError:
             return None
 

@@ -18,7 +18,8 @@ from .host import STATE, File, Host, Reader
 
 JOURNAL = f"{STATE}/journal.jsonl"
 TYPES: Mapping[str, Any] = {"id": str, "kind": str, "path": str, "before": str, "after": str, "boot": str,
-                            "packages": list, "mtime": (int, float)}  # fmt: skip
+                            "service": str, "packages": list, "mtime": (int, float),
+                            "uptime": (int, float)}  # fmt: skip
 
 
 def digest(text: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, Optional
 
 from . import __version__
+from .agent import DISPATCHER_KEY
 from .errors import BadConfig, Usage
 from .model import Settings
 from .profiles import read_table, refuse_foreign
@@ -33,7 +34,7 @@ class Option(NamedTuple):
 
 OPTIONS = (
     Option("root", TEXT, "work on the tree below DIR, which is not running", metavar="DIR"),
-    Option("mode", TEXT, "how the agent gets events; auto reads its UseAuditDispatcher", "auto",
+    Option("mode", TEXT, f"how the agent gets events; auto reads its {DISPATCHER_KEY}", "auto",
            ("auto", "dispatcher", "direct")),
     Option("profile", TEXT, "use this profile instead of the one that os-release selects", metavar="ID"),
     Option("profiles", TEXT, "read profiles from DIR too", metavar="DIR"),
@@ -44,6 +45,9 @@ OPTIONS = (
     Option("no-install", FLAG, "never call a package manager", False),
     Option("dispatcher-line", TEXT, "auto leaves the line out where audit ignores it", "always", ("always", "auto")),
     Option("lock-timeout", NUMBER, "seconds to wait for a package lock", 300.0, metavar="SECONDS"),
+    Option("agent-timeout", NUMBER, "seconds without a sign of life after which an agent that starts has failed", 300.0,
+           commands=("check", "apply", "cloud-config"), metavar="SECONDS"),
+    Option("wait", FLAG, "wait for an agent that is starting before judging it", False, (), ("check",)),
     Option("verbose", FLAG, "show the evidence of what is right, too", False),
     Option("probe", FLAG, "cause one harmless audit event and see it arrive", False, (), ("check", "apply")),
     Option("dry-run", FLAG, "say what would be done; exit 0 whatever is found", False, (), ("apply",)),
@@ -118,8 +122,9 @@ def settings(values: Mapping[str, Any]) -> Settings:
     root = values["root"]
     if values.get("first-boot") and not root:
         raise Usage("--first-boot is for a tree that is not running", "name it: --root DIR")
-    if math.isnan(values["lock-timeout"]):  # no time is later than that
-        raise Usage("--lock-timeout nan: must be a number of seconds")
+    for name in ("lock-timeout", "agent-timeout"):
+        if math.isnan(values.get(name, 0.0)):  # no time is later than that
+            raise Usage(f"--{name} nan: must be a number of seconds")
     if root and not os.path.isdir(root):
         raise Usage(f"--root {root}: no such directory", "name the folder in which the tree lies")
     return Settings(
@@ -132,6 +137,7 @@ def settings(values: Mapping[str, Any]) -> Settings:
         install=not values["no-install"],
         dispatcher_line=values["dispatcher-line"],
         lock_timeout=values["lock-timeout"],
+        agent_timeout=values.get("agent-timeout", Settings().agent_timeout),
         probe=values.get("probe", False),
         first_boot=values.get("first-boot", False),
         guard=values.get("guard", False),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from . import __version__
+from . import __version__, chain, consequences
 from .engine import Outcome
 from .errors import BootstrapError
-from .model import Finding, Profile, Settings, Status
+from .managers import MANAGERS
+from .model import Facts, Finding, Hop, Profile, Settings, Status
 from .redact import redact
+from .requirements import agent, packages, rules
 
 SCHEMA_VERSION = 1
 SIGNS = {
@@ -20,7 +23,7 @@ SIGNS = {
 
 def verdict(findings: Sequence[Finding]) -> str:
     """The worst that is true of the host."""
-    statuses = {finding.status for finding in findings}
+    statuses = {f.status for f in findings if not consequences.only_a_reboot_is_missing(f, findings)}
     for status, word in (
         (Status.FAILED, "failed"),
         (Status.BLOCKED, "blocked"),
@@ -38,13 +41,21 @@ def reboot_required(findings: Sequence[Finding]) -> bool:
     return any(finding.status is Status.REBOOT for finding in findings)
 
 
+def reboot_after_apply(findings: Sequence[Finding], facts: Facts) -> bool:
+    """Whether what apply would do takes effect only with a reboot after it."""
+    due = {finding.id for finding in findings if finding.status is Status.CHANGE}
+    frozen = (facts.audit.status or {}).get("enabled") == rules.IMMUTABLE
+    staged = facts.manager in MANAGERS and MANAGERS[facts.manager].staged
+    return (rules.ID in due and frozen) or (packages.ID in due and staged)
+
+
 def exit_code(command: str, outcome: Outcome, detailed: bool = False) -> int:
     """The documented exit status: an API, see README."""
     if outcome.error:
         return outcome.error.exit_code
     word = verdict(outcome.findings)
     if word in ("failed", "blocked"):
-        return {"failed": 1, "blocked": 4}[word]
+        return 4 if word == "blocked" and not outcome.done else 1
     if command == "check":
         return 0 if word == "ready" else 3
     if not detailed:
@@ -83,8 +94,14 @@ def as_json(
         "msg": line,
         "verdict": verdict(findings),
         "reboot_required": reboot_required(findings),
+        "reboot_after_apply": command == "check" and reboot_after_apply(findings, facts),
+        "time": _now(),
+        "boot": facts.boot,
+        "versions": {**facts.versions},
+        "agent": agent.condition(facts, settings),
         "host": {
             "hostname": facts.hostname,
+            "machine": facts.machine,
             "os": {"id": facts.os.id, "version": facts.os.version, "name": facts.os.name},
             "profile": profile.id if profile else "",
             "root": settings.root or "/",
@@ -92,6 +109,9 @@ def as_json(
             "mode": settings.mode_for(facts),
         },
         "requirements": [_requirement(finding) for finding in findings],
+        "causes": [cause for finding in findings for cause in _causes(finding, facts)],
+        "chain": [{**hop._asdict(), "evidence": redact(hop.evidence)} for hop in _chain(facts, settings)],
+        "skipped_by_option": [finding.id for finding in findings if not settings.chosen(finding.id)],
         "done": [redact(change.describe()) for change in outcome.done],
         "diff": redact("".join(change.diff() for change in outcome.done or planned)),
         "unseen": list(facts.unseen),
@@ -113,6 +133,25 @@ def _requirement(finding: Finding) -> dict[str, Any]:
     }
 
 
+def _causes(finding: Finding, facts: Facts) -> list[dict[str, Any]]:
+    """The lines that stand in the way, each with who writes that file, where the file tells it."""
+    texts = {file.path: file.text for file in facts.audit.rules}
+    return [
+        {"id": finding.id, "file": cause.file, "line": cause.line, "text": redact(cause.text),
+         "source": rules.generator(texts.get(cause.file, ""))}
+        for cause in finding.causes if finding.status not in (Status.OK, Status.SKIPPED)
+    ]  # fmt: skip
+
+
+def _chain(facts: Facts, settings: Settings) -> Sequence[Hop]:
+    """The way of the test event, or how the way looks without one."""
+    return (facts.delivery.chain if facts.delivery else ()) or chain.of(facts, settings)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def of_error(command: str, error: BootstrapError, seconds: float) -> dict[str, Any]:
     """The same document for a run that ended before anything could be judged."""
     words = {69: "unsupported", 4: "blocked"}
@@ -127,8 +166,13 @@ def of_error(command: str, error: BootstrapError, seconds: float) -> dict[str, A
         "msg": line,
         "verdict": words.get(error.exit_code, "failed"),
         "reboot_required": False,
+        "reboot_after_apply": False,
+        "time": _now(),
         "host": {},
         "requirements": [],
+        "causes": [],
+        "chain": [],
+        "skipped_by_option": [],
         "done": [],
         "diff": "",
         "unseen": [],
@@ -154,4 +198,6 @@ def as_text(document: dict[str, Any], verbose: bool) -> str:
     lines.append(f"{document['comment'].partition(';')[0]}{where}")
     if document["reboot_required"]:
         lines.append("a reboot is required; plan it, nothing was rebooted")
+    if document["reboot_after_apply"]:
+        lines.append("apply would be complete only after a reboot; plan one")
     return "\n".join(lines)

@@ -8,10 +8,12 @@ configuration last changed: a run that was interrupted between edit and restart 
 
 from __future__ import annotations
 
+from ..agent import DISPATCHER_KEY, PLUGIN, USE_DISPATCHER
 from ..changes import CreateFiles, EnableService, LabelTree, RestartService, StopService
 from ..facts import FIRST_BOOT, GUARD_UNITS, PRESET, PROGRAM
 from ..model import Change, Environment, Facts, Finding, Profile, Settings, Status
 from ..resources import text_of
+from .agent import restart_refused
 
 ID = "auditd"
 TITLE = "auditd runs with its present configuration"
@@ -42,7 +44,7 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         changes.append(
             RestartService(
                 "auditd", "auditd", audit.daemon.pid if audit.daemon else 0, audit.service.refuses_stop,
-                ("edr-plugin",) if _plugin_expected(facts) else (), facts.audit.may_cause_event,
+                (PLUGIN,) if _plugin_expected(facts) else (), may_wake=facts.audit.may_cause_event,
             )
         )  # fmt: skip
     if changes:
@@ -82,6 +84,8 @@ def why_restart(facts: Facts) -> str:
     # the clock may have been set since: the start is known by the present clock and by the one of then
     if audit.conf_since > min(audit.daemon.started, audit.pid_file):
         return "auditd started before auditd.conf last changed"
+    if restart_refused(facts):
+        return "auditd is older than the agent's plugin file: the restart that the agent asked for did not happen"
     if _plugin_expected(facts) and facts.agent.plugin is None:
         return "the dispatcher has given up on the agent's plugin"
     return ""
@@ -98,10 +102,10 @@ def _direct(facts: Facts, settings: Settings) -> Finding:
         return Finding(ID, TITLE, Status.OK, "direct mode: auditd is stopped and disabled")
     if settings.mode != "direct":
         return Finding(
-            ID, TITLE, Status.BLOCKED, "the agent is set to UseAuditDispatcher=0, which needs auditd stopped",
-            (f"{facts.agent.setting_line}: UseAuditDispatcher=0",),
+            ID, TITLE, Status.BLOCKED, f"the agent is set to {DISPATCHER_KEY}=0, which needs auditd stopped",
+            (f"{facts.agent.setting_line}: {DISPATCHER_KEY}=0",),
             remedy="either have the agent use the dispatcher"
-            " (qualys-cloud-agent.sh UseAuditDispatcher=1; it restarts the agent),"
+            f" ({USE_DISPATCHER}; it restarts the agent),"
             " or agree to stop auditd, which ends the host's audit log: fim-bootstrap apply --mode direct",
         )  # fmt: skip
     change = StopService("auditd", audit.daemon.pid if audit.daemon else 0, audit.service.refuses_stop)

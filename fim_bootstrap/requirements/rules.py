@@ -8,8 +8,7 @@ lines mostly stand in others, and in the kernel. `-f 2` (panic) is an administra
 from __future__ import annotations
 
 from .. import audit_rules
-from ..changes import DeleteRule, EditFile, RestartService
-from ..facts import AGENT_SERVICE
+from ..changes import DeleteRule, EditFile
 from ..model import Change, Facts, Finding, Profile, Settings, Status
 
 ID = "rules"
@@ -53,8 +52,6 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if kernel.get("enabled") != IMMUTABLE and "-a never,task" in (audit.live_rules or ()):
         evidence.append("kernel: -a never,task")
         changes.append(DeleteRule())
-        if facts.agent.main:
-            changes.append(RestartService(AGENT_SERVICE, AGENT_SERVICE, facts.agent.main.pid))
         warnings += ("processes started until now stay unaudited until they are restarted, or the host is",)
     if changes:
         summary = "lines that freeze or silence the audit rules"
@@ -74,6 +71,11 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     return Finding(ID, TITLE, Status.OK, f"nothing freezes or silences the rules, {where}", warnings=warnings)
 
 
+def generator(text: str) -> str:
+    """The tool that says in a file's head that it writes this file, or ''."""
+    return next((word for word in MANAGERS if word in text[:600].lower()), "")
+
+
 def _warnings(facts: Facts) -> tuple[str, ...]:
     audit, found = facts.audit, []
     status = audit.status or {}
@@ -87,8 +89,7 @@ def _warnings(facts: Facts) -> tuple[str, ...]:
                 found.append(f"{file.path}:{rule.number}: {rule.text.strip()}: has no effect as written: {rule.inert}")
             elif rule.aborts:
                 found.append(f"{file.path}:{rule.number}: {rule.aborts}: rules below it are not loaded")
-        header = file.text[:600].lower()
-        if any(word in header for word in MANAGERS):
+        if generator(file.text):
             found.append(f"{file.path} looks generated: change it at its source too, or it comes back")
     if audit.status and not audit.may_cause_event:
         found.append("failure 2: the kernel panics when audit fails; no test event is ever caused here")
