@@ -31,7 +31,7 @@ SCRIPT = "qualys-edr-start-stop.sh"  # run by the main process, for the start an
 TOOLS = ("checkmodule", "semodule_package", "semodule", "restorecon")  # it builds its SELinux module with them
 SHELLS = ("sh", "bash", "dash")
 SEMODULE = "semodule"
-PROCESSES = (SERVICE[:15], EDR, PLUGIN, OLD, SEMODULE)
+PROCESSES = (SERVICE, SCRIPT, EDR, PLUGIN, OLD, SEMODULE)
 
 CONF = "/etc/qualys/cloud-agent/qualys-cloud-agent.conf"
 DISPATCHER_KEY = "UseAuditDispatcher"
@@ -71,26 +71,25 @@ SIGNS = (
     (206, r"\bnever,\s*task\b|\btask,\s*never\b"),
     (205, r"(?<!not )\b(?:immutable|locked|frozen)\b|\benabled\W+2\b"),
 )
-_EXIT = re.compile(r"\b(?:exit\w*|status|code|rc|error)\W{0,3}(?:(?:with|code|status|is)\W{1,3}){0,2}(20[0-6])\b")
-_GOOD = re.compile(r"\bcompleted?\b|\bsuccess(?:ful|fully)?\b")
+_EXIT = r"\b(?:exit\w*|status|code|rc|error)\W{0,3}(?:(?:with|code|status|is)\W{1,3}){0,2}(20[0-6])\b"
+_GOOD = r"\bcompleted?\b|\bsuccess(?:ful|fully)?\b"
 _LAST = 20  # lines of the log in which the end of the last start or stop is looked for
+COMM = 15  # characters of a name that the kernel keeps
 TAIL = 65536  # bytes of a log's end that are ever read
 
 
-def role(host: Reader, name: str, path: str) -> str:
-    """What a process is here, by its name and its folder of /proc, or ''; a shell may have been given the script."""
-    if name == SCRIPT[:15]:
+def role(host: Reader, comm: str, path: str) -> str:
+    """Which of the processes this is, by the name that the kernel keeps of it and its folder of /proc, or ''."""
+    if comm in SHELLS and SCRIPT.encode() in (host.read_bytes(f"{path}/cmdline") or b""):
         return SCRIPT
-    if name in SHELLS and SCRIPT.encode() in (host.read_bytes(f"{path}/cmdline") or b""):
-        return SCRIPT
-    return name if name in PROCESSES else ""
+    return next((name for name in PROCESSES if comm == name[:COMM]), "")
 
 
 def look(
-    host: Reader, service: Service, processes: Mapping[int, Process], audit: AuditFacts,
+    host: Reader, service: Service, running: Mapping[str, Process], audit: AuditFacts,
     steps: Sequence[Mapping[str, Any]], boot: str, since: float,
 ) -> AgentFacts:  # fmt: skip
-    """What is seen of the agent; `steps` are the journal's, `since` is when this boot began (epoch)."""
+    """What is seen of the agent; `running` by name, `steps` of the journal, `since` this boot's beginning (epoch)."""
     conf = host.read(CONF)
     values = _values(conf.text if conf else "")
     identity = next((path for path in _identities(values) if host.stat(path)), "")
@@ -101,27 +100,26 @@ def look(
     log, script_log = host.stat(f"{folder}/{LOG}"), host.stat(f"{folder}/{SCRIPT_LOG}")
     listed = registrations(audit.plugins)
     copied = host.stat(listed[0][0].path) if listed else None
-    edr, main = _named(processes, EDR), _named(processes, SERVICE)
-    script = _named(processes, SCRIPT)
+    edr, main, script = (running.get(name) for name in (EDR, SERVICE, SCRIPT))
     said = verdict(host.tail(script_log.path, TAIL) or b"") if script_log else None
     said = said._replace(at=script_log.mtime) if said and script_log else None
     restarted_at = _moment(_last(steps, ("start", "restart"), SERVICE), boot, since)
     loaded_at = _moment(_last(steps, ("policy", "reload")), boot, since)
     sign, sign_at = _newest(
-        (script, f"{SCRIPT} is at work"), (_named(processes, SEMODULE), "semodule is at work"),
+        (script, f"{SCRIPT} is at work"), (running.get(SEMODULE), "semodule is at work"),
         (main, "it was started"), (audit.daemon, "auditd was started"),
         (script_log, f"{folder}/{SCRIPT_LOG} is written to"),
     )  # fmt: skip
     return AgentFacts(
         installed=True,
-        legacy=edr is None and (_named(processes, OLD) is not None or (log is None and _old_log(host, folder))),
+        legacy=edr is None and (OLD in running or (log is None and _old_log(host, folder))),
         dispatcher_setting=switch[-1][1] if switch else "unset",
         setting_line=f"{CONF}:{switch[-1][0]}" if switch else CONF,
         settings_repeated=len(switch) > 1,
         service=service,
         main=main,
         edr=edr,
-        plugin=_child_of_dispatcher(processes),
+        plugin=running.get(PLUGIN),
         plugin_file=host.stat(PLUGIN_PROGRAM),
         registration=listed[0][0].path if listed else "",
         registration_problem=_registration_problem(listed) or _unread(host, audit, bool(listed)),
@@ -169,16 +167,6 @@ def _old_log(host: Reader, folder: str) -> bool:
     return host.stat(f"{folder}/{OLD}.log") is not None
 
 
-def _named(processes: Mapping[int, Process], name: str) -> Optional[Process]:
-    return next((p for p in processes.values() if p.name in (name, name[:15])), None)
-
-
-def _child_of_dispatcher(processes: Mapping[int, Process]) -> Optional[Process]:
-    """The plugin where the dispatcher started it: auditd, or audispd with audit 2.x."""
-    found = (p for p in processes.values() if p.name == PLUGIN and p.parent in processes)
-    return next((p for p in found if processes[p.parent].name in ("auditd", "audispd")), None)
-
-
 # ---------------------------------------------------------------------- the plugin file
 
 
@@ -221,11 +209,11 @@ def verdict(tail: bytes) -> Optional[Verdict]:
     lines = [line for line in tail.decode(errors="replace").splitlines() if line.strip()]
     for line in reversed(lines[-_LAST:]):
         low = line.lower()
-        if number := _EXIT.search(low):
+        if number := re.search(_EXIT, low):
             return Verdict(int(number[1]), line.strip())
         if code := next((code for code, sign in SIGNS if re.search(sign, low)), 0):
             return Verdict(code, line.strip())
-        if _GOOD.search(low):
+        if re.search(_GOOD, low):
             return Verdict(0, line.strip())
     return None
 

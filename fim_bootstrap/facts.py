@@ -25,6 +25,7 @@ SELINUX_COMMANDS = ("checkmodule", "semodule_package", "semodule", "restorecon",
 AUDITD_CONF = "/etc/audit/auditd.conf"
 AUDIT_RULES = "/etc/audit/audit.rules"
 AUDIT_LOG = "/var/log/audit/audit.log"
+LOG_END = 1 << 20  # bytes of that log that are looked through
 PID_FILE = "/run/auditd.pid"
 PLUGIN_DIRS = {2: "/etc/audisp/plugins.d", 3: "/etc/audit/plugins.d"}
 PRESET = "/etc/systemd/system-preset/50-fim-bootstrap.preset"
@@ -123,7 +124,7 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     steps = journal.entries(host)
     boot = boot_id(host)
     audit = _audit(host, commands, profile, services, processes, answers, steps, boot)
-    seen = agent.look(host, services[agent.SERVICE], processes, audit, steps, boot, booted())
+    seen = agent.look(host, services[agent.SERVICE], _by_name(processes), audit, steps, boot, booted())
     state = selinux.gather(
         host, where.live, audit.generation or profile.audit, audit.daemon, seen.edr, agent.PROGRAM
     )  # fmt: skip
@@ -217,16 +218,22 @@ def _role(host: Reader, name: str, path: str) -> str:
     return name if name in ("auditd", "audispd") else agent.role(host, name, path)
 
 
+def _by_name(processes: Mapping[int, Process]) -> dict[str, Process]:
+    """The first process of each name; a plugin only where the dispatcher started it: auditd, or audispd (audit 2)."""
+    found: dict[str, Process] = {}
+    for process in processes.values():
+        parent = processes.get(process.parent)
+        if process.name != agent.PLUGIN or (parent and parent.name in ("auditd", "audispd")):
+            found.setdefault(process.name, process)
+    return found
+
+
 def _identity(host: Reader, path: str) -> tuple[int, str]:
     status = host.read(f"{path}/status")
     uids = [line.split()[2] for line in (status.text if status else "").splitlines() if line.startswith("Uid:")]
     context = host.read(f"{path}/attr/current")
     usable = context is not None and not context.problem and ":" in context.text
     return int(uids[0]) if uids else -1, context.text.strip("\0\n") if context and usable else ""
-
-
-def _named(processes: Mapping[int, Process], name: str) -> Optional[Process]:
-    return next((p for p in processes.values() if p.name == name[:15]), None)
 
 
 def _services(
@@ -290,7 +297,7 @@ def _audit(
     state = audit_rules.parse_status(status.stdout) if status and status.status == 0 else None
     listing = answers.get("rules")
     owner = processes.get((state or {}).get("pid", 0))
-    daemon = owner if owner and owner.name == "auditd" else _named(processes, "auditd")
+    daemon = owner if owner and owner.name == "auditd" else _by_name(processes).get("auditd")
     folder = _plugin_dir(host, generation or profile.audit, conf)
     plugins = [file for path in host.glob(f"{folder}/*") if (file := host.read(path))]
     pid_file = host.stat(PID_FILE)
@@ -365,7 +372,7 @@ def _unlabelled(host: Reader, commands: Mapping[str, str]) -> tuple[str, ...]:
 def _denials(host: Reader, daemon: Optional[Process]) -> tuple[str, ...]:
     """AVC records of the plugin since the daemon started, newest last, at most three."""
     found = []
-    for line in (host.read_bytes(AUDIT_LOG) or b"").splitlines():
+    for line in (host.tail(AUDIT_LOG, LOG_END) or b"").splitlines():
         if b"avc:  denied" in line and f'comm="{agent.PLUGIN}"'.encode() in line:
             stamp = line.partition(b"audit(")[2].partition(b":")[0]
             if daemon is None or not stamp.replace(b".", b"").isdigit() or float(stamp) > daemon.started:

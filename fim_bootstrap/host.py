@@ -205,9 +205,11 @@ class LiveHost:
     def tail(self, path: str, size: int) -> Optional[bytes]:
         """The last bytes of a file, or None where they cannot be had."""
         try:
-            with open(self.real(path), "rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - size))
-                return file.read(size)
+            # O_NONBLOCK: a pipe that lies there with no writer must not hold the run up
+            with open(os.open(self.real(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                info = os.fstat(file.fileno())
+                file.seek(max(0, info.st_size - size))
+                return file.read(size) if stat.S_ISREG(info.st_mode) else None
         except OSError:
             return None
 

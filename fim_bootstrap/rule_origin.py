@@ -15,7 +15,7 @@ from . import audit_rules
 
 Shape = tuple[str, frozenset[str]]
 _WATCHING = frozenset(("exit", "filesystem"))  # the lists that file integrity monitoring can use
-_FIELD = re.compile(r"([a-z0-9_]+)\s*([!<>&=]+)\s*(.*)", re.DOTALL)
+_FIELD = r"(?s)([a-z0-9_]+)\s*([!<>&=]+)\s*(.*)"
 _EVERY_ACCESS = "rwxa"
 
 
@@ -51,7 +51,7 @@ def _features(name: str, value: str) -> Iterator[str]:
         yield f"key={value}"
     elif name == "C":
         yield "".join(sorted(re.split(r"(!?=)", value)))
-    elif name == "F" and (field := _FIELD.match(value)):
+    elif name == "F" and (field := re.match(_FIELD, value)):
         what, how, text = field.groups()
         if what in ("path", "dir"):
             yield f"path={_plain(text)}"

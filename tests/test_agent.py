@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jsonschema
 import pytest
 
-from fim_bootstrap import agent, consequences, engine, facts, journal, report, rule_origin, versions, waiting
+from fim_bootstrap import (
+    agent,
+    consequences,
+    engine,
+    facts,
+    journal,
+    options,
+    report,
+    rule_origin,
+    versions,
+    waiting,
+)
 from fim_bootstrap.changes import LoadPolicy, ReloadPolicy
 from fim_bootstrap.engine import Outcome
-from fim_bootstrap.host import STATE, Output
+from fim_bootstrap.errors import Usage
+from fim_bootstrap.host import STATE, LiveHost, Output
 from fim_bootstrap.model import Environment, Facts, Finding, OsRelease, Profile, Settings, Status
 from fim_bootstrap.probe import may_hide, probe
 from fim_bootstrap.requirements import agent as requirement
-from tests.conftest import AUDITD_CONF, PROGRAMS, PROJECT, RULES
+from fim_bootstrap.resources import text_of
+from tests.conftest import AUDITD_CONF, PROGRAMS, PROJECT, RULES, needs_root
 from tests.dict_host import BOOT, DictHost
 
 RELEASE = OsRelease("debian", "12")
@@ -485,8 +500,26 @@ def test_what_its_own_selinux_step_met_is_told_and_blocks(host: DictHost, code: 
 
 def test_an_end_of_the_life_before_is_not_the_present_one(host: DictHost) -> None:
     gave_up(host, "audit is immutable", ago=600)
-    host.process(MAIN, "qualys-cloud-agent", started=host.now - 500)
-    assert "nothing moves" in look(host).finding().summary
+    freeze(host)
+    host.process(MAIN, "qualys-cloud-agent", started=host.now - 100)
+    assert look(host).report["agent"] == "starting"
+    host.sleep(300)
+    assert agent.CAUSES[205][0] in look(host).finding().summary
+
+
+def test_a_clock_that_was_set_back_keeps_nobody_waiting(host: DictHost) -> None:
+    gave_up(host, "loading the module", ago=-3600)
+    assert look(host).report["agent"] == "gave-up"
+
+
+@pytest.mark.parametrize("code", WRONG)
+def test_an_agent_that_would_give_up_again_is_not_started(host: DictHost, code: int) -> None:
+    for pid in (MAIN, EDR, PLUGIN):
+        host.end(pid)
+    WRONG[code][0](host)
+    finding = look(host).finding()
+    assert (finding.status, finding.waits_for, finding.changes) == (Status.WAITING, WRONG[code][1], ())
+    assert agent.CAUSES[code][0] in finding.summary
 
 
 def test_a_frozen_kernel_waits_for_the_reboot_before_and_after_apply(host: DictHost) -> None:
@@ -906,6 +939,27 @@ def test_a_package_that_is_half_there_has_no_version(host: DictHost) -> None:
 )
 def test_a_time_span_of_systemctl(shown: str, seconds: float) -> None:
     assert facts.span(shown) == seconds
+
+
+@needs_root
+def test_the_end_of_a_log_is_read_and_a_pipe_holds_nobody_up(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"x" * 100 + b"end")
+    os.mkfifo(tmp_path / "pipe")
+    live = LiveHost(str(tmp_path))
+    assert live.tail("/log", 4) == b"xend"
+    assert live.tail("/log", 1000) == b"x" * 100 + b"end"
+    assert live.tail("/pipe", 4) is None
+    assert live.tail("/nothing", 4) is None
+
+
+def test_the_guard_waits_and_the_limit_is_an_option() -> None:
+    unit = text_of("units/fim-bootstrap-guard.service")
+    words = next(line for line in unit.splitlines() if line.startswith("ExecStart=")).split()[1:]
+    _, values = options.parse([*words, "--agent-timeout", "7"])
+    assert values["wait"] is True
+    assert options.settings(values).agent_timeout == 7.0
+    with pytest.raises(Usage, match="agent-timeout"):
+        options.settings({**values, "agent-timeout": float("nan")})
 
 
 def test_nothing_is_kept_of_the_state_folder_by_a_check(host: DictHost) -> None:

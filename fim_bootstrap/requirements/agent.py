@@ -37,17 +37,22 @@ def condition(facts: Facts, settings: Settings) -> str:
         return RUNNING
     if agent.main is None:
         return PREPARED
-    if _told(facts):
+    if _told(facts, settings):
         return GAVE_UP
     if not agent.manifests:
         return PREPARED
     return STARTING if agent.sign and _young(agent.sign_at, facts, settings) else GAVE_UP
 
 
-def _told(facts: Facts) -> Optional[Verdict]:
-    """Why the agent gave up in the life of its present main process, where its script tells it."""
+def _told(facts: Facts, settings: Settings) -> Optional[Verdict]:
+    """Why the agent gave up, where its script tells it; not of the life before, while the present one is young.
+
+    After that its script would have told another end, so times that a clock was set between do not matter.
+    """
     main, verdict = facts.agent.main, facts.agent.verdict
-    return verdict if main and verdict and verdict.code and verdict.at >= main.started else None
+    if not main or not verdict or not verdict.code:
+        return None
+    return None if verdict.at < main.started and _young(main.started, facts, settings) else verdict
 
 
 def at_work(facts: Facts, settings: Settings) -> bool:
@@ -56,7 +61,7 @@ def at_work(facts: Facts, settings: Settings) -> bool:
 
 
 def _young(moment: float, facts: Facts, settings: Settings) -> bool:
-    return facts.now - moment < settings.agent_timeout
+    return -1 < facts.now - moment < settings.agent_timeout  # a clock that was set back leaves times to come
 
 
 def restart_refused(facts: Facts) -> bool:
@@ -89,9 +94,9 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if dispatching and facts.audit.daemon is None:
         return _finding(Status.WAITING, "auditd is not running yet", follows=("auditd",))
     if reason := _why_restart(facts, settings, state, dispatching):
-        if (facts.audit.status or {}).get("enabled") == IMMUTABLE:
-            would = f"{reason}; started now, it would give up, since {CAUSES[205][0]}"
-            return _finding(Status.WAITING, would, _said(facts), warnings=warnings, follows=("rules",))
+        if code := gives_up(facts):
+            would = f"{reason}; started now, it would give up: {CAUSES[code][0]}"
+            return _finding(Status.WAITING, would, _said(facts), warnings=warnings, follows=(CAUSES[code][1], *BEFORE))
         change = RestartService(SERVICE, SERVICE, agent.main.pid if agent.main else 0, patience=agent.service.patience)
         return _finding(Status.CHANGE, reason, _said(facts), warnings=warnings)._replace(changes=(change,))
     if state == GAVE_UP:
@@ -137,7 +142,7 @@ def _why_restart(facts: Facts, settings: Settings, state: str, dispatching: bool
     agent, audit = facts.agent, facts.audit
     if agent.main is None:
         return "the agent is not running"
-    if state == GAVE_UP and (verdict := _told(facts)):
+    if state == GAVE_UP and (verdict := _told(facts, settings)):
         if agent.collided:
             return f"{_when(verdict)}: it met our own semodule"
         if _is_over(verdict.code, facts) and not _told_after_ours(facts, settings):
@@ -169,7 +174,7 @@ def _told_after_ours(facts: Facts, settings: Settings) -> bool:
 
 
 def _gave_up(facts: Facts, settings: Settings) -> Finding:
-    agent, verdict = facts.agent, _told(facts)
+    agent, verdict = facts.agent, _told(facts, settings)
     if verdict is None:
         hangs = f"; {SCRIPT} (pid {agent.script.pid}) hangs" if agent.script else ""
         return _finding(
@@ -195,14 +200,22 @@ def _said(facts: Facts) -> tuple[str, ...]:
     return (f"{facts.agent.script_log}: {verdict.line}",) if verdict else ()
 
 
-def _would_give_up(facts: Facts) -> tuple[str, ...]:
-    """What an agent that started on this host as it is would end with."""
-    if not facts.environment.live or not facts.privileged:
-        return ()
+def gives_up(facts: Facts) -> int:
+    """With which of the causes an agent that started now, on this host as it is, would give up; 0: with none.
+
+    Its script looks at them in this order. 202 and 203 cannot be known before it tries.
+    """
     ubuntu = "ubuntu" in (facts.os.id, *facts.os.like)  # there it leaves SELinux alone
     builds = facts.selinux.mode in ("permissive", "enforcing") and not ubuntu
-    first = next((code for code in (200, 205, 201, 206) if not _is_over(code, facts) and (code != 201 or builds)), 0)
-    return (f"an agent that starts here now would give up: {CAUSES[first][0]}",) if first else ()
+    asked = facts.audit.status is not None
+    order = (200, *((204, 205) if asked else (204,)), *((201,) if builds else ()), *((206,) if asked else ()))
+    return next((code for code in order if not _is_over(code, facts)), 0)
+
+
+def _would_give_up(facts: Facts) -> tuple[str, ...]:
+    """The same, as a warning where there is no agent yet."""
+    code = gives_up(facts) if facts.environment.live else 0
+    return (f"an agent that starts here now would give up: {CAUSES[code][0]}",) if code else ()
 
 
 def _baked_in(facts: Facts) -> tuple[str, ...]:
