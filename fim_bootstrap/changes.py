@@ -18,7 +18,7 @@ from .host import RUN, STATE, Host, boot_id, unit_of
 from .resources import program
 
 SEMODULE_TIMEOUT = 900.0  # seconds; a policy rebuild took 57 s in an emulated guest with 2 cores
-SERVICE_TIMEOUT = 120.0
+SERVICE_TIMEOUT = 180.0  # what systemd gives a stop and a start unless a unit says otherwise
 SETTLE = 30.0  # seconds for a daemon to appear, or to go
 CHILDREN = 3.0  # seconds for what it starts
 POLICY_RC = "/usr/sbin/policy-rc.d"

@@ -143,6 +143,8 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
         steps = journal.entries(host)
         changes.tidy(host, steps)
         live = facts.environment(host, bool(settings.root)).live
+        if live:
+            waiting.until_quiet(host, settings.agent_timeout, _tell)
         undone, notes, problems = revert.take_back(host, steps, _tell, live)
         if values["packages"]:
             removed, failed = revert.remove_packages(host, steps, settings.lock_timeout)

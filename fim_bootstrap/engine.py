@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Optional
 
 from . import consequences, journal, waiting
-from .changes import LoadPolicy, ReloadPolicy, RestartService, RestoreLabels, StopService
+from .changes import InstallPackages, LoadPolicy, ReloadPolicy, RestartService, RestoreLabels, StopService
 from .errors import BootstrapError
 from .host import Host
 from .model import Change, Environment, Facts, Finding, Profile, Requirement, Settings, Status
@@ -15,8 +15,8 @@ from .requirements import REQUIREMENTS, agent, delivery
 PASSES = 2  # a later change may make an earlier requirement see new work: an agent that registers its plugin
 # what the agent lacks does not stand in the way of preparing the host
 AFTERWARDS = (agent.ID, delivery.ID)
-# what the agent's own start and stop do too: only one of the two may be at it
-DISTURBING = (LoadPolicy, ReloadPolicy, RestoreLabels, RestartService, StopService)
+# what the agent's own start and stop do too, or a package's scripts: only one of the two may be at it
+DISTURBING = (InstallPackages, LoadPolicy, ReloadPolicy, RestoreLabels, RestartService, StopService)
 
 
 class Outcome(NamedTuple):
@@ -52,7 +52,8 @@ def converge(
     `look` gathers the facts anew; `tell` is called with the requirement's id before each change, and `say` with a
     line while the agent is waited for.
     """
-    facts = waiting.until_quiet(look, look(), settings, say)
+    waiting.until_quiet(host, settings.agent_timeout, say)
+    facts = look()
     findings = plan(facts, profile, settings)
     if any(_holds_back(finding) for finding in findings):
         return Outcome(findings, facts)
@@ -68,7 +69,7 @@ def converge(
                 notes[finding.id] = finding.warnings
             for change in finding.changes:
                 if isinstance(change, DISTURBING):
-                    waiting.until_quiet(look, look(), settings, say)
+                    waiting.until_quiet(host, settings.agent_timeout, say)
                 tell(finding.id, change)
                 try:
                     change.apply(host, lambda kind, **details: journal.record(host, kind, **details))

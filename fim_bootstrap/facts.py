@@ -218,6 +218,11 @@ def _role(host: Reader, name: str, path: str) -> str:
     return name if name in ("auditd", "audispd") else agent.role(host, name, path)
 
 
+def running(host: Reader) -> dict[str, Process]:
+    """The processes that matter here, by name."""
+    return _by_name(_processes(host))
+
+
 def _by_name(processes: Mapping[int, Process]) -> dict[str, Process]:
     """The first process of each name; a plugin only where the dispatcher started it: auditd, or audispd (audit 2)."""
     found: dict[str, Process] = {}

@@ -76,7 +76,7 @@ class Service(NamedTuple):
     active: bool = False
     enabled: bool = False
     refuses_stop: bool = False  # RefuseManualStop=yes, upstream's auditd.service
-    patience: float = 120.0  # seconds that its stop and its start may take together (TimeoutStopUSec, TimeoutStartUSec)
+    patience: float = 180.0  # seconds that its stop and its start may take together (TimeoutStopUSec, TimeoutStartUSec)
 
 
 PANIC = 2  # auditctl -f

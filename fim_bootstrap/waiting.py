@@ -7,39 +7,52 @@ after 5 s, and a restart of ours would meet its own: so nothing of that kind beg
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from .agent import SCRIPT
+from .facts import running
+from .host import Reader
 from .model import Facts, Settings
 from .requirements import agent
 
 PAUSE = 1.0  # seconds between two looks
 NEWS = 30.0  # seconds between two lines that say what is waited for
-Look = Callable[[], Facts]
 Say = Callable[[str], Any]
 
 
-def until_quiet(look: Look, facts: Facts, settings: Settings, say: Say) -> Facts:
-    """The facts once the agent's script is done with a start or a stop."""
-    return _while(agent.at_work, look, facts, settings, say)
+def until_quiet(host: Reader, limit: float, say: Say) -> None:
+    """Wait until the agent's script is done with a start or a stop; one that is older than the limit hangs."""
+    for tell in _pauses(limit, say):
+        script = running(host).get(SCRIPT)
+        if script is None or time.time() - script.started >= limit:
+            return
+        tell(f"{SCRIPT} (pid {script.pid}) is at work")
 
 
-def until_started(look: Look, facts: Facts, settings: Settings, say: Say) -> Facts:
+def until_started(look: Callable[[], Facts], facts: Facts, settings: Settings, say: Say) -> Facts:
     """The facts once an agent that was starting runs, gave up, or shows no sign of life any more."""
-    return _while(_starting, look, facts, settings, say)
-
-
-def _starting(facts: Facts, settings: Settings) -> bool:
-    return settings.chosen(agent.ID) and agent.condition(facts, settings) == agent.STARTING
-
-
-def _while(holds: Callable[[Facts, Settings], bool], look: Look, facts: Facts, settings: Settings, say: Say) -> Facts:
-    begun, told = time.monotonic(), -NEWS
-    while holds(facts, settings) and (waited := time.monotonic() - begun) < settings.agent_timeout:
-        if waited - told >= NEWS:
-            said = f"{waited:.0f} of {settings.agent_timeout:.0f} s"
-            say(f"{agent.ID}: waiting for the agent: {facts.agent.sign}; {said}")
-            told = waited
-        time.sleep(PAUSE)
+    if not settings.chosen(agent.ID):
+        return facts
+    for tell in _pauses(settings.agent_timeout, say):
+        if agent.condition(facts, settings) != agent.STARTING:
+            break
+        tell(facts.agent.sign)
         facts = look()
     return facts
+
+
+def _pauses(limit: float, say: Say) -> Iterator[Say]:
+    """As often as a look is due within the limit: what waits until then, and says now and again what is waited for."""
+    begun, told = time.monotonic(), -NEWS
+
+    def tell(what: str) -> None:
+        nonlocal told
+        waited = time.monotonic() - begun
+        if waited - told >= NEWS:
+            told = waited
+            say(f"waiting for the agent: {what}; {waited:.0f} of {limit:.0f} s")
+        time.sleep(PAUSE)
+
+    while time.monotonic() - begun < limit:
+        yield tell

@@ -228,6 +228,8 @@ def test_no_manifest_and_no_edr_is_ready_with_a_warning(host: DictHost) -> None:
     seen = look(host)
     assert (seen.status, seen.check, seen.report["agent"]) == (Status.OK, 0, "prepared")
     assert any("no FIM profile" in warning for warning in seen.finding().warnings)
+    host.write(SCRIPT_LOG, "taking the dispatcher plugin off\n", mtime=host.now - 600)
+    assert look(host).finding().warnings == seen.finding().warnings
 
 
 def test_direct_mode_needs_neither_auditd_nor_plugin(host: DictHost) -> None:

@@ -37,10 +37,10 @@ def condition(facts: Facts, settings: Settings) -> str:
         return RUNNING
     if agent.main is None:
         return PREPARED
+    if not agent.manifests:  # then it has nothing to start FIM for
+        return PREPARED
     if _told(facts, settings):
         return GAVE_UP
-    if not agent.manifests:
-        return PREPARED
     return STARTING if agent.sign and _young(agent.sign_at, facts, settings) else GAVE_UP
 
 
@@ -104,6 +104,8 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if agent.edr is None:
         if not facts.privileged:
             return _finding(Status.WAITING, f"{EDR} is not running", remedy="run as root, to see what is known of it")
+        told = _told(facts, settings)
+        warnings += (_when(told),) if told and not _is_over(told.code, facts) else ()
         return _finding(Status.OK, f"prepared: the agent runs, and starts {EDR} when it needs it", warnings=warnings)
     return _running(facts, agent.edr, dispatching, warnings)
 
@@ -207,8 +209,8 @@ def gives_up(facts: Facts) -> int:
     """
     ubuntu = "ubuntu" in (facts.os.id, *facts.os.like)  # there it leaves SELinux alone
     builds = facts.selinux.mode in ("permissive", "enforcing") and not ubuntu
-    asked = facts.audit.status is not None
-    order = (200, *((204, 205) if asked else (204,)), *((201,) if builds else ()), *((206,) if asked else ()))
+    applies = {205: facts.audit.status is not None, 201: builds, 206: facts.audit.live_rules is not None}
+    order = (code for code in (200, 204, 205, 201, 206) if applies.get(code, True))
     return next((code for code in order if not _is_over(code, facts)), 0)
 
 
