@@ -59,18 +59,22 @@ REMEDIES = {
     202: "see what semodule says of it; no other module may declare its type, and no other semodule be at work",
     203: f"run restorecon -R {SOCKET_FOLDER}, and see what it says",
 }
-_LACKS = r"\b(?:missing|not (?:be )?(?:found|installed|available|present)|no such|absent|unavailable|cannot find)"
-_FAILS = r"\b(?:fail\w*|error|unable|cannot|could ?n[o']t|not (?:be )?(?:installed|loaded|listed|present))"
-# its wording may change: several signs for each cause, the more particular cause first
-SIGNS = (
-    (201, rf"\b(?:checkmodule|semodule_package|semodule|restorecon)\b.*{_LACKS}|selinux.*\btools?\b.*{_LACKS}"),
-    (203, rf"\b(?:restorecon|relabel\w*|label|context)\b.*{_FAILS}|{_FAILS}.*\b(?:restorecon|relabel\w*|label)\b"),
-    (202, rf"\b(?:semodule|modules?|plugin|policy)\b.*{_FAILS}|{_FAILS}.*\b(?:semodule|modules?|plugin|policy)\b"),
-    (200, rf"\bauditctl\b.*{_LACKS}|{_LACKS}.*\bauditctl\b"),
-    (204, rf"\bdispatcher\b.*(?:\boff\b|\bdisabled\b|\bnot enabled\b|[= ]0\b)|{DISPATCHER_KEY.lower()}\W+0\b"),
-    (206, r"\bnever,\s*task\b|\btask,\s*never\b"),
-    (205, r"(?<!not )\b(?:immutable|locked|frozen)\b|\benabled\W+2\b"),
+_LACKS = (
+    r"\b(?:missing|not (?:be )?(?:found|installed|available|present)|no such|absent|unavailable|cannot find|lacks?)\b"
+    r"|\bno .*\b(?:available|found|installed)\b"
 )
+_FAILS = r"\b(?:fail\w*|errors?|unable|can ?not|could ?n[o']t|not (?:be )?(?:installed|loaded|listed|present))\b"
+# its wording may change: what a line of each cause names, and what it says of that; the more particular cause first
+SIGNS = (
+    (201, r"\b(?:checkmodule|semodule_package|semodule|restorecon|policycoreutils)\b|selinux .*(?:tool|utilit|command)",
+     _LACKS),
+    (203, r"\b(?:restorecon|relabel\w*|label|context)\b", _FAILS),
+    (202, r"\b(?:semodule|modules?|plugin|policy)\b", _FAILS),
+    (200, r"\bauditctl\b", f"{_LACKS}|{_FAILS}"),
+    (204, r"dispatcher", r"\b(?:off|disabled|not enabled|non[- ]dispatcher)\b|(?:=|\bto|\bis) ?0\b"),
+    (206, r"\bnever,\s*task\b|\btask,\s*never\b", ""),
+    (205, r"(?<!not )\b(?:immutable|locked|frozen)\b|\benabled\W+2\b|(?<!\S)-e ?2\b", ""),
+)  # fmt: skip
 _EXIT = r"\b(?:exit\w*|status|code|rc|error)\W{0,3}(?:(?:with|code|status|is)\W{1,3}){0,2}(20[0-6])\b"
 _GOOD = r"\bcompleted?\b|\bsuccess(?:ful|fully)?\b"
 _LAST = 20  # lines of the log in which the end of the last start or stop is looked for
@@ -96,7 +100,7 @@ def look(
     if conf is None and host.stat(PROGRAM) is None and not service.present:
         return AgentFacts(identity=identity)
     switch = values[DISPATCHER_KEY]
-    folder = (values[LOG_KEY][-1][1] if values[LOG_KEY] else LOG_FOLDER).rstrip("/")
+    folder = _folder(values[LOG_KEY], LOG_FOLDER)
     log, script_log = host.stat(f"{folder}/{LOG}"), host.stat(f"{folder}/{SCRIPT_LOG}")
     listed = registrations(audit.plugins)
     copied = host.stat(listed[0][0].path) if listed else None
@@ -151,9 +155,14 @@ def _values(text: str) -> dict[str, list[tuple[int, str]]]:
     return values
 
 
+def _folder(given: Sequence[tuple[int, str]], usual: str) -> str:
+    """The last value of a key that names a folder, or the usual one."""
+    value = given[-1][1] if given else ""
+    return value.rstrip("/") if value.startswith("/") else usual
+
+
 def _identities(values: Mapping[str, Sequence[tuple[int, str]]]) -> list[str]:
-    folders = [value.rstrip("/") for _, value in values[IDENTITY_KEY] if value.startswith("/")]
-    return [f"{folder}/{name}" for folder in (*folders, "/etc") for name in (IDENTITY, "hostid")][:-1]
+    return [f"{folder}/{IDENTITY}" for folder in (_folder(values[IDENTITY_KEY], "/etc"), "/etc")]
 
 
 def _newest(*signs: tuple[Any, str]) -> tuple[str, float]:
@@ -211,7 +220,7 @@ def verdict(tail: bytes) -> Optional[Verdict]:
         low = line.lower()
         if number := re.search(_EXIT, low):
             return Verdict(int(number[1]), line.strip())
-        if code := next((code for code, sign in SIGNS if re.search(sign, low)), 0):
+        if code := next((code for code, what, how in SIGNS if re.search(what, low) and re.search(how, low)), 0):
             return Verdict(code, line.strip())
         if re.search(_GOOD, low):
             return Verdict(0, line.strip())

@@ -129,6 +129,7 @@ def _requirement(finding: Finding) -> dict[str, Any]:
         "changes": [redact(change.describe()) for change in finding.changes],
         "diff": redact("".join(change.diff() for change in finding.changes)),
         "remedy": redact(finding.remedy),
+        "waits_for": finding.waits_for,
         "warnings": [redact(line) for line in finding.warnings],
     }
 

@@ -16,7 +16,7 @@ from .host import Reader
 from .model import Facts, Settings
 from .requirements import agent
 
-PAUSE = 1.0  # seconds between two looks
+PAUSE = 2.0  # seconds between two looks
 NEWS = 30.0  # seconds between two lines that say what is waited for
 Say = Callable[[str], Any]
 

@@ -374,16 +374,18 @@ def restarts(host: DictHost) -> list[str]:
 
 # several hands' wordings of each end
 LINES = {
-    200: ("auditctl command not found, exiting", "Unable to start: auditctl is missing", "exit 200"),
+    200: ("auditctl command not found, exiting", "Unable to start: auditctl is missing", "exit 200",
+          "No auditctl command available", "auditctl: not installed"),
     201: ("checkmodule or semodule_package not found", "SELinux tools missing", "restorecon: command not found",
-          "script exits with status 201"),
+          "script exits with status 201", "required SELinux utilities are not available", "no semodule found"),
     202: ("plugin install failed", "qualys-agent-plugin module could not be installed", "semodule -i: error 1",
-          "policy module is not loaded", "giving up (code 202)"),
-    203: ("restorecon of the sock folder failed", "Failed to restore context with restorecon", "exit code: 203"),
+          "policy module is not loaded", "giving up (code 202)", "Unable to load the SELinux policy"),
+    203: ("restorecon of the sock folder failed", "Failed to restore context with restorecon", "exit code: 203",
+          "cannot set security context of the socket folder"),
     204: ("audit dispatcher mode is off while auditd is running", "UseAuditDispatcher=0, auditd must be stopped",
-          "dispatcher disabled", "rc=204"),
+          "dispatcher disabled", "rc=204", "UseAuditDispatcher is set to 0 but auditd runs"),
     205: ("audit is immutable", "Audit rules are locked, reboot needed", "auditctl reports enabled 2",
-          "audit configuration is in immutable mode. Exiting with code 205"),
+          "audit configuration is in immutable mode. Exiting with code 205", "auditctl -e 2 is in force"),
     206: ("never,task rule found", "rule -a task,never blocks FIM", "exit status 206"),
 }  # fmt: skip
 WORDINGS = [(code, line) for code, lines in LINES.items() for line in lines]
@@ -536,6 +538,7 @@ def test_a_frozen_kernel_waits_for_the_reboot_before_and_after_apply(host: DictH
     outcome = converge(host)
     assert (report.exit_code("apply", outcome), report.verdict(outcome.findings)) == (0, "ready-after-reboot")
     after = look(host)
+    assert [item["waits_for"] for item in after.report["requirements"] if item["id"] == "agent"] == ["rules"]
     assert (after.finding().waits_for, after.report["reboot_after_apply"]) == ("rules", False)
     assert (after.check, after.report["verdict"], after.report["failed"]) == (3, "ready-after-reboot", False)
     assert not restarts(host)
