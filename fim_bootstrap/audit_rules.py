@@ -9,6 +9,7 @@ call or a field is known is not judged here: such an option counts as one that w
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from io import StringIO
@@ -113,9 +114,12 @@ def parse_listing(text: str) -> tuple[str, ...]:
 
 
 def options(line: str) -> list[tuple[str, str]]:
-    """The options of a line and their values, in its order, as far as auditctl reads them; none for a comment."""
+    """The options of a line and their values, in its order, up to the first error; none for a comment."""
     words = _words(line)
-    return [] if words[:1] and words[0].startswith("#") else [(n, v) for n, v, _ in _getopt(words) if v is not None]
+    if not words or words[0].startswith("#"):
+        return []
+    read = itertools.takewhile(lambda option: option[1] is not None, _getopt(words))
+    return [(name, value or "") for name, value, _ in read]
 
 
 def parse_status(text: str) -> dict[str, int]:

@@ -21,7 +21,7 @@ _EVERY_ACCESS = "rwxa"
 
 def unexplained(listing: Sequence[str], texts: Iterable[str]) -> tuple[str, ...]:
     """The rules of the listing that record something and that none of the rule files has."""
-    known = {shape for text in texts for line in text.splitlines() if (shape := _shape(line))}
+    known = {shape for text in texts for line in text.split("\n") if (shape := _shape(line))}
     return tuple(rule for rule in listing if (shape := _shape(rule)) and shape not in known)
 
 

@@ -23,7 +23,7 @@ from fim_bootstrap import (
     versions,
     waiting,
 )
-from fim_bootstrap.changes import LoadPolicy, ReloadPolicy
+from fim_bootstrap.changes import LoadPolicy, ReloadPolicy, RestoreLabels
 from fim_bootstrap.engine import Outcome
 from fim_bootstrap.errors import Usage
 from fim_bootstrap.host import STATE, LiveHost, Output
@@ -631,14 +631,14 @@ class Policy:
     ID = "policy"
     TITLE = "policy"
 
-    def __init__(self, host: DictHost, change: LoadPolicy | ReloadPolicy) -> None:
-        self.host, self.change = host, change
+    def __init__(self, host: DictHost, *changes: LoadPolicy | ReloadPolicy | RestoreLabels) -> None:
+        self.host, self.changes = host, changes
 
     def assess(self, found: Facts, profile: Profile, settings: Settings) -> Finding:
         """Open until semodule was run."""
         if any(line.startswith("semodule") for line in self.host.done):
             return Finding(self.ID, self.TITLE, Status.OK, "")
-        return Finding(self.ID, self.TITLE, Status.CHANGE, "", changes=(self.change,))
+        return Finding(self.ID, self.TITLE, Status.CHANGE, "", changes=self.changes)
 
 
 CHANGES = (LoadPolicy("module m 1.0;", "m_t", live=True), ReloadPolicy(live=True))
@@ -670,6 +670,30 @@ def test_no_semodule_of_ours_begins_while_the_agents_script_is_at_work(
     outcome = converge(host)
     assert at_work == [False]
     assert report.verdict(outcome.findings) == "ready"
+
+
+def test_a_script_that_begins_between_two_changes_is_waited_for(
+    host: DictHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "REQUIREMENTS", (Policy(host, RestoreLabels(("/x",)), ReloadPolicy(True)), requirement))
+    at_work: list[bool] = []
+
+    def begins(host: DictHost, argv: Sequence[str]) -> int:
+        host.process(SCRIPT, "qualys-edr-start-stop.sh", parent=MAIN, started=host.now)
+        return 0
+
+    def semodule(host: DictHost, argv: Sequence[str]) -> int:
+        at_work.append(SCRIPT_PATH in host.nodes)
+        return 0
+
+    def sleep(seconds: float) -> None:
+        host.now += seconds
+        host.end(SCRIPT)
+
+    host.answers |= {"restorecon": begins, "semodule": semodule}
+    monkeypatch.setattr("time.sleep", sleep)
+    converge(host)
+    assert at_work == [False]
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -891,6 +915,11 @@ def test_what_a_file_holds_is_explained_however_the_kernel_spells_it() -> None:
 )  # fmt: skip
 def test_what_no_file_holds_is_somebodys(rule: str) -> None:
     assert rule_origin.unexplained([*LISTED.splitlines(), rule], [FILE]) == (rule,)
+
+
+@pytest.mark.parametrize("line", ["-w", "-a", "-a always,exit -F", "-F path=/x -k", "-w /x -z -k k -p", "#-w /x", ""])
+def test_a_line_that_auditctl_would_refuse_explains_nothing(line: str) -> None:
+    assert rule_origin.unexplained([WATCH], [line]) == (WATCH,)
 
 
 @pytest.mark.parametrize("rule", ["-a never,task", "-a never,exit -F path=/x", "-a always,exclude -F msgtype=CWD"])
