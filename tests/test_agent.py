@@ -726,6 +726,23 @@ def test_where_both_were_at_it_at_the_same_moment_the_agent_is_restarted_once(
     assert not converge(host).done
 
 
+def test_what_shows_only_while_the_agent_is_waited_for_is_mended_in_the_same_run(
+    host: DictHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gave_up(host, "begin", ago=1)
+    journal.record(host, "policy", module="m", marker="m_t", priority=[], boot="b00t", uptime=host.now - BOOT - 2)
+
+    def sleep(seconds: float) -> None:
+        host.now += seconds
+        if not restarts(host):
+            host.write(SCRIPT_LOG, LINES[202][0])
+
+    monkeypatch.setattr("time.sleep", sleep)
+    host.answers["systemctl restart"] = starts
+    assert report.verdict(converge(host).findings) == "ready"
+    assert len(restarts(host)) == 1
+
+
 def test_a_202_from_before_our_semodule_is_not_ours(host: DictHost) -> None:
     gave_up(host, LINES[202][0], ago=600)
     journal.record(host, "policy", module="m", marker="m_t", priority=[], boot="b00t", uptime=host.now - BOOT)
@@ -986,9 +1003,12 @@ def test_the_end_of_a_log_is_read_and_a_pipe_holds_nobody_up(tmp_path: Path) -> 
     assert live.tail("/nothing", 4) is None
 
 
-def test_the_guard_waits_and_the_limit_is_an_option() -> None:
-    unit = text_of("units/fim-bootstrap-guard.service")
-    words = next(line for line in unit.splitlines() if line.startswith("ExecStart=")).split()[1:]
+def test_the_guard_waits_and_the_limit_is_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = [line.partition("=")[::2] for line in text_of("units/fim-bootstrap-guard.service").splitlines()]
+    for assignment in (value for key, value in unit if key == "Environment"):
+        monkeypatch.setenv(*assignment.split("=", 1))
+    words = next(value for key, value in unit if key == "ExecStart").split()[1:]
+    assert words == ["check"]  # the program beside it may be of an earlier release
     _, values = options.parse([*words, "--agent-timeout", "7"])
     assert values["wait"] is True
     assert options.settings(values).agent_timeout == 7.0
