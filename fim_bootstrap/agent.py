@@ -31,6 +31,7 @@ SCRIPT = "qualys-edr-start-stop.sh"  # run by the main process, for the start an
 TOOLS = ("checkmodule", "semodule_package", "semodule", "restorecon")  # it builds its SELinux module with them
 SHELLS = ("sh", "bash", "dash")
 SEMODULE = "semodule"
+ROOTS = (SCRIPT, SEMODULE)  # are waited for, so nobody else may have them seem to be at work
 PROCESSES = (SERVICE, SCRIPT, EDR, PLUGIN, OLD, SEMODULE)
 
 CONF = "/etc/qualys/cloud-agent/qualys-cloud-agent.conf"
@@ -105,7 +106,7 @@ def look(
     listed = registrations(audit.plugins)
     copied = host.stat(listed[0][0].path) if listed else None
     edr, main, script = (running.get(name) for name in (EDR, SERVICE, SCRIPT))
-    said = verdict(host.tail(script_log.path, TAIL) or b"") if script_log else None
+    said = verdict(host.tail(script_log.path, TAIL)) if script_log else None
     said = said._replace(at=script_log.mtime) if said and script_log else None
     restarted_at = _moment(_last(steps, ("start", "restart"), SERVICE), boot, since)
     loaded_at = _moment(_last(steps, ("policy", "reload")), boot, since)

@@ -25,7 +25,7 @@ SELINUX_COMMANDS = ("checkmodule", "semodule_package", "semodule", "restorecon",
 AUDITD_CONF = "/etc/audit/auditd.conf"
 AUDIT_RULES = "/etc/audit/audit.rules"
 AUDIT_LOG = "/var/log/audit/audit.log"
-LOG_END = 1 << 20  # bytes of that log that are looked through
+AUDIT_LOG_TAIL = 4 << 20  # bytes of that log's end in which denials are looked for
 PID_FILE = "/run/auditd.pid"
 PLUGIN_DIRS = {2: "/etc/audisp/plugins.d", 3: "/etc/audit/plugins.d"}
 PRESET = "/etc/systemd/system-preset/50-fim-bootstrap.preset"
@@ -224,13 +224,19 @@ def running(host: Reader) -> dict[str, Process]:
 
 
 def _by_name(processes: Mapping[int, Process]) -> dict[str, Process]:
-    """The first process of each name; a plugin only where the dispatcher started it: auditd, or audispd (audit 2)."""
+    """The first process of each name that counts under it."""
     found: dict[str, Process] = {}
     for process in processes.values():
-        parent = processes.get(process.parent)
-        if process.name != agent.PLUGIN or (parent and parent.name in ("auditd", "audispd")):
+        if _counts(process, processes.get(process.parent)):
             found.setdefault(process.name, process)
     return found
+
+
+def _counts(process: Process, parent: Optional[Process]) -> bool:
+    """What is waited for has to be root's; a plugin counts where the dispatcher started it: auditd, or audispd."""
+    if process.name in agent.ROOTS:
+        return process.uid == 0
+    return process.name != agent.PLUGIN or (parent is not None and parent.name in ("auditd", "audispd"))
 
 
 def _identity(host: Reader, path: str) -> tuple[int, str]:
@@ -377,7 +383,7 @@ def _unlabelled(host: Reader, commands: Mapping[str, str]) -> tuple[str, ...]:
 def _denials(host: Reader, daemon: Optional[Process]) -> tuple[str, ...]:
     """AVC records of the plugin since the daemon started, newest last, at most three."""
     found = []
-    for line in (host.tail(AUDIT_LOG, LOG_END) or b"").splitlines():
+    for line in host.tail(AUDIT_LOG, AUDIT_LOG_TAIL).splitlines():
         if b"avc:  denied" in line and f'comm="{agent.PLUGIN}"'.encode() in line:
             stamp = line.partition(b"audit(")[2].partition(b":")[0]
             if daemon is None or not stamp.replace(b".", b"").isdigit() or float(stamp) > daemon.started:

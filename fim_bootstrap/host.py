@@ -82,8 +82,8 @@ class Reader(Protocol):
     def read_bytes(self, path: str) -> Optional[bytes]:
         """The content, or None where it cannot be had."""
 
-    def tail(self, path: str, size: int) -> Optional[bytes]:
-        """The last bytes of a file, `size` at most, or None where they cannot be had."""
+    def tail(self, path: str, size: int) -> bytes:
+        """The last `size` bytes of a file that may be large, or nothing where it cannot be read."""
 
     def holds(self, path: str, mark: bytes) -> bool:
         """Whether the mark stands anywhere in the file, which may be large."""
@@ -202,16 +202,16 @@ class LiveHost:
         except OSError:
             return None
 
-    def tail(self, path: str, size: int) -> Optional[bytes]:
-        """The last bytes of a file, or None where they cannot be had."""
+    def tail(self, path: str, size: int) -> bytes:
+        """The last bytes of a file; see Reader."""
         try:
             # O_NONBLOCK: a pipe that lies there with no writer must not hold the run up
             with open(os.open(self.real(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
                 info = os.fstat(file.fileno())
                 file.seek(max(0, info.st_size - size))
-                return file.read(size) if stat.S_ISREG(info.st_mode) else None
+                return file.read(size) if stat.S_ISREG(info.st_mode) else b""
         except OSError:
-            return None
+            return b""
 
     def holds(self, path: str, mark: bytes) -> bool:
         """Whether the mark stands anywhere in the file, which may be large; not where it cannot be read."""

@@ -63,9 +63,9 @@ def _refusal(facts: Facts) -> str:
 def _look(host: Host, facts: Facts, token: str) -> _Mark:
     mark = token.encode()
     logs = (facts.agent.log, facts.agent.events)
-    arrived = next((path for path in logs if mark in (host.tail(path, agent.TAIL) or b"")), "")
+    arrived = next((path for path in logs if mark in host.tail(path, agent.TAIL)), "")
     path = written_to(facts)
-    tails = [tail for name in (f"{path}.1", path) if path and (tail := host.tail(name, agent.TAIL)) is not None]
+    tails = [host.tail(name, agent.TAIL) for name in (f"{path}.1", path) if path and host.stat(name)]
     found, since = b"".join(tails).partition(mark)[1:]
     lines = (line for line in since.splitlines() if b"avc:  denied" in line)
     denied = next((line for line in lines if f'comm="{agent.PLUGIN}"'.encode() in line), b"")

@@ -108,10 +108,9 @@ class DictHost:
         node = self.nodes.get(path)
         return None if node is None or node.problem else node.content
 
-    def tail(self, path: str, size: int) -> Optional[bytes]:
+    def tail(self, path: str, size: int) -> bytes:
         """The last bytes of a file."""
-        content = self.read_bytes(path)
-        return None if content is None else content[-size:]
+        return (self.read_bytes(path) or b"")[-size:]
 
     def holds(self, path: str, mark: bytes) -> bool:
         """Whether the mark stands in the file."""

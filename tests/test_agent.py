@@ -254,6 +254,13 @@ def test_its_script_at_work_is_waited_for(host: DictHost, name: str) -> None:
     assert look(host, agent_timeout=90.0).status is not Status.WAITING
 
 
+@pytest.mark.parametrize("name", ["qualys-edr-start-stop.sh", "semodule"])
+def test_another_users_process_of_that_name_keeps_nobody_waiting(host: DictHost, name: str) -> None:
+    gave_up(host, "restarting auditd", ago=4000)
+    host.process(SCRIPT, name, started=host.now, uid=1000)
+    assert look(host).report["agent"] == "gave-up"
+
+
 SIGNS: dict[str, Callable[[DictHost], None]] = {
     "semodule": lambda host: host.process(SCRIPT, "semodule", parent=1, started=host.now - 10),
     "auditd": lambda host: host.process(AUDITD, "auditd", started=host.now - 10),
@@ -999,8 +1006,7 @@ def test_the_end_of_a_log_is_read_and_a_pipe_holds_nobody_up(tmp_path: Path) -> 
     live = LiveHost(str(tmp_path))
     assert live.tail("/log", 4) == b"xend"
     assert live.tail("/log", 1000) == b"x" * 100 + b"end"
-    assert live.tail("/pipe", 4) is None
-    assert live.tail("/nothing", 4) is None
+    assert live.tail("/pipe", 4) == live.tail("/nothing", 4) == b""
 
 
 def test_the_guard_waits_and_the_limit_is_an_option(monkeypatch: pytest.MonkeyPatch) -> None:

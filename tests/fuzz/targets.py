@@ -107,8 +107,8 @@ class Tree:
     def read_bytes(self, path: str) -> Optional[bytes]:
         return self.files[path].encode("utf-8", "surrogateescape") if path in self.files else None
 
-    def tail(self, path: str, size: int) -> Optional[bytes]:
-        return self.read_bytes(path)
+    def tail(self, path: str, size: int) -> bytes:
+        return (self.read_bytes(path) or b"")[-size:]
 
     def holds(self, path: str, mark: bytes) -> bool:
         return mark in (self.read_bytes(path) or b"")
