@@ -981,9 +981,19 @@ def test_the_chain_has_one_stop_and_what_is_behind_it_is_down(host: DictHost) ->
 
 def test_a_cause_names_who_writes_its_file(host: DictHost) -> None:
     host.write(RULES_FILE, "# Ansible managed\n-D\n-e 2\n", mtime=BOOT)
-    assert look(host).report["causes"] == [
+    document = look(host).report
+    assert document["causes"] == [
         {"id": "rules", "file": RULES_FILE, "line": 3, "text": "-e 2", "source": "ansible"}
     ]
+    assert document["reboot_after_apply"] is False  # the kernel is not frozen yet
+
+
+@pytest.mark.parametrize(("manager", "due"), [("rpm-ostree", True), ("transactional-update", True), ("dnf", False)])
+def test_packages_that_come_with_the_next_boot_announce_it(host: DictHost, manager: str, due: bool) -> None:
+    lacks(host, "auditctl")
+    seen = look(host)
+    assert seen.finding("packages").status is Status.CHANGE
+    assert report.reboot_after_apply(seen.findings, seen.facts._replace(manager=manager)) is due
 
 
 def test_a_package_that_is_half_there_has_no_version(host: DictHost) -> None:
