@@ -77,7 +77,10 @@ def _edr(facts: Facts) -> Hop:
     seen = facts.agent
     if not seen.installed:
         return Hop(EDR, STOP, "no agent is installed")
-    return Hop(EDR, OK, f"pid {seen.edr.pid}") if seen.edr else Hop(EDR, STOP, "not running")
+    if seen.edr:
+        return Hop(EDR, OK, f"pid {seen.edr.pid}")
+    told = f"; {seen.script_log}: {seen.verdict.line}" if seen.verdict else ""
+    return Hop(EDR, STOP, f"not running{told}")
 
 
 def _log(facts: Facts) -> Hop:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -357,6 +357,28 @@ def test_a_stopped_agent_is_started_once(host: DictHost) -> None:
     assert restarts(host) == ["systemctl restart qualys-cloud-agent.service"]
 
 
+def test_the_restart_may_take_as_long_as_its_unit_says(host: DictHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    for pid in (MAIN, EDR, PLUGIN):
+        host.end(pid)
+    given: dict[str, float] = {}
+    run = host.run
+
+    def timed(*argv: str, timeout: float = 120, ok: Collection[int] = (0,)) -> Output:
+        given[" ".join(argv[:2])] = timeout
+        return run(*argv, timeout=timeout, ok=ok)
+
+    monkeypatch.setattr(host, "run", timed)
+    host.answers["systemctl restart"] = starts
+    converge(host)
+    assert given["systemctl restart"] == 390.0
+
+
+def test_a_unit_without_an_end_gets_what_units_mostly_get(host: DictHost) -> None:
+    shown = str(host.answers["systemctl show"])
+    host.answers["systemctl show"] = shown.replace("TimeoutStartUSec=5min", "TimeoutStartUSec=infinity")
+    assert look(host).facts.agent.service.patience == 180.0
+
+
 def starts(host: DictHost, argv: tuple[str, ...]) -> int:
     """A systemctl that does what a start of the agent does, down to qualys-edr."""
     if "qualys" in argv[-1]:
@@ -614,6 +636,19 @@ def test_a_host_without_agent_says_with_what_one_would_give_up(bare: DictHost) -
     assert agent.CAUSES[201][0] in look(bare).finding().warnings[0]
     lacks(bare, "auditctl")
     assert agent.CAUSES[200][0] in look(bare).finding().warnings[0]
+
+
+def test_what_does_not_concern_it_or_cannot_be_known_is_not_foretold(
+    bare: DictHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacks(bare, "checkmodule")
+    assert not look(bare).finding().warnings  # there is no SELinux
+    selinux(bare)
+    monkeypatch.setattr("tests.test_agent.RELEASE", OsRelease("pop", "22.04", ("ubuntu", "debian")))
+    assert not look(bare).finding().warnings  # there it leaves SELinux alone
+    freeze(bare)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert not look(bare).finding().warnings
 
 
 @pytest.mark.parametrize("installed", [True, False])
@@ -975,8 +1010,9 @@ def test_the_report_says_when_where_and_with_what(host: DictHost) -> None:
 def test_the_chain_has_one_stop_and_what_is_behind_it_is_down(host: DictHost) -> None:
     gave_up(host, LINES[205][0])
     freeze(host)
-    states = [hop["state"] for hop in look(host).report["chain"]]
-    assert states == ["stop", "ok", "ok", "down", "down", "?"]
+    chain = look(host).report["chain"]
+    assert [hop["state"] for hop in chain] == ["stop", "ok", "ok", "down", "down", "?"]
+    assert LINES[205][0] in chain[4]["evidence"]
 
 
 def test_a_cause_names_who_writes_its_file(host: DictHost) -> None:
