@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from io import StringIO
@@ -120,6 +121,15 @@ def _of_list(text: str) -> str:
     kind, *words = text.split() or [""]
     options = (f"-S {word[8:]}" if word.startswith("syscall=") else f"-F {word}" for word in words if word[0] != "(")
     return " ".join((f"-a {kind}", *options))
+
+
+def options(line: str) -> list[tuple[str, str]]:
+    """The options of a line and their values, in its order, up to the first error; none for a comment."""
+    words = words_of(line)
+    if not words or words[0].startswith("#"):
+        return []
+    read = itertools.takewhile(lambda option: option[1] is not None, _getopt(words))
+    return [(name, value or "") for name, value, _ in read]
 
 
 def parse_status(text: str) -> dict[str, int]:

@@ -12,17 +12,16 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from . import auditd_conf, journal, managers, preflight, selinux
+from . import agent, auditd_conf, journal, managers, preflight, selinux
 from .errors import Blocked, BootstrapError, Busy
 from .host import RUN, STATE, Host, boot_id, unit_of
 from .processes import running, still
 from .resources import program
 
 SEMODULE_TIMEOUT = 900.0  # seconds; a policy rebuild took 57 s in an emulated guest with 2 cores
-SERVICE_TIMEOUT = 120.0
+SERVICE_TIMEOUT = 180.0  # what systemd gives a stop and a start unless a unit says otherwise
 SETTLE = 30.0  # seconds for a daemon to appear, or to go
 CHILDREN = 3.0  # seconds for what it starts
-ALONG = 240.0  # seconds for an agent that builds a policy and restarts auditd first: 173 s in an emulated guest
 POLICY_RC = "/usr/sbin/policy-rc.d"
 POLICY_RC_TEXT = "#!/bin/sh\n# fim-bootstrap: nothing is started in a tree\nexit 101\n"
 Record = Callable[..., None]
@@ -183,9 +182,14 @@ class LoadPolicy(NamedTuple):
             host.run("checkmodule", "-M", "-m", "-o", module, source)
             host.run("semodule_package", "-o", package, "-m", module)
             priority = ["-X", selinux.PRIORITY] if self.priorities else []
-            record("policy", module=selinux.MODULE, marker=self.marker, priority=priority)
+            record("policy", module=selinux.MODULE, marker=self.marker, priority=priority, **_moment(host))
             flags = () if self.live else ("-n",)
             semodule(host, *flags, *priority, "-i", package)
+
+
+def _moment(host: Host) -> dict[str, Any]:
+    """Now, in a way that no change of the clock spoils."""
+    return {"boot": boot_id(host), "uptime": time.clock_gettime(time.CLOCK_BOOTTIME)}
 
 
 def semodule(host: Host, *words: str) -> None:
@@ -217,7 +221,8 @@ class ReloadPolicy(NamedTuple):
         return ""
 
     def apply(self, host: Host, record: Record) -> None:
-        """Rebuild and load; there is nothing to undo."""
+        """Rebuild and load. Nothing of it is undone; an agent whose own semodule failed meanwhile is known by it."""
+        record("reload", **_moment(host))
         semodule(host, *(() if self.live else ("-n",)), "-B")
 
 
@@ -362,8 +367,8 @@ class RestartService(NamedTuple):
     pid: int = 0
     refuses_stop: bool = False
     children: tuple[str, ...] = ()
+    patience: float = SERVICE_TIMEOUT  # seconds that its stop and its start may take together
     may_wake: bool = False  # an audit event may be caused; not where an audit failure would panic the kernel
-    along: tuple[str, int] = ("", 0)  # a daemon that this service restarts itself, and its pid
 
     def describe(self) -> str:
         """The plan line."""
@@ -377,15 +382,12 @@ class RestartService(NamedTuple):
         """Success is a new process that is still there, and its children; not an exit status."""
         conf = host.read(f"{auditd_conf.FOLDER}/auditd.conf")
         record(
-            "restart" if self.pid else "start", service=self.name, boot=boot_id(host),
-            uptime=time.clock_gettime(time.CLOCK_BOOTTIME), conf=journal.digest(conf.text) if conf else "",
+            "restart" if self.pid else "start", service=self.name, conf=journal.digest(conf.text) if conf else "",
+            **_moment(host),
         )  # fmt: skip
-        restart(host, self.name, self.pid, self.refuses_stop)
+        restart(host, self.name, self.pid, self.refuses_stop, self.patience)
         if not _until(lambda: running(host, self.process) not in (0, self.pid)):
             raise BootstrapError(f"{self.name} did not come up", f"systemctl status {self.name}; the log tells more")
-        daemon, old = self.along
-        if daemon:
-            _until(lambda: running(host, daemon) not in (0, old) and self._children_run(host), ALONG)
         if not self._children_run(host) and self.may_wake:
             # the dispatcher looks after a plugin that ended only when the next event comes
             host.run("auditctl", "-m", "fim-bootstrap: wake the dispatcher", ok=range(256))
@@ -396,18 +398,18 @@ class RestartService(NamedTuple):
         return _until(lambda: all(running(host, child) for child in self.children), CHILDREN)
 
 
-def restart(host: Host, name: str, pid: int, refuses_stop: bool) -> None:
+def restart(host: Host, name: str, pid: int, refuses_stop: bool, patience: float = SERVICE_TIMEOUT) -> None:
     """Restart or start a service by the means that this system allows."""
     if host.stat("/run/systemd/system") is None:
-        host.run("service", name, "restart", timeout=SERVICE_TIMEOUT, ok=range(256))
+        host.run("service", name, "restart", timeout=patience, ok=range(256))
         return
     # a daemon that crashed often is held back by systemd until its counter is cleared
     host.run("systemctl", "reset-failed", f"{name}.service", ok=range(256))
     if pid and refuses_stop:
         _terminate(host, name, pid)
-        host.run("systemctl", "start", f"{name}.service", timeout=SERVICE_TIMEOUT)
+        host.run("systemctl", "start", f"{name}.service", timeout=patience)
     else:
-        host.run("systemctl", "restart", f"{name}.service", timeout=SERVICE_TIMEOUT)
+        host.run("systemctl", "restart", f"{name}.service", timeout=patience)
 
 
 def _terminate(host: Host, name: str, pid: int) -> None:
@@ -455,7 +457,7 @@ def restart_running(host: Host, stopped: Collection[str]) -> None:
     if answer and answer.accepted is False:
         said = f"auditd refuses {preflight.CONF} as it is now, so it was not restarted: {answer.said}"
         raise BootstrapError(said, f"mend {preflight.CONF}, then run revert again")
-    for name in ("auditd", "qualys-cloud-agent"):
+    for name in ("auditd", agent.SERVICE):
         pid = running(host, name)
         if pid or name in stopped:
             restart(host, name, pid, refuses_stop=name == "auditd")

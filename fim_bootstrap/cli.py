@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from . import changes, engine, export, facts, journal, managers, options, profiles, report
+from . import changes, engine, export, facts, journal, managers, options, profiles, report, waiting
 from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported
 from .host import LOG, RUN, LiveHost, sweep
 from .model import Change, Environment, Facts, Profile, Settings, Status
@@ -105,20 +105,22 @@ class _Session:
             )
         return engine.asked(self.host, found, self.profile, self.settings)
 
-    def look_and_probe(self) -> Facts:
-        """The facts, and what became of a test event if one was asked for."""
+    def look_and_probe(self, waits: bool = False) -> Facts:
+        """The facts, of an agent that has started if it is waited for, and what became of a test event if asked for."""
         found = self.look()
+        if waits:
+            found = waiting.until_started(self.look, found, self.settings, _tell)
         if self.settings.probe:
             from .probe import probe
 
-            found = found._replace(delivery=probe(self.host, found))
+            found = found._replace(delivery=probe(self.host, found, self.settings))
         return found
 
 
 def _check(values: Mapping[str, Any], begun: float) -> int:
     with _reported("check", values, begun) as place:
         session = _Session(values)
-        found = session.look_and_probe()
+        found = session.look_and_probe(waits=values.get("wait", False))
         outcome = engine.Outcome(engine.plan(found, session.profile, session.settings), found)
         document = _document("check", outcome, session, begun)
     delivered = _attempted(lambda: export.deliver(place, _dump(document)))
@@ -153,12 +155,14 @@ def _converged(session: _Session, begun: float) -> engine.Outcome:
     changes.tidy(host, journal.entries(host))
     host.log(f"apply {' '.join(sys.argv[1:])}")
 
-    def tell(requirement: str, change: Change) -> None:
-        line = f"{requirement}: {change.describe()}"
+    def say(line: str) -> None:
         host.log(line)
         _tell(f"[{time.monotonic() - begun:6.1f} s] {line}")
 
-    outcome = engine.converge(host, session.look, session.profile, settings, tell)
+    def tell(requirement: str, change: Change) -> None:
+        say(f"{requirement}: {change.describe()}")
+
+    outcome = engine.converge(host, session.look, session.profile, settings, tell, say)
     if not settings.probe or outcome.error:
         return outcome
     found = session.look_and_probe()
@@ -183,6 +187,8 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
         steps = journal.entries(host)
         changes.tidy(host, steps)
         live = facts.environment(host, bool(settings.root)).live
+        if live:
+            waiting.until_quiet(host, settings.agent_timeout, _tell)
         undone, notes, problems = revert.take_back(host, steps, _tell, live)
         if values["packages"]:
             removed, failed = revert.remove_packages(host, steps, settings.lock_timeout)

@@ -9,19 +9,43 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from . import auditd_conf, journal, preflight
-from .changes import LABELS_POSSIBLE, NO_LABELS, LabelTree, RestartService, without_proc
+from . import audit_rules, auditd_conf, consequences, journal, preflight, rule_origin, waiting
+from .agent import SERVICE, restarts_auditd
+from .changes import (
+    LABELS_POSSIBLE,
+    NO_LABELS,
+    InstallPackages,
+    LabelTree,
+    LoadPolicy,
+    ReloadPolicy,
+    RestartService,
+    RestoreLabels,
+    StopService,
+    without_proc,
+)
 from .errors import BootstrapError
-from .facts import AGENT, AGENT_SERVICE, AUDITD_CONF
+from .facts import AUDITD_CONF
 from .host import Host, Reader
-from .model import Answer, Change, Facts, Finding, Obstacle, Process, Profile, Requirement, Settings, Status
+from .model import (
+    Answer,
+    Change,
+    Environment,
+    Facts,
+    Finding,
+    Obstacle,
+    Process,
+    Profile,
+    Requirement,
+    Settings,
+    Status,
+)
 from .requirements import REQUIREMENTS, agent, delivery
 
 PASSES = 2  # a later change may make an earlier requirement see new work: an agent that registers its plugin
 # what the agent lacks does not stand in the way of preparing the host
 AFTERWARDS = (agent.ID, delivery.ID)
-IMMUTABLE = 2
-POLICY_TOOLS = ("checkmodule", "semodule_package", "semodule", "restorecon")  # the agent builds a module of its own
+# what the agent's own start and stop do too, or a package's scripts: only one of the two may be at it
+DISTURBING = (InstallPackages, LoadPolicy, ReloadPolicy, RestoreLabels, RestartService, StopService)
 # steps that are commands, which may have had an effect although they failed
 COMMANDS = frozenset(("restart", "start", "stop", "enable", "rule"))
 
@@ -47,13 +71,12 @@ class Outcome(NamedTuple):
 
 
 def plan(facts: Facts, profile: Profile, settings: Settings) -> tuple[Finding, ...]:
-    """What each requirement thinks of the facts."""
-    return tuple(_assess(requirement, facts, profile, settings) for requirement in REQUIREMENTS)
+    """What each requirement thinks of the facts, causes before consequences."""
+    return consequences.named([_assess(requirement, facts, profile, settings) for requirement in REQUIREMENTS])
 
 
 def _assess(requirement: Requirement, facts: Facts, profile: Profile, settings: Settings) -> Finding:
-    chosen = requirement.ID not in settings.skip and (not settings.only or requirement.ID in settings.only)
-    if not chosen:
+    if not settings.chosen(requirement.ID):
         return Finding(requirement.ID, requirement.TITLE, Status.SKIPPED, "left out by --only or --skip")
     return requirement.assess(facts, profile, settings)
 
@@ -90,12 +113,15 @@ def converge(
     profile: Profile,
     settings: Settings,
     tell: Callable[[str, Change], Any],
+    say: Callable[[str], Any],
 ) -> Outcome:
     """Bring the host to what the requirements ask; nothing is touched where a blocker is known before.
 
-    `look` gathers the facts anew; `tell` is called with the requirement's id before each change.
+    `look` gathers the facts anew; `tell` is called with the requirement's id before each change, and `say` with a
+    line while the agent is waited for.
     """
-    run = _Run(host, look, profile, settings, tell)
+    run = _Run(host, look, profile, settings, tell, say)
+    run.quiet()
     findings = run.plan()
     if any(_holds_back(finding) for finding in findings):
         return Outcome(findings, run.facts)
@@ -104,7 +130,7 @@ def converge(
             before = len(run.done)
             run.edit()
             run.restart()
-            if len(run.done) == before:
+            if not run.awaited() and len(run.done) == before:
                 break
     except _Stopped as stopped:
         return stopped.outcome
@@ -124,20 +150,32 @@ class _Run:
 
     def __init__(
         self, host: Host, look: Callable[[], Facts], profile: Profile, settings: Settings,
-        tell: Callable[[str, Change], Any],
+        tell: Callable[[str, Change], Any], say: Callable[[str], Any],
     ) -> None:  # fmt: skip
-        self.host, self.look, self.profile, self.settings, self.tell = host, look, profile, settings, tell
+        self.host, self.look, self.profile, self.settings = host, look, profile, settings
+        self.tell, self.say = tell, say
         self.facts = look()
         self.done: list[Change] = []
         self.notes: dict[str, tuple[str, ...]] = {}
         self.due: dict[str, tuple[str, RestartService]] = {}  # service -> requirement and restart
         self.restarted: set[str] = set()
-        self.held = ""  # why the agent is not restarted
         self.known = {step["id"] for step in journal.entries(host)}
 
     def plan(self) -> tuple[Finding, ...]:
         """What the requirements think of the present facts."""
         return plan(self.facts, self.profile, self.settings)
+
+    def quiet(self) -> None:
+        """Wait until the agent's own start or stop is done; what is known before that counts no more."""
+        if self.facts.environment.live and waiting.until_quiet(self.host, self.settings.agent_timeout, self.say):
+            self.facts = self.look()
+
+    def awaited(self) -> bool:
+        """Wait for an agent that is starting, and whether that was needed; at the boot it may come after this run."""
+        before = self.facts
+        if before.environment is not Environment.BOOTING:
+            self.facts = waiting.until_started(self.look, before, self.settings, self.say)
+        return self.facts is not before
 
     def edit(self) -> None:
         """Everything but the restarts, in the order of the requirements."""
@@ -156,33 +194,39 @@ class _Run:
 
     def restart(self) -> None:
         """auditd and the agent, where one is due: auditd first, or the agent alone where it restarts auditd."""
+        self.quiet()
         if any(_holds_back(finding) for finding in self.plan()):
             raise _Stopped(Outcome(self.plan(), self.facts, tuple(self.done)))
         due = {**self.due, **{name: found for finding in self.plan() for name, found in _restarts(finding).items()}}
         self.due = {}
-        self.held = gives_up(self.facts)
-        agents = None if self.held or AGENT_SERVICE in self.restarted else due.get(AGENT_SERVICE) or self._follows(due)
-        along = restarts_auditd(self.host, self.facts)
-        if "auditd" in due and "auditd" not in self.restarted and not (agents and along):
+        agents = None if SERVICE in self.restarted else due.get(SERVICE) or self._follows(due)
+        if "auditd" in due and "auditd" not in self.restarted and not (agents and self._along()):
             self._restart("auditd", *due["auditd"])
             agents = agents and self._again()
         if agents:
-            which, change = agents
-            daemon = self.facts.audit.daemon
-            taken = ("auditd", daemon.pid if daemon else 0) if along else change.along
-            self._restart(AGENT_SERVICE, which, change._replace(along=taken))
+            self._restart(SERVICE, *agents)
+
+    def _along(self) -> bool:
+        """Whether the agent's start will restart auditd, and is waited for; else nothing would follow that up."""
+        waits = self.facts.environment is Environment.BOOTED and not self.facts.audit.restart_problem
+        return waits and restarts_auditd(self.host, self.facts.agent)
 
     def _follows(self, due: Mapping[str, Any]) -> Optional[tuple[str, RestartService]]:
-        """The agent's restart that will be due once auditd has been restarted."""
+        """The agent's restart that will be due once auditd has been restarted, and with it the rules loaded again."""
         if "auditd" not in due:
             return None
-        later = self.facts.audit._replace(daemon=Process(0, 1, "auditd", float("inf")))
+        audit = self.facts.audit
+        listed = audit.live_rules
+        if rule_origin.wiped(file.text for file in audit.rules):
+            silent = any(rule.never_task for file in audit.rules for rule in audit_rules.parse(file.text))
+            listed = ("-a never,task",) if silent else ()
+        later = audit._replace(daemon=Process(0, 1, "auditd", float("inf")), live_rules=listed)
         finding = _assess(agent, self.facts._replace(audit=later), self.profile, self.settings)
-        return _restarts(finding).get(AGENT_SERVICE)
+        return _restarts(finding).get(SERVICE)
 
     def _again(self) -> Optional[tuple[str, RestartService]]:
         """The agent's restart as it is due now."""
-        return next((found for finding in self.plan() if (found := _restarts(finding).get(AGENT_SERVICE))), None)
+        return next((found for finding in self.plan() if (found := _restarts(finding).get(SERVICE))), None)
 
     def _restart(self, name: str, which: str, change: RestartService) -> None:
         self.restarted.add(name)
@@ -197,6 +241,8 @@ class _Run:
             journal.record(self.host, kind, **details)
             recorded.append({"kind": kind, **details})
 
+        if isinstance(change, DISTURBING):
+            waiting.until_quiet(self.host, self.settings.agent_timeout, self.say)
         self.tell(which, change)
         try:
             change.apply(self.host, record)
@@ -232,11 +278,6 @@ class _Run:
     def judged(self, finding: Finding) -> Finding:
         """A change that is still due after it was made did not hold."""
         warnings = tuple(dict.fromkeys((*self.notes.get(finding.id, ()), *finding.warnings)))
-        if finding.status is Status.CHANGE and self.held and set(_restarts(finding)) == {AGENT_SERVICE}:
-            after_reboot = self.facts.audit.status and self.facts.audit.status.get("enabled") == IMMUTABLE
-            status = Status.REBOOT if after_reboot else Status.WAITING
-            summary = f"{finding.summary}; it is not restarted, since it would give up: {self.held}"
-            return finding._replace(status=status, summary=summary, changes=(), warnings=warnings)
         if finding.status is Status.CHANGE:
             remedy = "the log tells what was run; run again with -v, or mend it by hand"
             summary = f"still not right after the change: {finding.summary}"
@@ -247,32 +288,6 @@ class _Run:
 def _restarts(finding: Finding) -> dict[str, tuple[str, RestartService]]:
     """The restarts that a finding asks for, by service."""
     return {change.name: (finding.id, change) for change in finding.changes if isinstance(change, RestartService)}
-
-
-def gives_up(facts: Facts) -> str:
-    """Why the agent, if it were started now, would start no FIM; or ''. Its script looks at these in this order."""
-    if "auditctl" not in facts.commands:
-        return "auditctl is not installed"
-    if (facts.audit.status or {}).get("enabled") == IMMUTABLE:
-        return "the kernel's audit rules are frozen until the next boot"
-    missing = [command for command in POLICY_TOOLS if command not in facts.commands]
-    ubuntu = "ubuntu" in (facts.os.id, *facts.os.like)  # where it leaves SELinux out
-    if missing and not ubuntu and facts.selinux.mode in ("permissive", "enforcing"):
-        return f"{', '.join(missing)} missing, while SELinux is on"
-    return "the kernel holds the rule never,task" if "-a never,task" in (facts.audit.live_rules or ()) else ""
-
-
-def restarts_auditd(host: Reader, facts: Facts) -> bool:
-    """Whether the agent restarts auditd when it starts FIM, and `service auditd restart`, by which it does, can work.
-
-    Where auditd.service refuses a manual stop, that takes the legacy action of the audit package.
-    """
-    if facts.agent.edr is None and not facts.agent.manifests:
-        return False  # it starts no FIM
-    scripts = host.glob(f"{AGENT}/bin/*.sh")
-    legacy = host.glob("/usr/lib*/initscripts/legacy-actions/auditd/restart")
-    works = host.which("service") and (legacy or not facts.audit.service.refuses_stop)
-    return bool(works) and any(host.holds(path, b"auditd restart") for path in scripts)
 
 
 def _took_effect(host: Reader, step: Mapping[str, Any]) -> bool:

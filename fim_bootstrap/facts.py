@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from . import (
+    agent,
     audit_rules,
     auditd_conf,
     journal,
@@ -26,6 +27,7 @@ from . import (
     rules_d,
     selinux,
     service_restart,
+    versions,
 )
 from .host import LIMIT, LINE, File, Output, Reader, boot_id, booted, starts_at_boot
 from .model import LOCKED, AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
@@ -39,12 +41,6 @@ AUDIT_LOG = "/var/log/audit/audit.log"
 DISPATCHER = "/sbin/audispd"
 PID_FILE = "/run/auditd.pid"
 PLUGIN_DIRS = {2: "/etc/audisp/plugins.d", 3: "/etc/audit/plugins.d"}
-AGENT = "/usr/local/qualys/cloud-agent"
-AGENT_CONF = "/etc/qualys/cloud-agent/qualys-cloud-agent.conf"
-AGENT_SERVICE = "qualys-cloud-agent"
-PLUGIN = f"{AGENT}/bin/edr-plugin"
-# the only keys of the agent's configuration that are ever kept; the others hold ids and secrets
-AGENT_KEYS = ("UseAuditDispatcher", "LogFileDir")
 PRESET = "/etc/systemd/system-preset/50-fim-bootstrap.preset"
 PROGRAM = "/usr/local/sbin/fim-bootstrap"
 UNITS = "/etc/systemd/system"
@@ -66,7 +62,10 @@ RELEASE_FILE_LIMIT = 1024  # characters of an older release file
 NO_RELEASES = ("lsb", "oem", "os", "system", "plesk", "iredmail", "board")  # whose names are no distribution's
 MOUNTS_LIMIT = 16 << 20  # bytes of a mountinfo: 100,000 mounts of containers
 AUDIT_LOG_TAIL = 4 << 20  # bytes of the audit log's end in which denials are looked for
-UNIT_KEYS = "Id,LoadState,ActiveState,UnitFileState,RefuseManualStop,RefuseManualStart"
+UNIT_KEYS = ("Id,LoadState,ActiveState,UnitFileState,RefuseManualStop,RefuseManualStart,"
+             "TimeoutStopUSec,TimeoutStartUSec")  # fmt: skip
+USUAL_LIMIT = 90.0  # seconds; DefaultTimeoutStartSec= and DefaultTimeoutStopSec= of systemd-system.conf(5)
+SPANS = {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 
 
 def identify(host: Reader) -> OsRelease:
@@ -173,11 +172,11 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     boot = boot_id(host)
     audit = _audit(host, commands, profile, services, seen, kernel, answers.get("rules"), steps, boot)
     audit = audit._replace(obstacles=obstacles.gather(host, where.live, audit.conf, audit.rules))
-    agent = _agent(host, services, seen, audit)
+    vendor = agent.look(host, services[agent.SERVICE], seen.believed, audit, steps, boot, booted())
     prepared = _prepared(host)
-    connecting = selinux.Agent(f"{AGENT}/bin/{AGENT_SERVICE}", f"{AGENT}/sock", agent.edr.context if agent.edr else "")
+    connecting = selinux.Agent(agent.PROGRAM, agent.SOCKET_FOLDER, vendor.edr.context if vendor.edr else "")
     state = selinux.gather(
-        host, where.live, audit.generation or profile.audit, audit.dispatcher, connecting, _types(agent),
+        host, where.live, audit.generation or profile.audit, audit.dispatcher, connecting, _types(vendor),
         guard=settings.guard or not prepared.isdisjoint(GUARD_UNITS.values()),
     )  # fmt: skip
     if state.mode in ("permissive", "enforcing") and where.live:
@@ -198,10 +197,13 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         image_based=image_based,
         staged=tuple(name for step in steps if _staged(step, boot) for name in step.get("packages", ())),
         boot=boot,
+        now=time.time(),
+        machine=versions.machine(host) if where.live else "",
+        versions=versions.gather(host, where.live, answers.get("version")),
         prepared=prepared,
         audit=audit,
         selinux=state,
-        agent=agent,
+        agent=vendor,
         unseen=(*_unseen(where, privileged), *(["the processes of others (hidepid)"] if seen.hidden else [])),
         doubted=seen.doubted,
         hidden=seen.hidden,
@@ -216,8 +218,9 @@ def _ask(host: Reader, where: Environment, commands: Mapping[str, str], privileg
     if "auditctl" in commands and privileged:
         questions["status"] = ("auditctl", "-s")
         questions["rules"] = ("auditctl", "-l")
+        questions["version"] = ("auditctl", "-v")
     if host.stat("/run/systemd/system"):
-        units = ("auditd.service", f"{AGENT_SERVICE}.service")
+        units = ("auditd.service", f"{agent.SERVICE}.service")
         questions["show"] = ("systemctl", "show", f"--property={UNIT_KEYS}", *units)
         questions["is-system-running"] = ("systemctl", "is-system-running")
     return dict(zip(questions, host.query(*questions.values()))) if questions else {}
@@ -256,7 +259,7 @@ def _services(
               for block in (shown.stdout if shown else "").split("\n\n")]  # fmt: skip
     units = {block.get("Id", ""): block for block in blocks}
     expected = "yes" if profile.restart == "signal" else "no"
-    for name in ("auditd", AGENT_SERVICE):
+    for name in ("auditd", agent.SERVICE):
         unit = units.get(f"{name}.service", {})
         present = unit.get("LoadState") == "loaded" if unit else _unit_file(host, name)
         enabled = unit.get("UnitFileState") in ("enabled", "static") if unit else starts_at_boot(host, name)
@@ -268,8 +271,21 @@ def _services(
             refuses_stop=unit.get("RefuseManualStop", expected if name == "auditd" else "") == "yes",
             refuses_start=unit.get("RefuseManualStart") == "yes",
             masked=unit.get("LoadState") == "masked",
+            patience=_patience(unit),
         )
     return services
+
+
+def _patience(unit: Mapping[str, str]) -> float:
+    """Seconds that systemd gives a unit's stop and start together; where it sets no end, what one mostly gets."""
+    limits = [span(unit.get(key, "")) for key in ("TimeoutStopUSec", "TimeoutStartUSec")]
+    return sum(limit or USUAL_LIMIT for limit in limits)
+
+
+def span(text: str) -> float:
+    """Seconds of a time span as systemctl shows it (systemd.time(7)), such as 1min 30s; 0 where it names none."""
+    found = re.findall(r"([\d.]+)(h|min|s|ms|us|d)\b", text)
+    return sum(float(number) * SPANS[unit] for number, unit in found)
 
 
 def _unit_file(host: Reader, name: str) -> bool:
@@ -369,84 +385,10 @@ def _plugin_dir(host: Reader, generation: int, conf: Optional[File]) -> str:
     return line.value.rstrip("/") if line else PLUGIN_DIRS[generation]
 
 
-def registrations(plugins: Sequence[File]) -> list[tuple[File, Mapping[str, str]]]:
-    """The plugin files that name edr-plugin, with their settings (auditd-plugins(5))."""
-    found: list[tuple[File, Mapping[str, str]]] = []
-    for file in plugins:
-        name = file.path.rpartition("/")[2]
-        if name.startswith(".") or name.count(".") > 1:  # the loader passes over such names
-            continue
-        pairs = {key: line.value for key, line in auditd_conf.settings(auditd_conf.parse(file.text)).items()}
-        if pairs.get("path", "").rpartition("/")[2] == "edr-plugin":
-            found.append((file, pairs))
-    return found
-
-
-# ---------------------------------------------------------------------- agent
-
-
-def _agent(
-    host: Reader, services: Mapping[str, Service], seen: processes.Processes, audit: AuditFacts
-) -> AgentFacts:
-    conf = host.read(AGENT_CONF)
-    program = host.stat(f"{AGENT}/bin/{AGENT_SERVICE}")
-    if conf is None and program is None and not services[AGENT_SERVICE].present:
-        return AgentFacts()
-    values: dict[str, list[tuple[int, str]]] = {key: [] for key in AGENT_KEYS}
-    for number, line in enumerate((conf.text if conf else "").splitlines(), 1):
-        key, equals, value = line.partition("=")
-        if equals and key in values:
-            values[key].append((number, value.strip()))
-    switch = values["UseAuditDispatcher"]
-    folder = values["LogFileDir"][-1][1] if values["LogFileDir"] else "/var/log/qualys"
-    log = host.stat(f"{folder}/edr.log")
-    listed = registrations(audit.plugins)
-    edr = seen.believed.get("qualys-edr")
-    return AgentFacts(
-        installed=True,
-        legacy=edr is None and ("fimc" in seen.believed or _only_old_log(host, folder)),
-        dispatcher_setting=switch[-1][1] if switch else "unset",
-        setting_line=f"{AGENT_CONF}:{switch[-1][0]}" if switch else AGENT_CONF,
-        settings_repeated=len(switch) > 1,
-        service=services[AGENT_SERVICE],
-        main=seen.believed.get(AGENT_SERVICE),
-        edr=edr,
-        plugin=seen.believed.get("edr-plugin"),
-        plugin_file=host.stat(PLUGIN),
-        registration=listed[0][0].path if listed else "",
-        registration_problem=_registration_problem(listed) or _left_behind(host, audit, bool(listed)),
-        manifests=len(host.glob(f"{AGENT}/fim/manifests/*.json")),
-        log=f"{folder}/edr.log",
-        log_size=log.size if log else -1,
-    )
-
-
-def _only_old_log(host: Reader, folder: str) -> bool:
-    return host.stat(f"{folder}/edr.log") is None and host.stat(f"{folder}/fimc.log") is not None
-
-
-def _registration_problem(listed: Sequence[tuple[File, Mapping[str, str]]]) -> str:
-    for file, pairs in listed:
-        if file.problem:
-            return f"{file.path}: {file.problem}"
-        if pairs.get("active", "no").lower() != "yes":
-            return f"{file.path}: active = {pairs.get('active', 'no')}"
-    return ""
-
-
-def _left_behind(host: Reader, audit: AuditFacts, registered: bool) -> str:
-    """A plugin file that stayed where audit 2.x looked for it, after an upgrade to audit 3."""
-    if registered or audit.generation != 3:
-        return ""
-    old = [file for path in host.glob(f"{PLUGIN_DIRS[2]}/*") if (file := host.read(path))]
-    where = f"is not read by audit 3, which reads {audit.plugin_dir}"
-    return next((f"{file.path} {where}" for file, _ in registrations(old)), "")
-
-
-def _types(agent: AgentFacts) -> dict[str, str]:
+def _types(vendor: AgentFacts) -> dict[str, str]:
     """The SELinux types that the files of the hand-over have in the policies known."""
-    plugins = "etc_t" if agent.registration.startswith(PLUGIN_DIRS[2]) else "auditd_etc_t"
-    return {PLUGIN: "bin_t", **({agent.registration: plugins} if agent.registration else {})}
+    plugins = "etc_t" if vendor.registration.startswith(PLUGIN_DIRS[2]) else "auditd_etc_t"
+    return {agent.PLUGIN_PROGRAM: "bin_t", **({vendor.registration: plugins} if vendor.registration else {})}
 
 
 def _unlabelled(host: Reader, commands: Mapping[str, str]) -> tuple[str, ...]:
@@ -464,8 +406,9 @@ def _denials(host: Reader, daemon: Optional[Process], domain: str) -> tuple[str,
     """
     found = []
     source = re.compile(rb" scontext=[^ :]+:[^ :]+:" + re.escape(domain.encode()) + rb"[ :]")
+    name = f'comm="{agent.PLUGIN}"'.encode()
     for line in host.tail(AUDIT_LOG, AUDIT_LOG_TAIL).splitlines():
-        if b"avc:  denied" in line and b'comm="edr-plugin"' in line and source.search(line):
+        if b"avc:  denied" in line and name in line and source.search(line):
             stamp = re.search(rb"audit\((\d{1,12}\.\d{1,9}):", line)
             if daemon is None or not stamp or float(stamp[1]) > daemon.started:
                 found.append(line.decode(errors="replace"))

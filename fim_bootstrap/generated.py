@@ -17,7 +17,11 @@ GENERATED = re.compile(
 )
 
 
-def looks_so(text: str) -> bool:
-    """Whether the comments at the top say who writes the file."""
+def writer(text: str) -> str:
+    """The tool that writes the file, as the comments at its top say; '' where they say no such thing."""
     header = re.match(r"(?:[ \t]*(?:#.*)?\n){0,20}", text)
-    return header is not None and GENERATED.search(header[0]) is not None
+    said = GENERATED.search(header[0]) if header else None
+    if header is None or said is None:
+        return ""
+    named = re.search(TOOLS, header[0][said.start() :], re.IGNORECASE)
+    return named[0].lower() if named else "a generator"

@@ -7,6 +7,7 @@ dataclasses would take a fifth of the time of a run that has nothing to do.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Optional, Protocol
 
@@ -87,6 +88,7 @@ class Service(NamedTuple):
     refuses_stop: bool = False  # RefuseManualStop=yes, upstream's auditd.service
     refuses_start: bool = False  # RefuseManualStart=yes
     masked: bool = False
+    patience: float = 180.0  # seconds that its stop and its start may take together (TimeoutStopUSec, TimeoutStartUSec)
 
 
 class Answer(NamedTuple):
@@ -170,32 +172,68 @@ class SELinuxFacts(NamedTuple):
     denials: tuple[str, ...] = ()  # AVC records that name the plugin, since the daemon started
 
 
+class Verdict(NamedTuple):
+    """How the last run of the agent's own script ended: 0 is well, else the exit status with which it gave up."""
+
+    code: int
+    line: str
+    at: float = 0.0  # seconds since the epoch
+
+
 class AgentFacts(NamedTuple):
-    """The FIM agent: files, effective settings that matter here, and processes."""
+    """The FIM agent: files, effective settings that matter here, processes, and what its own script says."""
 
     installed: bool = False
-    legacy: bool = False  # an agent older than 4.1: fimc instead of qualys-edr
-    dispatcher_setting: str = "unset"  # UseAuditDispatcher: its last value, or unset
+    legacy: bool = False  # an agent older than 4.1
+    dispatcher_setting: str = "unset"  # whether it uses the dispatcher: the last value, or unset
     setting_line: str = ""  # FILE:LINE of that value
     settings_repeated: bool = False
-    service: Service = Service("qualys-cloud-agent")
+    service: Service = Service("")
     main: Optional[Process] = None
     edr: Optional[Process] = None
     plugin: Optional[Process] = None
     plugin_file: Optional[Stat] = None
-    registration: str = ""  # the plugin file that names edr-plugin
+    registration: str = ""  # the plugin file that names the agent's plugin
     registration_problem: str = ""
+    registered_at: float = 0.0  # when that file was written (epoch)
     manifests: int = 0
     log: str = ""
     log_size: int = -1  # bytes; -1: there is no log
+    log_written: float = 0.0  # epoch
+    events: str = ""  # the other log that an event may arrive in
+    script: Optional[Process] = None  # the start or the stop of FIM, while it is at work
+    script_log: str = ""
+    sign: str = ""  # what was last seen to move, as an agent that starts does
+    sign_at: float = 0.0  # epoch
+    verdict: Optional[Verdict] = None
+    restarted_at: float = 0.0  # when this tool last started it in this boot (epoch), or 0
+    collided: bool = False  # it gave up while an SELinux module of ours was being loaded
+    identity: str = ""  # the file by which the vendor's console knows this host
+
+
+class Hop(NamedTuple):
+    """One station on the way of an event: ok, stop (it goes no further), down (behind a stop), ? (not decidable)."""
+
+    hop: str
+    state: str
+    evidence: str = ""
 
 
 class Delivery(NamedTuple):
-    """What --probe saw: one audit event with a random token, and where it arrived."""
+    """What --probe saw: one audit event with a random token, and how far it came."""
 
-    arrived: bool
-    evidence: tuple[str, ...] = ()
+    chain: tuple[Hop, ...] = ()
     refused: str = ""
+
+    @property
+    def arrived(self) -> bool:
+        """Whether it stands in a log of the agent."""
+        return bool(self.chain) and self.chain[-1].state == "ok"
+
+    @property
+    def stopped(self) -> str:
+        """The station that it did not get to, or ''."""
+        return next((hop.hop for hop in self.chain if hop.state == "stop"), "")
 
 
 class Facts(NamedTuple):
@@ -213,6 +251,9 @@ class Facts(NamedTuple):
     image_based: bool = False  # packages live in an image or a snapshot, and change at a boot
     staged: tuple[str, ...] = ()  # packages that this tool put into the system of the next boot
     boot: str = ""  # the kernel's id of this boot
+    now: float = 0.0  # when it was looked at (epoch)
+    machine: str = ""  # a digest of machine-id(5)
+    versions: Mapping[str, str] = {}
     prepared: frozenset[str] = frozenset()  # which of our own files and links are there as shipped
     audit: AuditFacts = AuditFacts()
     selinux: SELinuxFacts = SELinuxFacts()
@@ -276,10 +317,15 @@ class Settings(NamedTuple):
     first_boot: bool = False
     guard: bool = False
     lock_timeout: float = 300.0
+    agent_timeout: float = 300.0  # seconds without a sign of life after which an agent that starts counts as failed
     probe: bool = False
 
+    def chosen(self, requirement: str) -> bool:
+        """Whether a requirement is looked at: not left out by --only or --skip."""
+        return requirement not in self.skip and (not self.only or requirement in self.only)
+
     def mode_for(self, facts: Facts) -> str:
-        """dispatcher or direct: what was asked for, else what the agent's UseAuditDispatcher says."""
+        """dispatcher or direct: what was asked for, else what the agent is set to."""
         if self.mode != "auto":
             return self.mode
         return "direct" if facts.agent.dispatcher_setting == "0" else "dispatcher"
@@ -298,6 +344,14 @@ class Change(Protocol):
         """Do it; `record` journals what is about to be replaced before it is replaced."""
 
 
+class Cause(NamedTuple):
+    """A line of a file that stands in the way."""
+
+    file: str
+    line: int
+    text: str
+
+
 class Finding(NamedTuple):
     """What a requirement thinks of the facts, with evidence and with what would be done."""
 
@@ -309,6 +363,14 @@ class Finding(NamedTuple):
     changes: tuple[Change, ...] = ()
     remedy: str = ""
     warnings: tuple[str, ...] = ()
+    follows: tuple[str, ...] = ()  # the requirements that this trouble may come from, the likeliest first
+    waits_for: str = ""  # the one of them that it does come from
+
+    @property
+    def causes(self) -> tuple[Cause, ...]:
+        """The lines that the evidence names, as FILE:LINE: TEXT."""
+        found = (re.match(r"(/[^:]+):(\d+): (.*)", line, re.DOTALL) for line in self.evidence)
+        return tuple(Cause(match[1], int(match[2]), match[3]) for match in found if match)
 
 
 class Requirement(Protocol):

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, Optional
 
 from . import __version__
+from .agent import DISPATCHER_KEY
 from .errors import BadConfig, BootstrapError, Usage
 from .model import Settings
 from .profiles import read_table, refuse_foreign
@@ -38,7 +39,7 @@ class Option(NamedTuple):
 LOOKING = (*JUDGING, "facts", "profiles", "reboot-required")
 OPTIONS = (
     Option("root", TEXT, "work on the tree below DIR, which is not running", "", (), (*LOOKING, "revert"), "DIR"),
-    Option("mode", TEXT, "how the agent gets events; auto reads its UseAuditDispatcher", "auto",
+    Option("mode", TEXT, f"how the agent gets events; auto reads its {DISPATCHER_KEY}", "auto",
            ("auto", "dispatcher", "direct"), (*JUDGING, "cloud-config")),
     Option("profile", TEXT, "use this profile instead of the one that os-release selects", "", (),
            (*LOOKING, "cloud-config"), "ID"),
@@ -54,6 +55,9 @@ OPTIONS = (
            (*JUDGING, "cloud-config")),
     Option("lock-timeout", NUMBER, "seconds to wait for a package lock", 300.0, (),
            ("apply", "revert", "cloud-config"), "SECONDS"),
+    Option("agent-timeout", NUMBER, "seconds without a sign of life after which an agent that starts has failed", 300.0,
+           (), (*JUDGING, "cloud-config"), "SECONDS"),
+    Option("wait", FLAG, "wait for an agent that is starting before judging it", False, (), ("check",)),
     Option("verbose", FLAG, "show the evidence of what is right, too", False),
     Option("probe", FLAG, "cause one harmless audit event and see it arrive", False),
     Option("dry-run", FLAG, "say what would be done; exit 0 whatever is found", False, (), ("apply",)),

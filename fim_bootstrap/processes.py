@@ -13,16 +13,14 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple, Optional
 
+from .agent import EDR, OLD, PLUGIN, ROOT, SCRIPT, SEMODULE, SERVICE
 from .host import PATH, Reader, booted
 from .model import Doubt, Process
 
-AUDITD, AUDISPD, PLUGIN, EDR, OLD_EDR = "auditd", "audispd", "edr-plugin", "qualys-edr", "fimc"
-MAIN = "qualys-cloud-agent"
-SCRIPT = "qualys-edr-start-stop.sh"  # run by the main process, for the start and for the stop of FIM
-SEMODULE = "semodule"
+AUDITD, AUDISPD = "auditd", "audispd"
 SHELLS = ("sh", "bash", "dash")
 # parents before their children
-NAMES = (AUDITD, AUDISPD, PLUGIN, MAIN, EDR, OLD_EDR, SCRIPT, SEMODULE)
+NAMES = (AUDITD, AUDISPD, PLUGIN, SERVICE, EDR, OLD, SCRIPT, SEMODULE)
 COMM = 15  # characters of a name that the kernel keeps
 TICKS = os.sysconf("SC_CLK_TCK")
 INIT = 1
@@ -132,17 +130,13 @@ def _doubt(host: Reader, name: str, seen: _Seen, believed: Mapping[str, Process]
 
 def _owners(host: Reader, name: str) -> Collection[tuple[int, int]]:
     """Real and effective uids. The agent's main process may have another user: the owner of its folders (User=)."""
-    from .facts import AGENT
-
-    folders = (f"{AGENT}/bin", f"{AGENT}/sock") if name == MAIN else ()
+    folders = (f"{ROOT}/bin", f"{ROOT}/sock") if name == SERVICE else ()
     return {(0, 0), *((found.uid, found.uid) for folder in folders if (found := host.stat(folder)))}
 
 
 def _programs(host: Reader, name: str) -> Collection[str]:
     """Where the program may lie; for the kernel the links on the way there (/sbin -> usr/sbin) are resolved."""
-    from .facts import AGENT
-
-    folders = PATH.split(":") if name in (AUDITD, AUDISPD, SCRIPT, SEMODULE) else (f"{AGENT}/bin",)
+    folders = PATH.split(":") if name in (AUDITD, AUDISPD, SCRIPT, SEMODULE) else (f"{ROOT}/bin",)
     programs = SHELLS if name == SCRIPT else (name,)
     return {_resolved(host, f"{folder}/{program}") for folder in folders for program in programs}
 
@@ -171,10 +165,10 @@ def _rightly_started(
     if name in (AUDISPD, PLUGIN):
         starters = (AUDITD,) if name == AUDISPD else (AUDITD, AUDISPD)
         return process.parent in [believed[starter].pid for starter in starters if starter in believed]
-    if name in (MAIN, SCRIPT, SEMODULE):
+    if name in (SERVICE, SCRIPT, SEMODULE):
         return True
     # a script of the main process starts it in the background, and ends
-    return process.parent == INIT or (MAIN in believed and _below(host, process, believed[MAIN].pid))
+    return process.parent == INIT or (SERVICE in believed and _below(host, process, believed[SERVICE].pid))
 
 
 def _below(host: Reader, process: Process, ancestor: int) -> bool:

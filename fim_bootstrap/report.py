@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from . import __version__
+from . import __version__, chain, consequences, generated
 from .engine import Outcome
 from .errors import Blocked, BootstrapError
-from .model import Finding, Profile, Settings, Status
+from .managers import MANAGERS
+from .model import LOCKED, Facts, Finding, Hop, Profile, Settings, Status
 from .redact import SENTENCE, one_line, redacted, shown
+from .requirements import agent, packages, rules
 
 SCHEMA_VERSION = 1
 SIGNS = {
@@ -20,7 +23,7 @@ SIGNS = {
 
 def verdict(findings: Sequence[Finding]) -> str:
     """The worst that is true of the host."""
-    statuses = {finding.status for finding in findings}
+    statuses = {f.status for f in findings if not consequences.only_a_reboot_is_missing(f, findings)}
     for status, word in (
         (Status.FAILED, "failed"),
         (Status.BLOCKED, "blocked"),
@@ -36,6 +39,14 @@ def verdict(findings: Sequence[Finding]) -> str:
 def reboot_required(findings: Sequence[Finding]) -> bool:
     """Whether only a reboot brings the running kernel to what stands on the disk."""
     return any(finding.status is Status.REBOOT for finding in findings)
+
+
+def reboot_after_apply(findings: Sequence[Finding], facts: Facts) -> bool:
+    """Whether what apply would do takes effect only with a reboot after it."""
+    due = {finding.id for finding in findings if finding.status is Status.CHANGE}
+    frozen = (facts.audit.status or {}).get("enabled") == LOCKED
+    staged = facts.manager in MANAGERS and MANAGERS[facts.manager].staged
+    return (rules.ID in due and frozen) or (packages.ID in due and staged)
 
 
 def exit_code(command: str, outcome: Outcome, detailed: bool = False) -> int:
@@ -83,8 +94,14 @@ def as_json(
         "msg": line,
         "verdict": verdict(findings),
         "reboot_required": reboot_required(findings),
+        "reboot_after_apply": command == "check" and reboot_after_apply(findings, facts),
+        "time": _now(),
+        "boot": facts.boot,
+        "versions": {**facts.versions},
+        "agent": agent.condition(facts, settings),
         "host": {
             "hostname": facts.hostname,
+            "machine": facts.machine,
             "os": {"id": facts.os.id, "version": facts.os.version, "name": facts.os.name},
             "profile": profile.id if profile else "",
             "root": settings.root or "/",
@@ -92,6 +109,9 @@ def as_json(
             "mode": settings.mode_for(facts),
         },
         "requirements": [_requirement(finding) for finding in findings],
+        "causes": [cause for finding in findings for cause in _causes(finding, facts)],
+        "chain": [hop._asdict() for hop in _chain(facts, settings)],
+        "skipped_by_option": [finding.id for finding in findings if not settings.chosen(finding.id)],
         "done": outcome.account(),
         "diff": "".join(change.diff() for change in outcome.done or planned),
         "unseen": list(facts.unseen),
@@ -110,8 +130,28 @@ def _requirement(finding: Finding) -> dict[str, Any]:
         "changes": [change.describe() for change in finding.changes],
         "diff": "".join(change.diff() for change in finding.changes),
         "remedy": finding.remedy,
+        "waits_for": finding.waits_for,
         "warnings": list(finding.warnings),
     }
+
+
+def _causes(finding: Finding, facts: Facts) -> list[dict[str, Any]]:
+    """The lines that stand in the way, each with who writes that file, where the file tells it."""
+    texts = {file.path: file.text for file in facts.audit.rules}
+    return [
+        {"id": finding.id, "file": cause.file, "line": cause.line, "text": cause.text,
+         "source": generated.writer(texts.get(cause.file, ""))}
+        for cause in finding.causes if finding.status not in (Status.OK, Status.SKIPPED)
+    ]  # fmt: skip
+
+
+def _chain(facts: Facts, settings: Settings) -> Sequence[Hop]:
+    """The way of the test event, or how the way looks without one."""
+    return (facts.delivery.chain if facts.delivery else ()) or chain.of(facts, settings)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def of_error(command: str, error: BootstrapError, seconds: float) -> dict[str, Any]:
@@ -128,8 +168,13 @@ def of_error(command: str, error: BootstrapError, seconds: float) -> dict[str, A
         "msg": line,
         "verdict": words.get(error.exit_code, "failed"),
         "reboot_required": False,
+        "reboot_after_apply": False,
+        "time": _now(),
         "host": {},
         "requirements": [],
+        "causes": [],
+        "chain": [],
+        "skipped_by_option": [],
         "done": [],
         "diff": "",
         "unseen": [],
@@ -156,4 +201,6 @@ def as_text(document: dict[str, Any], verbose: bool) -> str:
     lines.append(f"{shown(document['comment'].partition(';')[0])}{where}")
     if document["reboot_required"]:
         lines.append("a reboot is required; plan it, nothing was rebooted")
+    if document["reboot_after_apply"]:
+        lines.append("apply would be complete only after a reboot; plan one")
     return "\n".join(lines)

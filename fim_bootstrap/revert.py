@@ -113,7 +113,7 @@ UNDO: Mapping[str, Callable[[Host, Mapping[str, Any]], str]] = {
     "enable": undo_enable,
 }
 # running states, which follow from the files that are brought back
-PASSING = ("rule", "restart", "start")
+PASSING = ("rule", "restart", "start", "reload")
 
 
 def take_back(

@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Optional, Union
 
+from fim_bootstrap.agent import ROOT
 from fim_bootstrap.errors import BootstrapError
-from fim_bootstrap.facts import AGENT
 from fim_bootstrap.host import LIMIT, NOT_FOUND, PATH, File, Output, Stat
 
 BOOT = 1_000_000.0  # when this boot began, seconds since the epoch
@@ -80,8 +80,9 @@ class DictHost:
         self.write(f"/proc/{pid}/stat", fields)
         self.write(f"/proc/{pid}/status", f"Name:\t{name[:15]}\nPPid:\t{parent}\nUid:\t{uids}\n")
         self.write(f"/proc/{pid}/cmdline", (cmdline or exe or name).replace(" ", "\0") + "\0")
-        folder = f"{AGENT}/bin" if name.startswith(("qualys-", "edr-")) else "/usr/sbin"
-        self.write(f"/proc/{pid}/exe", link=exe or f"{folder}/{name}")
+        folder = f"{ROOT}/bin" if name.startswith(("qualys-", "edr-")) else "/usr/sbin"
+        program = "/usr/bin/sh" if name.endswith(".sh") or cmdline.startswith("/bin/sh ") else f"{folder}/{name}"
+        self.write(f"/proc/{pid}/exe", link=exe or program)
         if context:
             self.write(f"/proc/{pid}/attr/current", f"{context}\0")
 

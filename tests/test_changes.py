@@ -214,31 +214,6 @@ def test_a_plugin_that_is_there_needs_no_event(host: DictHost) -> None:
     assert commands(host) == ["systemctl reset-failed auditd.service", "systemctl restart auditd.service"]
 
 
-def test_an_agent_that_restarts_auditd_is_waited_for(host: DictHost) -> None:
-    """It builds a policy first, while the old auditd runs on."""
-    host.process(600, "qualys-cloud-agent")
-    sleep, due = host.sleep, []
-
-    def systemctl(host: DictHost, argv: tuple[str, ...]) -> int:
-        if argv[1] == "restart":
-            host.end(600)
-            host.process(601, "qualys-cloud-agent")
-            due.append(host.now + 100)
-        return 0
-
-    def later(seconds: float) -> None:
-        sleep(seconds)
-        if due and host.now > due[0] and host.stat("/proc/500"):
-            host.end(500)
-            host.process(501, "auditd")
-
-    host.answers["systemctl"] = systemctl
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("time.sleep", later)
-        apply(RestartService("qualys-cloud-agent", "qualys-cloud-agent", 600, along=("auditd", 500)), host)
-    assert host.stat("/proc/501")
-
-
 def test_a_text_that_auditd_refuses_is_not_put_in_place(host: DictHost) -> None:
     host.programs("setpriv")
     host.write("/etc/audit/auditd.conf", AUDITD_CONF)

@@ -17,6 +17,7 @@ from fim_bootstrap.model import (
     Environment,
     Facts,
     Finding,
+    Hop,
     Obstacle,
     OsRelease,
     Process,
@@ -192,9 +193,10 @@ CASES = [
     ("agent", facts(agent=AgentFacts()), {}, Status.SKIPPED, "no agent"),
     ("agent", facts("agent", legacy=True), {}, Status.BLOCKED, "older than 4.1"),
     ("agent", facts("agent", main=None), {}, Status.CHANGE, "not running"),
-    ("agent", facts("agent", edr=Process(601, 600, "qualys-edr", 100.0, 0)), {}, Status.CHANGE, "before auditd"),
     ("agent", facts("agent", main=Process(600, 1, "q", 100.0)), {}, Status.OK, "run"),
+    ("agent", facts("agent", edr=Process(601, 600, "qualys-edr", 150.0, 0)), {}, Status.CHANGE, "none of the rules"),
     ("agent", facts("agent", edr=None, plugin=None), {}, Status.BLOCKED, "qualys-edr is not running"),
+    ("agent", facts("agent", edr=None, plugin=None, manifests=0), {}, Status.OK, "prepared"),
     ("agent", facts("agent", edr=Process(601, 600, "qualys-edr", 300.0, 1000)), {}, Status.BLOCKED, "uid 1000"),
     ("agent", facts("agent", plugin=None), {}, Status.WAITING, "has not started edr-plugin"),
     ("agent", facts("agent", plugin=None, registration=""), {}, Status.BLOCKED, "no plugin file names it"),
@@ -205,9 +207,10 @@ CASES = [
     ("guard", facts(commands=SYSTEMD, prepared=GUARDED), {"guard": True}, Status.OK, "installed and enabled"),
     ("guard", facts(commands=SYSTEMD, prepared=GUARDED - {PROGRAM}), {"guard": True}, Status.CHANGE, "not installed"),
     # delivery
-    ("delivery", facts(delivery=Delivery(True)), {}, Status.OK, "arrived"),
-    ("delivery", facts(delivery=Delivery(False)), {}, Status.FAILED, "did not arrive"),
-    ("delivery", facts(delivery=Delivery(False, refused="failure is 2")), {}, Status.SKIPPED, "failure is 2"),
+    ("delivery", facts(delivery=Delivery((Hop("edr.log", "ok"),))), {}, Status.OK, "arrived"),
+    ("delivery", facts(delivery=Delivery((Hop("auditd", "stop"),))), {}, Status.FAILED, "stopped at auditd"),
+    ("delivery", facts(delivery=Delivery((Hop("auditd", "ok"), Hop("edr.log", "?")))), {}, Status.WAITING, "proven"),
+    ("delivery", facts(delivery=Delivery(refused="failure is 2")), {}, Status.SKIPPED, "failure is 2"),
 ]  # fmt: skip
 
 
@@ -246,7 +249,7 @@ def test_warning(which: str, host: Facts, said: str) -> None:
 
 
 def test_an_agent_that_lacks_something_does_not_keep_the_host_from_being_prepared() -> None:
-    host = rules("-e 2\n")._replace(agent=READY.agent._replace(edr=None, plugin=None))
+    host = rules("-e 2\n")._replace(agent=READY.agent._replace(edr=Process(601, 600, "qualys-edr", 300.0, 1000)))
     assert report.verdict(engine.plan(host, PROFILE, Settings())) == "blocked"
     held = [f.id for f in engine.plan(host, PROFILE, Settings()) if f.status is Status.BLOCKED]
     assert held == ["agent"]
@@ -257,11 +260,11 @@ def test_no_event_is_caused_where_an_audit_failure_would_panic_the_kernel() -> N
     from fim_bootstrap.host import LiveHost
     from fim_bootstrap.probe import probe
 
-    delivery = probe(LiveHost("/nowhere"), facts("audit", status={**STATUS, "failure": 2}))
+    delivery = probe(LiveHost("/nowhere"), facts("audit", status={**STATUS, "failure": 2}), Settings())
     assert delivery
     assert "failure is 2" in delivery.refused
     assert not facts("audit", status={**STATUS, "failure": 2}).audit.may_cause_event
-    (restart,) = find("agent", facts("agent", main=None)).changes
+    (restart,) = find("auditd", facts("agent", plugin=None)).changes
     assert getattr(restart, "may_wake", None) is True
 
 

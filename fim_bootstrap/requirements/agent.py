@@ -1,94 +1,254 @@
 """The agent runs as it must, and its plugin hangs below the dispatcher.
 
-Vendor, prerequisite 5 and "How to check if the process for FIM is running": qualys-edr runs as root, and
-edr-plugin is a child of the dispatcher. A restart of auditd reloads its rules and so drops those that the
-agent had added: the agent is restarted after it. A host that has no agent yet is no failure.
+Vendor, prerequisite 5 and "How to check if the process for FIM is running": its FIM process runs as root, and its
+plugin is a child of the dispatcher. Each start of FIM rebuilds the SELinux policy and restarts auditd before its
+process comes, and takes minutes on a slow machine: an agent that starts is waited for, one that is well is never
+restarted, and one that gave up has said why in its own log. A host that has no agent yet is no failure.
 """
 
 from __future__ import annotations
 
+import time
+from typing import Optional
+
+from .. import rule_origin
+from ..agent import CAUSES, DISPATCHER_KEY, EDR, PLUGIN, REMEDIES, SCRIPT, SERVICE, TOOLS
 from ..changes import RestartService
-from ..facts import AGENT_SERVICE
-from ..model import Facts, Finding, Profile, Settings, Status
+from ..model import Facts, Finding, Process, Profile, Settings, Status, Verdict
 
 ID = "agent"
 TITLE = "the agent runs and its plugin is registered"
+ABSENT, PREPARED, STARTING, RUNNING, GAVE_UP = "absent", "prepared", "starting", "running", "gave-up"
+# what keeps an agent from running, in the order in which it is met
+BEFORE = ("packages", "rules", "policy", "dispatcher", "auditd")
+IMMUTABLE = 2
+
+
+def condition(facts: Facts, settings: Settings) -> str:
+    """How far the agent is. An end that its script has told counts from the start of the present main process."""
+    agent = facts.agent
+    if not agent.installed:
+        return ABSENT
+    if not facts.environment.live:
+        return PREPARED
+    if at_work(facts, settings):
+        return STARTING
+    if agent.edr:
+        return RUNNING
+    if agent.main is None:
+        return PREPARED
+    if not agent.manifests:  # then it has nothing to start FIM for
+        return PREPARED
+    if _told(facts, settings):
+        return GAVE_UP
+    return STARTING if agent.sign and _young(agent.sign_at, facts, settings) else GAVE_UP
+
+
+def _told(facts: Facts, settings: Settings) -> Optional[Verdict]:
+    """Why the agent gave up, where its script tells it; not of the life before, while the present one is young.
+
+    After that its script would have told another end, so times that a clock was set between do not matter.
+    """
+    main, verdict = facts.agent.main, facts.agent.verdict
+    if not main or not verdict or not verdict.code:
+        return None
+    return None if verdict.at < main.started and _young(main.started, facts, settings) else verdict
+
+
+def at_work(facts: Facts, settings: Settings) -> bool:
+    """Whether the agent's script starts or stops FIM now; one that is older than the limit hangs."""
+    return facts.agent.script is not None and _young(facts.agent.script.started, facts, settings)
+
+
+def _young(moment: float, facts: Facts, settings: Settings) -> bool:
+    return -1 < facts.now - moment < settings.agent_timeout  # a clock that was set back leaves times to come
+
+
+def restart_refused(facts: Facts) -> bool:
+    """Whether auditd is older than the plugin file: the restart that the agent asked for did not happen."""
+    agent, daemon = facts.agent, facts.audit.daemon
+    registered = bool(agent.registration) and not agent.registration_problem
+    # a second, since the start of a process is known to 10 ms alone
+    return bool(agent.edr and daemon and registered and not agent.plugin and agent.registered_at > daemon.started + 1)
 
 
 def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     """Judge the agent's processes, from /proc rather than from a listing that would match itself."""
     agent = facts.agent
     if not agent.installed:
-        return Finding(ID, TITLE, Status.SKIPPED, "no agent is installed; the host can be made ready before it")
+        summary = "no agent is installed; the host can be made ready before it"
+        return _finding(Status.SKIPPED, summary, warnings=(*_would_give_up(facts), *_baked_in(facts)))
     if not facts.environment.live:
-        return Finding(ID, TITLE, Status.SKIPPED, "nothing runs in this tree")
+        return _finding(Status.SKIPPED, "nothing runs in this tree", warnings=_baked_in(facts))
     if agent.legacy:
-        return Finding(
-            ID, TITLE, Status.BLOCKED, "an agent older than 4.1: it has fimc where later ones have qualys-edr",
-            remedy="update the agent to 4.1 or later",
-        )  # fmt: skip
+        return _finding(
+            Status.BLOCKED, f"an agent older than 4.1: it has no {EDR}", remedy="update the agent to 4.1 or later"
+        )
+    dispatching = settings.mode_for(facts) == "dispatcher"
+    state = condition(facts, settings)
     warnings = _warnings(facts)
     if any(facts.uncertain(process) for process in (agent.main, agent.edr)):
         summary = "whether the agent runs is for root alone to see"
-        return Finding(ID, TITLE, Status.WAITING, summary, remedy="run as root", warnings=warnings)
-    dispatching = settings.mode_for(facts) == "dispatcher"
+        return _finding(Status.WAITING, summary, remedy="run as root", warnings=warnings)
+    if state == STARTING:
+        return _finding(
+            Status.WAITING, f"the agent is starting: {agent.sign}", warnings=warnings,
+            remedy=f"run again in a moment, or check --wait; {agent.script_log} tells how far it is",
+        )  # fmt: skip
     if dispatching and facts.audit.daemon is None:
-        return Finding(ID, TITLE, Status.WAITING, "auditd is not running yet")
-    reason = _why_restart(facts, dispatching)
-    if reason:
-        pid = agent.main.pid if agent.main else 0
-        children = ("qualys-edr", "edr-plugin") if dispatching else ("qualys-edr",)
-        wake = facts.audit.may_cause_event
-        change = RestartService(AGENT_SERVICE, AGENT_SERVICE, pid, children=children, may_wake=wake)
-        return Finding(ID, TITLE, Status.CHANGE, reason, changes=(change,), warnings=warnings)
+        return _finding(Status.WAITING, "auditd is not running yet", follows=("auditd",))
+    if reason := _why_restart(facts, settings, state, dispatching):
+        if code := gives_up(facts):
+            would = f"{reason}; started now, it would give up: {CAUSES[code][0]}"
+            return _finding(Status.WAITING, would, _said(facts), warnings=warnings, follows=(CAUSES[code][1], *BEFORE))
+        change = RestartService(SERVICE, SERVICE, agent.main.pid if agent.main else 0, patience=agent.service.patience)
+        return _finding(Status.CHANGE, reason, _said(facts), warnings=warnings)._replace(changes=(change,))
+    if state == GAVE_UP:
+        return _gave_up(facts, settings)._replace(warnings=facts.impostors(SERVICE, EDR, PLUGIN))
     if agent.edr is None:
-        remedy = "see why in the agent's log; is a FIM profile assigned to it?"
-        return _blocked("qualys-edr is not running", remedy, warnings)
-    if agent.edr.uid != 0:
-        return _blocked(
-            f"qualys-edr runs as uid {agent.edr.uid}, not as root",
-            "run the agent as root, or with sudo as its manual says", warnings,
+        if not facts.privileged:
+            return _finding(Status.WAITING, f"{EDR} is not running", remedy="run as root, to see what is known of it")
+        told = _told(facts, settings)
+        warnings += (_when(told),) if told and not _is_over(told.code, facts) else ()
+        return _finding(Status.OK, f"prepared: the agent runs, and starts {EDR} when it needs it", warnings=warnings)
+    return _running(facts, agent.edr, dispatching, warnings)
+
+
+def _running(facts: Facts, edr: Process, dispatching: bool, warnings: tuple[str, ...]) -> Finding:
+    agent = facts.agent
+    if edr.uid != 0:
+        return _finding(
+            Status.BLOCKED, f"{EDR} runs as uid {edr.uid}, not as root",
+            remedy="run the agent as root, or with sudo as its manual says",
         )  # fmt: skip
     if not dispatching:
-        return Finding(ID, TITLE, Status.OK, f"qualys-edr runs as pid {agent.edr.pid}", warnings=warnings)
-    if agent.plugin is None and agent.registration and not agent.registration_problem:
-        return Finding(ID, TITLE, Status.WAITING, "the dispatcher has not started edr-plugin", warnings=warnings)
-    if agent.plugin is None:
-        return _blocked(
-            f"edr-plugin is not running: {agent.registration_problem or 'no plugin file names it'}",
-            f"mend {agent.registration}" if agent.registration else "is FIM activated for this agent? See its log",
-            warnings,
-        )
-    return Finding(
-        ID, TITLE, Status.OK, f"qualys-edr (pid {agent.edr.pid}) and edr-plugin (pid {agent.plugin.pid}) run",
-        warnings=warnings,
+        return _finding(Status.OK, f"{EDR} runs as pid {edr.pid}", warnings=warnings)
+    if agent.plugin:
+        both = f"{EDR} (pid {edr.pid}) and {PLUGIN} (pid {agent.plugin.pid}) run"
+        return _finding(Status.OK, both, warnings=warnings)
+    if restart_refused(facts):
+        return _finding(
+            Status.BLOCKED, f"all is well but for {PLUGIN}: auditd was not restarted when the agent asked for it",
+            (f"{agent.registration} is newer than auditd (pid {facts.audit.daemon.pid if facts.audit.daemon else 0})",),
+            remedy="see what `service auditd restart` says; where it works, restart the agent",
+            warnings=warnings, follows=("auditd", *BEFORE),
+        )  # fmt: skip
+    if agent.registration and not agent.registration_problem:
+        summary = f"the dispatcher has not started {PLUGIN}"
+        return _finding(Status.WAITING, summary, warnings=warnings, follows=("auditd", *BEFORE))
+    return _finding(
+        Status.BLOCKED, f"{PLUGIN} is not running: {agent.registration_problem or 'no plugin file names it'}",
+        remedy=f"mend {agent.registration}" if agent.registration else "is FIM activated for this agent? See its log",
+        warnings=warnings, follows=("dispatcher", *BEFORE),
     )  # fmt: skip
 
 
-def _why_restart(facts: Facts, dispatching: bool) -> str:
-    agent, daemon = facts.agent, facts.audit.daemon
+def _why_restart(facts: Facts, settings: Settings, state: str, dispatching: bool) -> str:
+    """Why the agent has to be (re)started, or ''. One that works, or that would give up again, is left alone."""
+    agent, audit = facts.agent, facts.audit
     if agent.main is None:
         return "the agent is not running"
-    # a start of the agent restarts auditd before its FIM part is there, which then adds the rules
-    if dispatching and daemon and (agent.edr or agent.main).started < daemon.started:
-        return "the agent started before auditd: rules that it had added are gone"
+    if state == GAVE_UP and (verdict := _told(facts, settings)):
+        if agent.collided:
+            return f"{_when(verdict)}: it met our own semodule"
+        if _is_over(verdict.code, facts) and not _told_after_ours(facts, settings):
+            return f"{_when(verdict)}; that is over"
+    if dispatching and agent.edr and audit.daemon and agent.edr.started < audit.daemon.started:
+        texts = (file.text for file in audit.rules)
+        if audit.live_rules is not None and not rule_origin.unexplained(audit.live_rules, texts):
+            return f"{EDR} started before auditd, and the kernel has none of the rules that it had added"
     return ""
 
 
+def _is_over(code: int, facts: Facts) -> bool:
+    """Whether what the agent gave up for can be seen to be no more."""
+    kernel, live = facts.audit.status, facts.audit.live_rules
+    return {
+        200: "auditctl" in facts.commands,
+        201: all(command in facts.commands for command in TOOLS),
+        204: facts.audit.daemon is None or facts.agent.dispatcher_setting != "0",
+        205: kernel is not None and kernel.get("enabled") != IMMUTABLE,
+        206: live is not None and "-a never,task" not in live,
+    }.get(code, False)
+
+
+def _told_after_ours(facts: Facts, settings: Settings) -> bool:
+    """Whether the agent gave up in the very start that this tool had made: then another one would end alike."""
+    agent = facts.agent
+    limit = agent.service.patience + settings.agent_timeout
+    return bool(agent.verdict and agent.restarted_at and 0 <= agent.verdict.at - agent.restarted_at < limit)
+
+
+def _gave_up(facts: Facts, settings: Settings) -> Finding:
+    agent, verdict = facts.agent, _told(facts, settings)
+    if verdict is None:
+        hangs = f"; {SCRIPT} (pid {agent.script.pid}) hangs" if agent.script else ""
+        return _finding(
+            Status.BLOCKED, f"{EDR} is not running, and nothing moves for {settings.agent_timeout:.0f} s{hangs}",
+            _said(facts), remedy=f"see {agent.script_log}, and the agent's log beside it", follows=BEFORE,
+        )  # fmt: skip
+    over = _is_over(verdict.code, facts)
+    remedy = REMEDIES.get(verdict.code, "mend that") if not over else f"see {agent.script_log}"
+    return _finding(
+        Status.BLOCKED, f"{_when(verdict)}" + ("; that looks mended, and yet a restart ended alike" if over else ""),
+        _said(facts), remedy=f"{remedy}; then restart the agent", follows=(CAUSES[verdict.code][1], *BEFORE),
+    )  # fmt: skip
+
+
+def _when(verdict: Verdict) -> str:
+    """The agent's own verdict, in our words."""
+    at = time.strftime("%Y-%m-%d %H:%M", time.localtime(verdict.at))
+    return f"the agent gave up at {at}: {CAUSES[verdict.code][0]}"
+
+
+def _said(facts: Facts) -> tuple[str, ...]:
+    verdict = facts.agent.verdict
+    return (f"{facts.agent.script_log}: {verdict.line}",) if verdict else ()
+
+
+def gives_up(facts: Facts) -> int:
+    """With which of the causes an agent that started now, on this host as it is, would give up; 0: with none.
+
+    Its script looks at them in this order. 202 and 203 cannot be known before it tries.
+    """
+    ubuntu = "ubuntu" in (facts.os.id, *facts.os.like)  # there it leaves SELinux alone
+    builds = facts.selinux.mode in ("permissive", "enforcing") and not ubuntu
+    applies = {205: facts.audit.status is not None, 201: builds, 206: facts.audit.live_rules is not None}
+    order = (code for code in (200, 204, 205, 201, 206) if applies.get(code, True))
+    return next((code for code in order if not _is_over(code, facts)), 0)
+
+
+def _would_give_up(facts: Facts) -> tuple[str, ...]:
+    """The same, as a warning where there is no agent yet."""
+    code = gives_up(facts) if facts.environment.live else 0
+    return (f"an agent that starts here now would give up: {CAUSES[code][0]}",) if code else ()
+
+
+def _baked_in(facts: Facts) -> tuple[str, ...]:
+    """The agent's identity in an image: each clone would be the same host in the vendor's console."""
+    if facts.environment.live or not facts.agent.identity:
+        return ()
+    said = f"{facts.agent.identity}: an agent's identity in this tree; every clone would be the same host in the"
+    return (f"{said} vendor's console: remove it from the image",)
+
+
 def _warnings(facts: Facts) -> tuple[str, ...]:
-    agent, found = facts.agent, [*facts.impostors(AGENT_SERVICE, "qualys-edr", "edr-plugin")]
+    agent, found = facts.agent, [*facts.impostors(SERVICE, EDR, PLUGIN)]
     if not agent.service.enabled:
-        found.append(f"{AGENT_SERVICE} is not enabled at boot")
+        found.append(f"{SERVICE} is not enabled at boot")
     if agent.dispatcher_setting not in ("0", "1"):
-        found.append(f"{agent.setting_line}: UseAuditDispatcher is {agent.dispatcher_setting}; 1 is assumed")
+        found.append(f"{agent.setting_line}: {DISPATCHER_KEY} is {agent.dispatcher_setting}; 1 is assumed")
     if agent.settings_repeated:
-        found.append(f"{agent.setting_line}: UseAuditDispatcher stands more than once; the last one counts")
-    if agent.manifests == 0:
+        found.append(f"{agent.setting_line}: {DISPATCHER_KEY} stands more than once; the last one counts")
+    if agent.manifests == 0 and facts.privileged:
         found.append("no FIM profile (manifest) has arrived yet: assign one in the vendor's console")
-    if agent.log_size < 0 and facts.privileged:
+    if agent.log_size < 0 and facts.privileged and agent.edr:
         found.append(f"{agent.log} is not there yet")
     return tuple(found)
 
 
-def _blocked(summary: str, remedy: str, warnings: tuple[str, ...]) -> Finding:
-    return Finding(ID, TITLE, Status.BLOCKED, summary, remedy=remedy, warnings=warnings)
+def _finding(
+    status: Status, summary: str, evidence: tuple[str, ...] = (), *, remedy: str = "",
+    warnings: tuple[str, ...] = (), follows: tuple[str, ...] = (),
+) -> Finding:  # fmt: skip
+    return Finding(ID, TITLE, status, summary, evidence, remedy=remedy, warnings=warnings, follows=follows)

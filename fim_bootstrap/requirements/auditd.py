@@ -11,10 +11,12 @@ from __future__ import annotations
 from typing import Optional
 
 from .. import auditd_conf
+from ..agent import DISPATCHER_KEY, PLUGIN, USE_DISPATCHER
 from ..changes import CreateFiles, EnableService, LabelTree, RestartService, StopService
 from ..facts import AUDITD_CONF, FIRST_BOOT, GUARD_UNITS, PRESET, PROGRAM
 from ..model import Change, Environment, Facts, Finding, Profile, Settings, Status
 from ..resources import text_of
+from .agent import restart_refused
 
 ID = "auditd"
 TITLE = "auditd runs with its present configuration"
@@ -63,8 +65,10 @@ def _running(facts: Facts, enabling: list[Change]) -> Finding:
     audit, reason, changes, warnings = facts.audit, why_restart(facts), enabling, _warnings(facts)
     pid = audit.daemon.pid if audit.daemon else 0
     if reason:
-        children = ("edr-plugin",) if _plugin_expected(facts) else ()
-        change = RestartService("auditd", "auditd", pid, audit.service.refuses_stop, children, audit.may_cause_event)
+        children = (PLUGIN,) if _plugin_expected(facts) else ()
+        change = RestartService(
+            "auditd", "auditd", pid, audit.service.refuses_stop, children, may_wake=audit.may_cause_event
+        )
         changes = [*enabling, change]
     if reason and not facts.privileged:
         warnings += ("auditd was not asked whether it takes its configuration: that needs root",)
@@ -130,6 +134,8 @@ def why_restart(facts: Facts) -> str:
     # the clock may have been set since: the start is known by the present clock and by the one of then
     if audit.conf_since > min(audit.daemon.started, audit.pid_file):
         return "auditd started before auditd.conf last changed"
+    if restart_refused(facts):
+        return "auditd is older than the agent's plugin file: the restart that the agent asked for did not happen"
     if _plugin_expected(facts) and facts.agent.plugin is None:
         return "the dispatcher has given up on the agent's plugin"
     return ""
@@ -146,10 +152,10 @@ def _direct(facts: Facts, settings: Settings) -> Finding:
         return Finding(ID, TITLE, Status.OK, "direct mode: auditd is stopped and disabled")
     if settings.mode != "direct":
         return Finding(
-            ID, TITLE, Status.BLOCKED, "the agent is set to UseAuditDispatcher=0, which needs auditd stopped",
-            (f"{facts.agent.setting_line}: UseAuditDispatcher=0",),
+            ID, TITLE, Status.BLOCKED, f"the agent is set to {DISPATCHER_KEY}=0, which needs auditd stopped",
+            (f"{facts.agent.setting_line}: {DISPATCHER_KEY}=0",),
             remedy="either have the agent use the dispatcher"
-            " (qualys-cloud-agent.sh UseAuditDispatcher=1; it restarts the agent),"
+            f" ({USE_DISPATCHER}; it restarts the agent),"
             " or agree to stop auditd, which ends the host's audit log: fim-bootstrap apply --mode direct",
         )  # fmt: skip
     change = StopService("auditd", audit.daemon.pid if audit.daemon else 0, audit.service.refuses_stop)

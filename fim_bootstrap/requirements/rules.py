@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import audit_rules, generated, rules_d, silence
-from ..changes import DeleteRule, EditFile, RestartService
-from ..facts import AGENT_SERVICE
+from ..changes import DeleteRule, EditFile
 from ..model import LOCKED, Change, Facts, Finding, Profile, Settings, Status
 from ..rules_d import Judged
 from ..silence import Silence
@@ -68,8 +67,6 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if kernel.get("enabled") != LOCKED and "-a never,task" in (audit.live_rules or ()):
         evidence.append("kernel: -a never,task")
         changes.append(DeleteRule())
-        if facts.agent.main:
-            changes.append(RestartService(AGENT_SERVICE, AGENT_SERVICE, facts.agent.main.pid))
         warnings += ("processes started until now stay unaudited until they are restarted, or the host is",)
     if changes:
         summary = "lines that freeze or silence the audit rules"
@@ -105,7 +102,7 @@ def _warnings(facts: Facts, lines: Sequence[Judged], silencers: Sequence[Silence
     for line in rules_d.overruled(audit.rules, audit.joins):
         found.append(f"{line.place}: {line.rule.text.strip()}: has no effect as written: {line.why}")
     for file in audit.rules:
-        if generated.looks_so(file.text):
+        if generated.writer(file.text):
             found.append(f"{file.path} looks generated: change it at its source too, or it comes back")
     if audit.status and not audit.may_cause_event:
         found.append("failure 2: the kernel panics when audit fails; no test event is ever caused here")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Optional
 
 from fim_bootstrap import (
+    agent,
     audit_rules,
     auditd_conf,
     engine,
@@ -19,6 +20,7 @@ from fim_bootstrap import (
     options,
     profiles,
     report,
+    rule_origin,
     rules_d,
 )
 from fim_bootstrap.errors import BadConfig, BootstrapError, Unsupported
@@ -66,6 +68,7 @@ STEP = (
     '{"id": "1", "time": "2026", "kind": "edit", "path": "/etc/audit/audit.rules", "before": "a", "after": "b",'
     ' "mtime": 1.5}\n'
 )
+SCRIPT_LOG = "2026-11-27 08:12:04 audit is immutable\n2026-11-27 08:12:04 exit 205\n"
 STEPS = STEP + (
     '{"undone": "1"}\n'
     '{"id": "2", "kind": "install", "packages": ["auditd"], "boot": "b", "manager": "apt"}\n'
@@ -105,6 +108,9 @@ class Tree:
     def read_bytes(self, path: str) -> Optional[bytes]:
         return self.files[path].encode("utf-8", "surrogateescape") if path in self.files else None
 
+    def tail(self, path: str, size: int) -> bytes:
+        return (self.read_bytes(path) or b"")[-size:]
+
     def holds(self, path: str, mark: bytes) -> bool:
         return mark in (self.read_bytes(path) or b"")
 
@@ -114,9 +120,6 @@ class Tree:
 
     def real(self, path: str) -> str:
         return path
-
-    def tail(self, path: str, size: int) -> bytes:
-        return (self.read_bytes(path) or b"")[-size:]
 
     def link(self, path: str) -> str:
         """No file here is a link."""
@@ -235,18 +238,20 @@ def said(text: str) -> None:
 def host(pick: Callable[[str], str], profile: Profile) -> None:
     """A whole host made of broken files: looked at, judged and reported."""
     files = {
-        facts.AUDITD_CONF: pick(AUDITD_CONF), facts.AUDIT_RULES: pick(RULES), facts.AGENT_CONF: pick(AGENT),
+        facts.AUDITD_CONF: pick(AUDITD_CONF), facts.AUDIT_RULES: pick(RULES), agent.CONF: pick(AGENT),
         "/etc/audit/rules.d/x.rules": pick(RULES), "/etc/audit/plugins.d/x.conf": pick(PLUGIN),
         journal.JOURNAL: pick(STEPS), "/proc/700/stat": STAT, "/proc/700/status": "Uid:\t0\t0\t0\t0\n",
         "/proc/1/comm": "systemd\n", "/proc/self/mountinfo": MOUNTS, "/proc/1/mountinfo": MOUNTS,
         "/run/systemd/system/x": "", "/proc/700/attr/current": pick("system_u:system_r:auditd_t:s0\0"),
         "/etc/selinux/config": pick("SELINUX=enforcing\nSELINUXTYPE=default\n"), "/sys/fs/selinux/enforce": pick("1"),
         "/proc/sys/kernel/random/boot_id": "b\n",
+        "/var/log/qualys/edr-script.log": pick(SCRIPT_LOG),
         facts.AUDIT_LOG: pick('type=AVC msg=audit(1.5:7): avc:  denied comm="edr-plugin"\n'),
     }  # fmt: skip
     answers = {"-s": pick(STATUS), "-l": pick(LISTING), "any": pick("Id=auditd.service\nActiveState=active\n\nId=x\n"),
                "ask": pick("0 0 ffffffff 0 1 0")}  # fmt: skip
     settings = Settings()
+    rule_origin.unexplained([pick(LISTING)], [pick(RULES)])
     try:
         found = facts.gather(Tree(files, answers), profile, settings, OsRelease("debian", "12", (), "x"))
         outcome = engine.Outcome(engine.plan(found, profile, settings), found)
