@@ -134,7 +134,7 @@ def bare(dict_host: DictHost, monkeypatch: pytest.MonkeyPatch) -> DictHost:
     host.write("/proc/sys/kernel/random/boot_id", "b00t\n")
     host.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
     host.folder("/run/systemd/system")
-    host.programs(*PROGRAMS, "systemctl", "kill")
+    host.programs(*PROGRAMS, "systemctl", "kill", "service")
     host.write("/usr/bin/apt-get", mode=0o755)
     host.write("/etc/audit/auditd.conf", f"{AUDITD_CONF}dispatcher = /sbin/audispd\n", mtime=BOOT)
     host.write("/etc/audit/audit.rules", RULES, mtime=BOOT)

@@ -272,3 +272,15 @@ def test_what_an_unprivileged_user_cannot_see_is_not_called_ready() -> None:
     unread = File(CONF, problem="cannot be read: Permission denied")
     blind = READY._replace(privileged=False, audit=READY.audit._replace(conf=unread))
     assert report.verdict(engine.plan(blind, PROFILE, Settings())) == "not-ready"
+
+
+def test_a_restart_that_the_agent_could_not_make_blocks_until_its_plugin_runs() -> None:
+    """Whatever the packages may still bring is waited for."""
+    seen = facts("audit", restart_problem="service(8) is missing")
+    assert any("at its next start" in line for line in find("auditd", seen).warnings)
+    seen = seen._replace(agent=AgentFacts())
+    assert "could not restart auditd" in find("auditd", seen).summary
+    assert find("auditd", seen).status is Status.BLOCKED
+    bare = seen._replace(commands={})
+    (found,) = (item for item in engine.plan(bare, PROFILE, Settings()) if item.id == "auditd")
+    assert (found.status, found.waits_for) == (Status.WAITING, "packages")

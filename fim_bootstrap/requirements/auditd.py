@@ -20,6 +20,9 @@ from .agent import restart_refused
 
 ID = "auditd"
 TITLE = "auditd runs with its present configuration"
+# by hand, where the packages do not bring it
+RESTARTABLE = ("install service(8) (initscripts-service) and audit's legacy action, or allow the stop:"
+               " systemctl edit auditd, with [Unit] RefuseManualStop=no; `service auditd restart` has to work")  # fmt: skip
 FIRST_BOOT_UNIT = "fim-bootstrap-firstboot.service"
 
 
@@ -72,6 +75,13 @@ def _running(facts: Facts, enabling: list[Change]) -> Finding:
         changes = [*enabling, change]
     if reason and not facts.privileged:
         warnings += ("auditd was not asked whether it takes its configuration: that needs root",)
+    if audit.restart_problem and facts.agent.plugin is None:
+        return Finding(
+            ID, TITLE, Status.BLOCKED, f"the agent could not restart auditd when it starts: {audit.restart_problem}",
+            remedy=RESTARTABLE, warnings=warnings, follows=("packages",),
+        )  # fmt: skip
+    if audit.restart_problem:  # it has been able to, or somebody else was
+        warnings += (f"the agent could not restart auditd at its next start: {audit.restart_problem}",)
     if changes:
         summary = reason or "auditd is not enabled at boot"
         return Finding(ID, TITLE, Status.CHANGE, summary, changes=tuple(changes), warnings=warnings)
