@@ -8,6 +8,7 @@ SCRIPT_LOG=/var/log/qualys/edr-script.log
 SLOW=0
 action=$1
 mode=$2
+# shellcheck source=/dev/null
 [ ! -r /etc/qualys/stand-in ] || . /etc/qualys/stand-in
 
 say() { printf '%s %s\n' "$(date '+%Y-%m-%d %H:%M:%S')" "$*" >>"$SCRIPT_LOG"; }
