@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import stat
 import struct
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -309,7 +311,6 @@ def order(wanted: Mapping[str, tuple[str, ...]], patience: float) -> managers.Or
 def test_a_lock_that_is_held_is_waited_for_and_its_holder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     if not Path("/var/lib/dpkg/lock-frontend").exists():
         pytest.skip("needs dpkg")
-    import fcntl
 
     monkeypatch.setattr(managers, "PAUSE", 0.2)
     child = os.fork()
@@ -334,3 +335,24 @@ def test_an_unknown_package_is_named_before_anything_is_installed() -> None:
         pytest.skip("needs apt")
     with pytest.raises(BootstrapError, match=r"no package for the command frobnicate: .* none of no-such-package-1"):
         managers.install(LiveHost(), order({"frobnicate": ("no-such-package-1",), "sh": ("dash",)}, 5.0))
+
+
+@pytest.mark.parametrize(("seconds", "waited_out"), [(0.3, True), (30.0, False)])
+def test_who_only_looks_whether_the_lock_is_free_holds_no_run_up(
+    host: LiveHost, tmp_path: Path, seconds: float, waited_out: bool
+) -> None:
+    """The guard takes it shared, for a moment."""
+    with host.alone():
+        pass
+    with (tmp_path / "var/lib/fim-bootstrap/lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        timer = threading.Timer(seconds, fcntl.flock, [held, fcntl.LOCK_UN])
+        timer.start()
+        if waited_out:
+            with host.alone():
+                pass
+        else:
+            with pytest.raises(Busy), host.alone():
+                pass
+        timer.cancel()
+        timer.join()

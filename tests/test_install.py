@@ -336,12 +336,14 @@ def test_nobody_foresees_the_name_of_the_installed_file(release: Release, tmp_pa
     target.mkdir()
     victim.write_text("theirs")
     (target / ".fim-bootstrap.new").symlink_to(victim)
-    words = {"FIM_INSTALL_URL": release.url, "FIM_INSTALL_SHA256": release.sha256, "FIM_INSTALL_DIR": str(target)}
-    assert piped(SCRIPT, "install", **words).status == 0
+
+    def install(script: str) -> Ran:
+        return piped(script, "install", FIM_INSTALL_URL=release.url, FIM_INSTALL_SHA256=release.sha256,
+                     FIM_INSTALL_DIR=str(target))  # fmt: skip
+
+    assert install(SCRIPT).status == 0
     assert victim.read_text() == "theirs"
-    (target / "fim-bootstrap").unlink()
-    (target / "fim-bootstrap/in the way").mkdir(parents=True)
-    piped(SCRIPT.replace("mv -f", "false"), "install", **words)
+    assert install(SCRIPT.replace("mv -f", "false")).status == 1
     assert sorted(path.name for path in target.iterdir()) == [".fim-bootstrap.new", "fim-bootstrap"]
 
 
