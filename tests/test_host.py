@@ -227,6 +227,27 @@ def test_state_is_never_written_through_a_link(host: LiveHost, tmp_path: Path, n
     assert not (tmp_path / "etc/victim").exists()
 
 
+@pytest.mark.parametrize(("seconds", "waited_out"), [(0.3, True), (30.0, False)])
+def test_who_only_looks_whether_the_lock_is_free_holds_no_run_up(
+    host: LiveHost, tmp_path: Path, seconds: float, waited_out: bool
+) -> None:
+    """The guard takes it shared, for a moment."""
+    with host.alone():
+        pass
+    with (tmp_path / "var/lib/fim-bootstrap/lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        timer = threading.Timer(seconds, fcntl.flock, [held, fcntl.LOCK_UN])
+        timer.start()
+        if waited_out:
+            with host.alone():
+                pass
+        else:
+            with pytest.raises(Busy), host.alone():
+                pass
+        timer.cancel()
+        timer.join()
+
+
 def test_a_damaged_journal_keeps_its_good_lines(host: LiveHost, tmp_path: Path) -> None:
     journal.record(host, "edit", path="/a", before="1", after="2")
     journal.record(host, "edit", path="/b", before="1", after="2")
@@ -335,24 +356,3 @@ def test_an_unknown_package_is_named_before_anything_is_installed() -> None:
         pytest.skip("needs apt")
     with pytest.raises(BootstrapError, match=r"no package for the command frobnicate: .* none of no-such-package-1"):
         managers.install(LiveHost(), order({"frobnicate": ("no-such-package-1",), "sh": ("dash",)}, 5.0))
-
-
-@pytest.mark.parametrize(("seconds", "waited_out"), [(0.3, True), (30.0, False)])
-def test_who_only_looks_whether_the_lock_is_free_holds_no_run_up(
-    host: LiveHost, tmp_path: Path, seconds: float, waited_out: bool
-) -> None:
-    """The guard takes it shared, for a moment."""
-    with host.alone():
-        pass
-    with (tmp_path / "var/lib/fim-bootstrap/lock").open() as held:
-        fcntl.flock(held, fcntl.LOCK_SH)
-        timer = threading.Timer(seconds, fcntl.flock, [held, fcntl.LOCK_UN])
-        timer.start()
-        if waited_out:
-            with host.alone():
-                pass
-        else:
-            with pytest.raises(Busy), host.alone():
-                pass
-        timer.cancel()
-        timer.join()
