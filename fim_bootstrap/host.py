@@ -544,7 +544,7 @@ class LiveHost:
 
     def _claim(self, handle: int, path: str) -> None:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(handle)
             os.ftruncate(handle, 0)
             put(handle, f"{os.getpid()}\n".encode())
         except BlockingIOError:
@@ -552,6 +552,16 @@ class LiveHost:
             raise Busy(f"another fim-bootstrap (pid {holder}) is at work here", "try again when it is done") from None
         except OSError as error:
             raise _unwritten(path, error) from error
+
+
+def _lock(handle: int) -> None:
+    """Take the lock; the guard, which holds it for a moment to see that it is free, is waited out (a second)."""
+    for _ in range(20):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(0.05)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def boot_id(host: Reader) -> str:

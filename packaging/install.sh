@@ -20,6 +20,7 @@ RELEASE_URL=''
 SHA256_x86_64=''
 SHA256_aarch64=''
 PUBLIC_KEY=''
+LIMIT=131072 # of a download, in the units of ulimit: 512 bytes, and 1024 in bash
 
 say() { printf 'fim-bootstrap install: %s\n' "$*" >&2; }
 fail() { # status, message, what to type
@@ -39,9 +40,22 @@ system() {
     FILE=fim-bootstrap-linux-$(uname -m)
 }
 
+private() { # a folder: nobody but root and who runs this may put something else in the place of what lies there
+    above=$1
+    while [ -n "$above" ]; do # / itself is trusted, or nothing is
+        # shellcheck disable=SC2012 # its mode, links and user; the name is not looked at
+        ls -ldn "$above/" | {
+            read -r mode _ user _
+            case $mode in d????-??-* | d????????[tT]*) [ "$user" = 0 ] || [ "$user" = "$(id -u)" ] ;; *) false ;; esac
+        } || return 1
+        above=${above%/*}
+    done
+}
+
 executable_folder() { # a private folder from which programs may run, whatever is mounted noexec
     for place in "${TMPDIR:-}" /tmp /var/tmp /run /var/lib /root; do
-        [ -n "$place" ] || continue
+        place=$(CDPATH='' cd -P -- "${place:-/nowhere}" 2>/dev/null && pwd -P) || continue
+        private "$place" || continue
         FOLDER=$(mktemp -d "$place/fim-bootstrap.XXXXXXXX" 2>/dev/null) || continue
         printf '#!/bin/sh\n' >"$FOLDER/try"
         chmod 700 "$FOLDER" "$FOLDER/try"
@@ -51,10 +65,10 @@ executable_folder() { # a private folder from which programs may run, whatever i
         fi
         rm -r "$FOLDER"
     done
-    fail 1 'no folder from which a program may run' 'set TMPDIR to one that is not mounted noexec'
+    fail 1 'no folder of root alone from which a program may run' 'set TMPDIR to one that is not mounted noexec'
 }
 
-fetch() { # name, into the private folder
+download() { # name, into the private folder
     case $URL in
     http://* | https://*)
         stall=${FIM_INSTALL_STALL:-30}
@@ -68,10 +82,14 @@ fetch() { # name, into the private folder
         fi
         ;;
     *) cp "${URL#file://}/$1" "$FOLDER/$1" ;;
-    esac || {
-        rm -f "${FOLDER:?}/$1"
-        return 1
-    }
+    esac
+}
+
+fetch() { # name: the download, of which the kernel takes no more than LIMIT
+    if (trap '' XFSZ && ulimit -f "$LIMIT" && download "$1"); then return 0; fi
+    [ ! -e "$FOLDER/$1" ] || [ "$(wc -c <"$FOLDER/$1")" -lt "$((LIMIT * 512))" ] || say "$URL/$1 is too large"
+    rm -f "${FOLDER:?}/$1"
+    return 1
 }
 
 sum_of() {
@@ -116,7 +134,8 @@ main() {
     mask=$(umask)
     umask 077
     executable_folder
-    trap 'rm -rf "$FOLDER"' EXIT
+    NEW=$FOLDER/new
+    trap 'rm -rf "$FOLDER" "$NEW"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' HUP TERM
     fetch "$FILE" || fail 1 "$URL/$FILE cannot be had" 'look at the message above; a proxy is taken from https_proxy'
@@ -125,8 +144,8 @@ main() {
     if [ "${1:-}" = install ]; then
         shift
         target=${FIM_INSTALL_DIR:-/usr/local/sbin}
-        if ! { mkdir -p "$target" && cp "$program" "$target/.fim-bootstrap.new" &&
-            chmod 755 "$target/.fim-bootstrap.new" && mv "$target/.fim-bootstrap.new" "$target/fim-bootstrap"; }; then
+        if ! { mkdir -p "$target" && NEW=$(mktemp "$target/.fim-bootstrap-install.XXXXXXXX") &&
+            cp "$program" "$NEW" && chmod 755 "$NEW" && mv -f "$NEW" "$target/fim-bootstrap"; }; then
             fail 1 "cannot install into $target" 'run it as root, or set FIM_INSTALL_DIR'
         fi
         program=$target/fim-bootstrap

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import resource
@@ -12,6 +13,7 @@ import stat
 import struct
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -234,6 +236,27 @@ def test_state_is_never_written_through_a_link(host: LiveHost, tmp_path: Path, n
     assert not (tmp_path / "etc/victim").exists()
 
 
+@pytest.mark.parametrize(("seconds", "waited_out"), [(0.3, True), (30.0, False)])
+def test_who_only_looks_whether_the_lock_is_free_holds_no_run_up(
+    host: LiveHost, tmp_path: Path, seconds: float, waited_out: bool
+) -> None:
+    """The guard takes it shared, for a moment."""
+    with host.alone():
+        pass
+    with (tmp_path / "var/lib/fim-bootstrap/lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        timer = threading.Timer(seconds, fcntl.flock, [held, fcntl.LOCK_UN])
+        timer.start()
+        if waited_out:
+            with host.alone():
+                pass
+        else:
+            with pytest.raises(Busy), host.alone():
+                pass
+        timer.cancel()
+        timer.join()
+
+
 def test_a_damaged_journal_keeps_its_good_lines(host: LiveHost, tmp_path: Path) -> None:
     journal.record(host, "edit", path="/a", before="1", after="2")
     journal.record(host, "edit", path="/b", before="1", after="2")
@@ -302,7 +325,6 @@ def order(wanted: Mapping[str, tuple[str, ...]], patience: float) -> managers.Or
 def test_a_lock_that_is_held_is_waited_for_and_its_holder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     if not Path("/var/lib/dpkg/lock-frontend").exists():
         pytest.skip("needs dpkg")
-    import fcntl
 
     monkeypatch.setattr(managers, "PAUSE", 0.2)
     child = os.fork()

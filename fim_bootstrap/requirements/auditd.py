@@ -21,8 +21,10 @@ from .agent import restart_refused
 ID = "auditd"
 TITLE = "auditd runs with its present configuration"
 # by hand, where the packages do not bring it
-RESTARTABLE = ("install service(8) (initscripts-service) and audit's legacy action, or allow the stop:"
-               " systemctl edit auditd, with [Unit] RefuseManualStop=no; `service auditd restart` has to work")  # fmt: skip
+RESTARTABLE = (
+    "`service auditd restart` has to work: install service(8) (initscripts-service) and audit's legacy action, or allow"
+    " the stop (systemctl edit auditd: [Unit] RefuseManualStop=no)"
+)
 FIRST_BOOT_UNIT = "fim-bootstrap-firstboot.service"
 
 

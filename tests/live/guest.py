@@ -19,7 +19,7 @@ from tests.conftest import PROJECT, Ran
 from tests.live.images import image
 
 BOOT = 300.0  # seconds
-KERNEL = "root=/dev/vda rw console=ttyS0 audit=1 quiet systemd.unit=multi-user.target systemd.show_status=no"
+KERNEL = "root=/dev/vda rw console=ttyS0 quiet systemd.unit=multi-user.target systemd.show_status=no"
 ENFORCING = "security=selinux selinux=1 enforcing=1"
 PERMISSIVE = "security=selinux selinux=1 enforcing=0"
 NO_SELINUX = "security=apparmor selinux=0"

@@ -19,23 +19,16 @@ from tests.cache import CACHE, kept, output, run, source
 
 HERE = Path(__file__).resolve().parent
 SUITES = ("bookworm", "bullseye", "trixie", "sid")
-PACKAGES = ("linux-image-cloud-amd64", "systemd-sysv", "udev", "dbus", "python3", "kmod")
+# the last four have what the agent's own script calls: which, service, pidof, pkill
+PACKAGES = ("linux-image-cloud-amd64", "systemd-sysv", "udev", "dbus", "python3", "kmod",
+            "debianutils", "init-system-helpers", "sysvinit-utils", "procps")  # fmt: skip
 # sid's own policy does not install (semodule: Failed on likewise), so sid gets the one of trixie
 POLICY_FROM = {"sid": "trixie"}
-SERVED = ("auditd", "checkpolicy", "semodule-utils", "policycoreutils", "selinux-utils")
+SERVED = ("auditd", "checkpolicy", "semodule-utils", "policycoreutils", "selinux-utils", "sudo")
+STAND_IN = HERE / "agent"
 AGENT = "usr/local/qualys/cloud-agent"
-AGENT_UNIT = f"""\
-[Unit]
-Description=Stand-in for the vendor's agent
-After=auditd.service
-
-[Service]
-ExecStart=/{AGENT}/bin/qualys-cloud-agent
-Restart=always
-
-[Install]
-WantedBy=multi-user.target
-"""
+CONFIGURATION = "etc/qualys/cloud-agent"
+WATCHED = "etc/fim-watched"  # what the stand-in's FIM rules watch
 SERVER_UNIT = """\
 [Unit]
 Description=Command channel of the live tests
@@ -51,12 +44,6 @@ KillMode=process
 [Install]
 WantedBy=multi-user.target
 """
-AGENT_CONF = """\
-ActivationId=11111111-2222-3333-4444-555555555555
-CustomerId=66666666-7777-8888-9999-000000000000
-LogLevel=3
-UseAuditDispatcher=1
-"""
 FSTAB = "/dev/vda / ext4 defaults 0 1\n"
 MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "serial-getty@ttyS0.service", "dpkg-db-backup.timer",
           "systemd-networkd-wait-online.service", "e2scrub_all.timer", "fstrim.timer")  # fmt: skip
@@ -64,7 +51,8 @@ MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "serial-getty@ttyS0.serv
 
 def image(suite: str) -> Path:
     """The folder with disk.raw, vmlinuz and initrd.img of a suite; built where it is not there yet."""
-    digest = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(HERE.glob("*.[cp]*")) if p.name in INPUTS))
+    inputs = (HERE / "images.py", HERE / "server.py", *sorted(STAND_IN.iterdir()))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in inputs))
     return kept(f"{suite}-{digest.hexdigest()[:12]}", partial(_build, suite), earlier=f"{suite}-*")
 
 
@@ -76,9 +64,6 @@ def prepared(suite: str, prepare: Callable[[Path], None], extra: tuple[str, ...]
         result = Path(work) / "result"
         _build(suite, result, prepare, extra)
         yield result
-
-
-INPUTS = ("images.py", "agent.c", "server.py")
 
 
 def label(root: Path) -> None:
@@ -136,18 +121,29 @@ def _repository(root: Path) -> None:
 
 
 def _agent(root: Path) -> None:
+    """Install the stand-in as the vendor's package would; a FIM manifest is assigned to it."""
     folder = root / AGENT
-    for name in ("bin", "lib", "sock", "fim/manifests"):
+    for name in ("bin", "policy", "sock", "fim/manifests"):
         (folder / name).mkdir(parents=True)
-    programs = [folder / "bin" / name for name in ("qualys-cloud-agent", "qualys-edr", "edr-plugin")]
-    run("gcc", "-O2", "-static", "-Wall", "-Wextra", "-o", str(programs[0]), str(HERE / "agent.c"))
-    for program in programs[1:]:
-        shutil.copy(programs[0], program)
-    for program in programs:
+    for name in ("bin", "sock"):
+        (folder / name).chmod(0o700)
+    main, *others = [folder / "bin" / name for name in ("qualys-cloud-agent", "qualys-edr", "edr-plugin")]
+    run("gcc", "-O2", "-static", "-Wall", "-Wextra", "-o", str(main), str(STAND_IN / "agent.c"))
+    for program in others:
+        shutil.copy(main, program)
+    for program in (main, *others):
         program.chmod(0o750)
+    for name, place, mode in (
+        ("qualys-edr-start-stop.sh", f"{AGENT}/bin", 0o700),
+        ("qualys-agent-plugin.te", f"{AGENT}/policy", 0o600),
+        ("qualys-agent-plugin.fc", f"{AGENT}/policy", 0o600),
+        ("edr-plugin.conf", CONFIGURATION, 0o640),
+        ("qualys-cloud-agent.conf", CONFIGURATION, 0o600),
+        ("qualys-cloud-agent.service", "etc/systemd/system", 0o644),
+    ):
+        _put(root / place / name, (STAND_IN / name).read_text(), mode)
     _put(folder / "fim/manifests/22e653bf.json", "{}\n", 0o600)
-    _put(root / "etc/qualys/cloud-agent/qualys-cloud-agent.conf", AGENT_CONF, 0o600)
-    _put(root / "etc/systemd/system/qualys-cloud-agent.service", AGENT_UNIT)
+    (root / WATCHED).mkdir()
 
 
 def _put(path: Path, text: str | None, mode: int = 0o644) -> None:
