@@ -79,6 +79,10 @@ test-salt: binary  ## real Salt: masterless, a fleet on loopback, salt-ssh (as r
 	@sh tests/needs.sh salt
 	$(PY) -m pytest -q --salt tests/salt $(ARGS)
 
+test-fleet: $(VENV)/dev  ## the fleet's page in a real Chromium, wide and narrow (as root)
+	@sh tests/needs.sh fleet
+	$(PY) -m pytest -q --fleet tests/fleet $(ARGS)
+
 table: $(VENV)/run  ## write the table of releases into README.md, from the profiles
 	@PYTHONPATH=. $(PY) packaging/support_table.py
 

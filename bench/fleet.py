@@ -20,8 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fim_bootstrap.fleet.table import moment
 from tests.conftest import PROJECT
 
+CHANGED = 0.08  # of the hosts are looked at anew between two seeds
 OLD = 0.1  # of the hosts still have a release that tells less
 RELEASES = (  # id, version, name, audit, share
     ("rocky", "9.4", "Rocky Linux 9.4 (Blue Onyx)", "3.1.2", 30), ("rocky", "8.10", "Rocky Linux 8.10", "3.1.2", 18),
@@ -46,110 +48,114 @@ TITLES = {
 
 
 def fleet(hosts: int, seed: int = 1, now: float = 0.0) -> Iterator[dict[str, Any]]:
-    """The reports; the same for the same seed. `now` is when they were collected."""
-    chance = random.Random(seed)
+    """The reports, collected at `now`; the same for the same seed, and with another most hosts are as they were."""
     for number in range(hosts):
-        yield _report(chance, number, now or time.time())
+        yield _report(number, seed, now or time.time())
 
 
-def _report(chance: random.Random, number: int, now: float) -> dict[str, Any]:
+def _report(number: int, seed: int, now: float) -> dict[str, Any]:
+    chance, later = random.Random(number), random.Random(f"{seed} {number}")
     system, version, name, audit, _ = chance.choices(RELEASES, [row[-1] for row in RELEASES])[0]
-    hostname = f"{chance.choice(ROLES)}{number // 8 + 1}-{'abcdefgh'[number % 8]}.{chance.choice(('fra', 'iad'))}.example.org"
-    kind = chance.choices([kind for kind, _ in KINDS], [share for _, share in KINDS])[0]
+    role, site = chance.choice(ROLES), chance.choice(("fra", "iad"))
+    hostname = f"{role}{number // 8 + 1}-{'abcdefgh'[number % 8]}.{site}.example.org"
+    kind, changed = (roll.choices([kind for kind, _ in KINDS], [n for _, n in KINDS])[0] for roll in (chance, later))
+    kind = changed if later.random() < CHANGED else kind
     seen = now - chance.uniform(60, 1700) - (chance.randrange(8, 40) * 86400 if kind == "old" else 0)
-    findings, more = _found(chance, kind, hostname, system)
     if kind == "error":
         return _error(hostname, seen)
+    findings, more = _found(chance, kind, hostname, system)
     requirements = [_requirement(identity, *findings.get(identity, _fine(chance, identity))) for identity in TITLES]
     verdict = _verdict({item["status"] for item in requirements})
-    line = "; ".join([verdict.replace("-", " "), *(
-        f"{item['id']}: {item['summary']}" for item in requirements if item["status"] in ("failed", "blocked", "change", "waiting")
-    )])  # fmt: skip
+    open_ones = [item for item in requirements if item["status"] in ("failed", "blocked", "change", "waiting")]
+    line = "; ".join([verdict.replace("-", " "), *(f"{item['id']}: {item['summary']}" for item in open_ones)])
+    host = {
+        "hostname": hostname, "os": {"id": system, "version": version, "name": name}, "profile": f"{system}-{version}",
+        "root": "/", "environment": "booted", "mode": "dispatcher",
+    }  # fmt: skip
     report = {
-        "schema_version": 1, "tool": {"name": "fim-bootstrap", "version": "0.2.0"}, "command": "check",
+        "schema_version": 1, "tool": {"name": "fim-bootstrap", "version": "0.1.0"}, "command": "check",
         "changed": verdict == "not-ready", "failed": verdict in ("failed", "blocked"), "comment": line, "msg": line,
         "verdict": verdict, "reboot_required": any(item["status"] == "reboot" for item in requirements),
-        "host": {
-            "hostname": hostname, "os": {"id": system, "version": version, "name": name}, "profile": f"{system}-{version}",
-            "root": "/", "environment": "booted", "mode": "dispatcher",
-            "machine": hashlib.sha256(hostname.encode()).hexdigest(),
-        },
-        "requirements": requirements, "done": [], "diff": "".join(item["diff"] for item in requirements), "unseen": [],
+        "host": host, "requirements": requirements, "done": [],
+        "diff": "".join(item["diff"] for item in requirements), "unseen": [],
         "seconds": round(chance.uniform(0.04, 0.4), 2),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seen)),
-        "boot": hashlib.md5(hostname.encode()).hexdigest(),
-        "versions": {"agent": chance.choices(AGENTS, (10, 20, 50, 20))[0], "audit": audit, "kernel": "5.14.0",
-                     "tool": "0.2.0"},
-        "agent": "running", "skipped_by_option": [], "reboot_after_apply": False, "reboot_advised": False,
-        "incomplete": [], "causes": [], "chain": _chain(""), **more,
     }  # fmt: skip
     if chance.random() < OLD:
-        for key in ("time", "boot", "versions", "agent", "skipped_by_option", "reboot_after_apply", "reboot_advised",
-                    "incomplete", "causes", "chain"):  # fmt: skip
-            del report[key]
-        del report["host"]["machine"]  # type: ignore[attr-defined]
-        report["tool"] = {"name": "fim-bootstrap", "version": "0.1.0"}
-    return report
+        return report
+    versions = {"agent": chance.choices(AGENTS, (10, 20, 50, 20))[0], "audit": audit, "kernel": "5.14.0"}
+    return {
+        **report, "tool": {"name": "fim-bootstrap", "version": "0.2.0"}, "versions": {**versions, "tool": "0.2.0"},
+        "host": {**host, "machine": hashlib.sha256(hostname.encode()).hexdigest()}, "time": moment(seen),
+        "boot": hashlib.sha256(f"{hostname} {seed}".encode()).hexdigest()[:32], "agent": "running",
+        "skipped_by_option": [], "reboot_after_apply": False, "reboot_advised": False, "incomplete": [], "causes": [],
+        "chain": _chain(), **more,
+    }  # fmt: skip
 
 
 def _found(
     chance: random.Random, kind: str, hostname: str, system: str
 ) -> tuple[dict[str, tuple[Any, ...]], dict[str, Any]]:
     """The requirements that are not right on such a host, and what else its report says."""
-    number = {"rocky": 9, "rhel": 9, "ubuntu": 22}.get(system)
-    variable = {9: "rhel9cis_rule_6_3_3_20", 22: "ubtu22cis_rule_6_3_3_20"}.get(number or 0)
-    source = f"traces of a hardening role: set {variable}: false" if variable else "traces of SSG's remediation"
+    variable = {"rocky": "rhel9cis", "rhel": "rhel9cis", "ubuntu": "ubtu22cis"}.get(system)
+    role = f"traces of a hardening role: set {variable}_rule_6_3_3_20: false"
+    source = role if variable else "traces of SSG's remediation"
     files = [{"id": "rules", "file": FROZEN, "line": 3, "text": "-e 2", "source": source}]
-    pid = chance.randrange(600, 30000)
-    if kind == "frozen":
-        evidence = [f"{FROZEN}:3: -e 2", "/etc/audit/audit.rules:41: -e 2"]
-        generated = f"{FROZEN} looks generated: change it at its source too, or it comes back"
-        return {
-            "rules": ("change", "lines that freeze or silence the audit rules", evidence, "", [generated]),
-            "agent": ("waiting", "waits for rules: the kernel is frozen"),
-        }, {"reboot_after_apply": True, "causes": files, "chain": _chain("kernel"), "agent": "gave-up"}
-    if kind in ("rebooting", "outside"):
-        evidence = ["kernel: enabled 2", *([f"{FROZEN}:3: was commented out"] if kind == "rebooting" else [])]
-        causes = files if kind == "rebooting" else []
-        return {
-            "rules": ("reboot", "right on disk; the kernel's rules stay frozen until the next boot", evidence),
-            "agent": ("waiting", "waits for rules: the kernel is frozen") if kind == "outside" else ("ok", "prepared"),
-        }, {"causes": causes, "chain": _chain("kernel")}
-    if kind == "never":
-        evidence = ["/etc/audit/rules.d/audit.rules:9: -a task,never", "kernel: -a never,task"]
-        return {"rules": ("change", "lines that freeze or silence the audit rules", evidence)}, {"chain": _chain("kernel")}
-    if kind == "policy":
-        return {"policy": ("change", "the module is not in the policy store")}, {"chain": _chain("edr-plugin")}
-    if kind == "packages":
-        remedy = "enable the repository that has it, or install it by hand"
-        return {
-            "packages": ("blocked", "policycoreutils-python-utils is in no repository", (), remedy)
-        }, {"chain": _chain("dispatcher")}  # fmt: skip
-    if kind == "direct":
-        evidence = ["/etc/qualys/cloud-agent/qualys-cloud-agent.conf:7: UseAuditDispatcher=0"]
-        return {
-            "auditd": ("blocked", "the agent is set to work without auditd, and auditd runs", evidence, "a decision: keep auditd, or --mode direct")
-        }, {"chain": _chain("auditd")}  # fmt: skip
-    if kind == "refused":
-        return {
-            "auditd": ("failed", f"service auditd restart was refused; auditd runs as pid {pid}", (), "install initscripts-service")
-        }, {"chain": _chain("dispatcher")}  # fmt: skip
-    if kind == "gave-up":
-        return {
-            "agent": ("blocked", f"the agent gave up at {chance.randrange(24):02}:{chance.randrange(60):02}:07 on {hostname}: semodule failed")
-        }, {"chain": _chain("qualys-edr"), "agent": "gave-up"}  # fmt: skip
-    if kind == "skipped":
-        left_out = {"policy": ("skipped", "left out by --only or --skip")}
-        return left_out, {"skipped_by_option": ["policy"], "incomplete": ["left out by --skip: policy"]}
-    if kind == "starting":
-        undecided = [{"hop": hop, "state": "ok" if hop in HOPS[:3] else "?", "evidence": ""} for hop in HOPS]
-        return {"agent": ("waiting", "qualys-edr is starting")}, {"agent": "starting", "chain": undecided}
-    return {}, {}
+    lines, thaw = "lines that freeze or silence the audit rules", "waits for rules: the kernel is frozen"
+    right = "right on disk; the kernel's rules stay frozen until the next boot"
+    direct = "/etc/qualys/cloud-agent/qualys-cloud-agent.conf:7: UseAuditDispatcher=0"
+    pid, hour, minute = chance.randrange(600, 30000), chance.randrange(24), chance.randrange(60)
+    never = ["/etc/audit/rules.d/audit.rules:9: -a task,never", "kernel: -a never,task"]
+    generated = f"{FROZEN} looks generated: change it at its source too, or it comes back"
+    starting = [{"hop": hop, "state": "ok" if hop in HOPS[:3] else "?", "evidence": ""} for hop in HOPS]
+    kinds: dict[str, tuple[dict[str, tuple[Any, ...]], dict[str, Any]]] = {
+        "frozen": (
+            {"rules": ("change", lines, [f"{FROZEN}:3: -e 2", "/etc/audit/audit.rules:41: -e 2"], "", [generated]),
+             "agent": ("waiting", thaw)},
+            {"reboot_after_apply": True, "causes": files, "chain": _chain("kernel"), "agent": "gave-up"},
+        ),
+        "rebooting": (
+            {"rules": ("reboot", right, ["kernel: enabled 2", f"{FROZEN}:3: -e 2"]), "agent": ("waiting", thaw)},
+            {"causes": files, "chain": _chain("kernel"), "agent": "gave-up"},
+        ),
+        "outside": (
+            {"rules": ("reboot", right, ["kernel: enabled 2"], "find what runs auditctl -e 2"),
+             "agent": ("waiting", thaw)},
+            {"chain": _chain("kernel"), "agent": "gave-up"},
+        ),
+        "never": ({"rules": ("change", lines, never)}, {"chain": _chain("kernel")}),
+        "policy": ({"policy": ("change", "the module is not in the policy store")}, {"chain": _chain("edr-plugin")}),
+        "packages": (
+            {"packages": ("blocked", "policycoreutils-python-utils is in no repository", (),
+                          "enable the repository that has it, or install it by hand")},
+            {"chain": _chain("dispatcher")},
+        ),
+        "direct": (
+            {"auditd": ("blocked", "the agent is set to work without auditd, and auditd runs", [direct],
+                        "a decision: keep auditd, or --mode direct")},
+            {"chain": _chain("auditd")},
+        ),
+        "refused": (
+            {"auditd": ("failed", f"service auditd restart was refused; auditd still runs as pid {pid}", (),
+                        "install initscripts-service")},
+            {"chain": _chain("dispatcher")},
+        ),
+        "gave-up": (
+            {"agent": ("blocked", f"the agent gave up at {hour:02}:{minute:02}:07 on {hostname}: semodule failed", (),
+                       "see edr-script.log; restart the agent")},
+            {"chain": _chain("qualys-edr"), "agent": "gave-up"},
+        ),
+        "skipped": (
+            {"policy": ("skipped", "left out by --only or --skip")},
+            {"skipped_by_option": ["policy"], "incomplete": ["left out by --skip: policy"]},
+        ),
+        "starting": ({"agent": ("waiting", "qualys-edr is starting")}, {"agent": "starting", "chain": starting}),
+    }  # fmt: skip
+    return kinds.get(kind, ({}, {}))
 
 
 def _fine(chance: random.Random, identity: str) -> tuple[Any, ...]:
     if identity in ("guard", "delivery"):
-        return ("skipped", {"guard": "not asked for; --guard has systemd look for drift", "delivery": "not asked for"}[identity])
+        return ("skipped", f"not asked for; --{'guard' if identity == 'guard' else 'probe'} does it")
     return ("ok", f"right, looked at by pid {chance.randrange(600, 30000)}", [f"/usr/sbin/{identity}: is there"])
 
 
@@ -165,12 +171,12 @@ def _requirement(
 
 
 def _verdict(statuses: set[str]) -> str:
-    words = {"failed": "failed", "blocked": "blocked", "change": "not-ready", "waiting": "not-ready",
-             "reboot": "ready-after-reboot"}  # fmt: skip
+    words = {"failed": "failed", "blocked": "blocked", "change": "not-ready", "reboot": "ready-after-reboot",
+             "waiting": "not-ready"}  # fmt: skip
     return next((word for status, word in words.items() if status in statuses), "ready")
 
 
-def _chain(stop: str) -> list[dict[str, str]]:
+def _chain(stop: str = "") -> list[dict[str, str]]:
     beyond = HOPS.index(stop) if stop else len(HOPS)
     return [
         {"hop": hop, "state": "ok" if n < beyond else "stop" if n == beyond else "?", "evidence": f"{hop} was asked"}
@@ -184,7 +190,7 @@ def _error(hostname: str, seen: float) -> dict[str, Any]:
         "schema_version": 1, "tool": {"name": "fim-bootstrap", "version": "0.2.0"}, "command": "apply",
         "changed": False, "failed": True, "comment": line, "msg": line, "verdict": "failed", "reboot_required": False,
         "host": {}, "requirements": [], "done": [], "diff": "", "unseen": [], "seconds": 0.02,
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seen)), "filed_under": hostname,
+        "time": moment(seen), "filed_under": hostname,
     }  # fmt: skip
 
 
@@ -220,7 +226,8 @@ def measure(hosts: int) -> None:
             _, status, usage = os.wait4(child, 0)
             took = time.perf_counter() - begun
             assert status == 0, argv
-            print(f"{hosts:7} hosts, {what:11} {took:6.2f} s, {usage.ru_maxrss / 1024:4.0f} MB, page "
+            busy = usage.ru_utime + usage.ru_stime
+            print(f"{hosts:7} hosts, {what:11} {took:6.2f} s (processor {busy:5.2f} s), {usage.ru_maxrss / 1024:4.0f} MB, page "
                   f"{os.path.getsize(folder / 'out.html') >> 10} KB", flush=True)  # fmt: skip
 
 

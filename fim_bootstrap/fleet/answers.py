@@ -53,6 +53,9 @@ def answers(found: Iterable[Found], skip: Skip) -> Iterator[Answer]:
         if source != path:
             yield from left_over()
             path, ours, number, silent = source, False, 0, []
+        if not name and not isinstance(value, dict):
+            skip(source, NOT_ONE)
+            continue
         number += 1
         report = report_in(value)
         answer = Answer(report, "" if report else _said(value), source, name, mtime, number)

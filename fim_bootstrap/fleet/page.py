@@ -97,12 +97,13 @@ def _source(source: str) -> str:
 
 def _names(hosts: Hosts) -> str:
     """The hosts that are named, behind one word."""
-    if not hosts.names:
-        return ""
+    word = "which" if hosts.total > 1 else "which one"
+    return f"<details><summary>{word}</summary><p>{_named(hosts)}</p></details>" if hosts.names else ""
+
+
+def _named(hosts: Hosts) -> str:
     more = f" and {hosts.total - len(hosts.names)} more: see the CSV" if hosts.total > len(hosts.names) else ""
-    named = ", ".join(f'<span class="host">{_e(name)}</span>' for name in hosts.names)
-    first = "which" if hosts.total > 1 else "which one"
-    return f"<details><summary>{first}</summary><p>{named}{more}</p></details>"
+    return ", ".join(f'<span class="host">{_e(name)}</span>' for name in hosts.names) + more
 
 
 def _chain(picture: Picture) -> str:
@@ -118,16 +119,12 @@ def _chain(picture: Picture) -> str:
         for hop, words in CHAIN_WORDS.items()
         if hop in picture.hops
     )
-    lists = "".join(
-        f'<tr><td class="n">{hosts.total}</td><td>{_e(hop)}</td><td>{_names(hosts)}</td></tr>'
-        for hop, hosts in picture.hops.items()
-        if hosts.total and hop not in CHAIN_WORDS
-    )
+    stops = [(hop, hosts) for hop, hosts in picture.hops.items() if hosts.total and hop not in CHAIN_WORDS]
+    named = "".join(f"<p><b>{_e(hop)}</b>: {_named(hosts)}</p>" for hop, hosts in stops)
     return _section(
         "Where the way of an event stops", "hosts at the first hop that lets nothing on",
         f'<ul class="chain">{boxes}</ul>', f'<p class="soft">{others}</p>',
-        f'<table class="rows"><tbody>{lists}</tbody></table>' if lists else "",
-        name="chain",
+        f"<details><summary>which</summary>{named}</details>" if named else "", name="chain",
     )  # fmt: skip
 
 
@@ -151,22 +148,18 @@ def _plan(plan: Plan) -> str:
     if not plan.hosts and not plan.apart:
         return ""
     rows = [(name if name == "canary" else f"batch {name}", _capped(hosts)) for name, hosts in plan.batches]
-    table = "".join(
-        f'<tr><td>{_e(name)}</td><td class="n">{hosts.total}</td><td>{_names(hosts)}</td></tr>'
-        for name, hosts in rows[:ROWS]
-    )
+    boxes = "".join(f"<li><b>{hosts.total}</b>{name}{_names(hosts)}</li>" for name, hosts in rows[:ROWS])
     reasons: dict[str, list[str]] = {}
     for host, why in plan.apart:
         reasons.setdefault(why, []).append(host)
     apart = "".join(
-        f'<tr><td>in no batch</td><td class="n">{len(hosts)}</td>'
-        f"<td>{_e(why)}{_names(_capped(hosts))}</td></tr>"
+        f'<tr><td class="n">{len(hosts)}</td><td>in no batch: {_e(why)}{_names(_capped(hosts))}</td></tr>'
         for why, hosts in reasons.items()
     )
     note = f"{_many(plan.hosts, 'host')} in {len(plan.batches)} batches; only a required reboot counts"
     return _section(
-        "Reboots, in batches", note, f'<table class="rows"><tbody>{table}{apart}</tbody></table>',
-        _rest(len(rows), "batches"), name="plan",
+        "Reboots, in batches", note, f'<ul class="batches">{boxes}</ul>', _rest(len(rows), "batches"),
+        f'<table class="rows"><tbody>{apart}</tbody></table>' if apart else "", name="plan",
     )  # fmt: skip
 
 
@@ -181,7 +174,7 @@ def _since(since: Optional[Since]) -> str:
     )
     rows = "".join(
         f'<tr><td class="n">{then} → {now}</td><td><span class="tag">{_e(cause.requirement)}</span>'
-        f"<code>{_e(cause.what)}</code>{_source(cause.source)}</td></tr>"
+        f'<code>{_e(cause.what)}</code>{_source(cause.source)} <span class="soft">· {_e(cause.do)}</span></td></tr>'
         for cause, then, now in since.causes[:ROWS]
     )
     return _section(
@@ -226,8 +219,9 @@ def _host(listed: Listed) -> str:
     stop = machine.stop if machine.stop not in CHAIN_WORDS else ""
     return (
         f'<tr data-state="{state}"><td class="host">{_e(machine.name)}</td><td><span class="state">'
-        f'<i class="key s-{state}"></i>{WORDS[state]}</span></td><td data-is="stops at">{_e(stop)}</td><td>{why}</td>'
-        f'<td>{_e(machine.release)}</td><td class="soft" title="{_e(machine.path)}">{_time(machine.seen)}</td></tr>'
+        f'<i class="key s-{state}"></i>{WORDS[state]}</span></td><td class="stop" data-is="stops at">{_e(stop)}</td>'
+        f'<td>{why}</td><td>{_e(machine.release)}</td><td class="soft when" title="{_e(machine.path)}">'
+        f"{_time(machine.seen)}</td></tr>"
     )
 
 

@@ -74,10 +74,10 @@ def _why_apart(machine: Machine, state: State, wanted: Wanted, names: Mapping[st
     names_of = {machine.name, machine.hostname}
     if any(fnmatch.fnmatchcase(name, pattern) for name in names_of for pattern in wanted.exclude):
         return EXCLUDED
-    if machine.locked:
-        return LOCKED
     if state.of(machine) == STALE:
         return OLD
+    if machine.locked:
+        return LOCKED
     if not HOST_NAME.fullmatch(machine.name) or RESERVED.fullmatch(machine.name):
         return UNFIT
     return SHARED if names[machine.name.lower()] > 1 else ""

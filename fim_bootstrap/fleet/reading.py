@@ -21,6 +21,7 @@ from ..errors import Usage
 
 CHUNK = 1 << 20  # bytes
 LARGEST = 16 << 20  # characters of one value: a report has about six thousand
+LONGEST_KEY = 4096  # characters
 GZIP = b"\x1f\x8b"
 # an object that begins with one of these keys is one answer; any other names those who answered
 ANSWER = frozenset((
@@ -184,7 +185,7 @@ class _Text:
 
     def _first_key(self) -> str:
         while not (match := _FIRST_KEY.match(self._text, self._at)):
-            if len(self._text) - self._at > CHUNK or not self._more():
+            if len(self._text) - self._at > LONGEST_KEY or not self._more():
                 return ""
         return match[1]
 

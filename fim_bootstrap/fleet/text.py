@@ -126,7 +126,7 @@ def _since(since: Since) -> Iterator[str]:
     ):  # fmt: skip
         yield f"  {title:10}{hosts.total:7}  {_few(hosts)}".rstrip()
     for cause, then, now in since.causes[:SHOWN]:
-        yield f"  {then:7} -> {now:<7} {cause.text()}"
+        yield f"  {then:7} -> {now:<7} {cause.text()} -> {cause.do}"
     yield from _more(len(since.causes), "causes")
 
 
