@@ -227,8 +227,9 @@ def measure(hosts: int) -> None:
             took = time.perf_counter() - begun
             assert status == 0, argv
             busy = usage.ru_utime + usage.ru_stime
-            print(f"{hosts:7} hosts, {what:11} {took:6.2f} s (processor {busy:5.2f} s), {usage.ru_maxrss / 1024:4.0f} MB, page "
-                  f"{os.path.getsize(folder / 'out.html') >> 10} KB", flush=True)  # fmt: skip
+            print(f"{hosts:7} hosts, {what:11} {took:6.2f} s ({busy:.2f} s of processor), "
+                  f"{usage.ru_maxrss / 1024:4.0f} MB, page {os.path.getsize(folder / 'out.html') >> 10} KB",
+                  flush=True)  # fmt: skip
 
 
 def main() -> None:

@@ -111,7 +111,8 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
     # the parsers of the other commands would take a tenth of a run that has nothing to do
     for command in argv[:1] if argv and argv[0] in COMMANDS else COMMANDS:
         sub = commands.add_parser(command, help=HELP[command], description=HELP[command])
-        sub.add_argument("--config", metavar="FILE", help=f"option file (default {OPTION_FILE})")
+        standard = f" (default {OPTION_FILE})" if command in EVERY else ""
+        sub.add_argument("--config", metavar="FILE", help=f"option file{standard}")
         for option in OPTIONS:
             if command in option.commands:
                 _add(sub, option)

@@ -169,6 +169,27 @@ def test_what_they_run_and_what_was_skipped(tmp_path: Path) -> None:
     }
 
 
+def test_ready_as_far_as_it_was_looked_at_is_said(tmp_path: Path) -> None:
+    absent = requirement("agent", "skipped", "no agent is installed")
+    fleet = of(
+        tmp_path,
+        report("skipped", skipped_by_option=["rules"], incomplete=["left out by --skip: rules"]),
+        report("unseen", unseen=["/etc/shadow.d of unseen: Permission denied"]),
+        report("incomplete", incomplete=["not root: auditctl was not asked"]),
+        report("fine", "ready", absent),
+        report("blocked", "blocked", skipped_by_option=["rules"]),
+    )
+    found = picture(fleet, STATE)
+    assert {what: hosts.total for what, hosts in found.skipped.items()} == {
+        "rules: left out by an option": 2,
+        "agent: no agent is installed": 1,
+        "run: /etc/shadow.d of HOST: Permission denied": 1,
+        "run: not root: auditctl was not asked": 1,
+    }
+    assert found.partly == 3
+    assert "3 were not looked at in full" in page_of(fleet)
+
+
 def test_a_stale_report_says_nothing_any_more(tmp_path: Path) -> None:
     fleet = of(
         tmp_path,

@@ -182,13 +182,24 @@ def test_ansible_fetched_them(tmp_path: Path) -> None:
     assert names(read(tmp_path)) == ["10.0.0.7", "db1", "web1.example.org"]
 
 
-def test_a_flat_file_names_the_host_where_it_says_more(tmp_path: Path) -> None:
-    (tmp_path / "web1.example.org.json").write_text(json.dumps(report("web1")))
-    (tmp_path / "0017.json").write_text(json.dumps(report("web2")))
+def test_ansible_fetched_them_and_they_are_named_one_by_one(tmp_path: Path) -> None:
+    """As a shell does with a pattern; the folders above say nothing, and this host's own file neither."""
+    path = tmp_path / "home/run/db1.example.org/run/fim-bootstrap/result.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(report("db1")))
+    assert names(read(path)) == names(read(tmp_path / "*/*/*/run/*/result.json")) == ["db1.example.org"]
+    path = tmp_path / "home/run/web1.json"
+    path.write_text(json.dumps(report("web1")))
+    assert names(read(path)) == ["web1"]
+    assert reading.fetched_from("/run/fim-bootstrap/result.json", "") == ""
+
+
+def test_a_host_that_says_no_name_has_its_files(tmp_path: Path) -> None:
+    (tmp_path / "web1.2026-11-27.json").write_text(json.dumps(report("web1")))
     (tmp_path / "web3.json.gz").write_bytes(gzip.compress(json.dumps(of_error()).encode()))
     (tmp_path / "i-07a").mkdir()
     (tmp_path / "i-07a/stdout").write_text("[  0.1 s] x\n" + json.dumps(of_error(), indent=2))
-    assert names(read(tmp_path)) == ["i-07a", "web1.example.org", "web2", "web3"]
+    assert names(read(tmp_path)) == ["i-07a", "web1", "web3"]
 
 
 def test_hosts_without_a_name_are_counted_one_by_one(tmp_path: Path) -> None:

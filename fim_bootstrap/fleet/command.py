@@ -60,9 +60,9 @@ def run(values: Mapping[str, Any], now: float) -> Outcome:
         out = "\n".join(text.lines(seen, planned, changed))
     problems = {**before.problems, **fleet.problems}
     told = [f"left out: {path}: {why}" for path, why in list(problems.items())[:TOLD]]
-    if (skipped := before.skipped + fleet.skipped) > TOLD:
-        told.append(f"left out: {skipped - TOLD} more files")
-    return Outcome(files(), out, tuple(told), 1 if skipped and values["strict"] else 0)
+    if len(problems) > TOLD:
+        told.append(f"left out: {len(problems) - TOLD} more files")
+    return Outcome(files(), out, tuple(told), 1 if problems and values["strict"] else 0)
 
 
 def _stale(text: str) -> float:

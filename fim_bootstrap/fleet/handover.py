@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from .plan import Plan
 from .table import cells
 
-FORMATS = ("auto", "text", "csv", "ansible", "salt")
 ENDINGS = {".csv": "csv", ".ini": "ansible", ".conf": "salt"}
 GROUP = "fim_reboot"
 

@@ -20,7 +20,7 @@ UNKNOWN = "unknown"
 VERDICTS = ("failed", "blocked", "not-ready", "ready-after-reboot", "unsupported", UNKNOWN, "ready")  # worst first
 THROUGH, UNDECIDED = "through", "?"
 BY_OPTION = "left out by an option"
-PROBLEMS = 1000  # files with problems that are named; the others are counted
+RUN = "run"  # what concerns no requirement, but the whole run
 _LONGEST_NAME = 253  # of a host, in DNS
 
 
@@ -46,6 +46,11 @@ class Machine(NamedTuple):
     skipped: tuple[str, ...] = ()  # «requirement: why»
     path: str = ""
 
+    @property
+    def partly(self) -> bool:
+        """Whether the verdict leaves out what an option, or a lack of rights, kept from being looked at."""
+        return any(what.endswith(BY_OPTION) or what.startswith(f"{RUN}: ") for what in self.skipped)
+
 
 class Fleet:
     """The machines of one collection, and what in it could not be read."""
@@ -55,8 +60,7 @@ class Fleet:
         self.machines: list[Machine] = []
         self.causes: list[Cause] = list(causes)
         self.reports = 0
-        self.problems: dict[str, str] = {}
-        self.skipped = 0
+        self.problems: dict[str, str] = {}  # file -> why it, or a part of it, was left out
         self.aliases: list[str] = []  # machines that reported under several host names
         self._by_identity: dict[str, Machine] = {}
         self._names: dict[str, set[str]] = {}
@@ -79,20 +83,16 @@ class Fleet:
         self._by_identity, self._names, self._same = {}, {}, {}
 
     def skip(self, path: str, why: str) -> None:
-        """A file that is left out, or a part of one."""
-        name = line(path)
-        if name not in self.problems:
-            self.skipped += 1
-            if len(self.problems) < PROBLEMS:
-                self.problems[name] = line(why)
+        """Remember a file that is left out, or a part of one, by its first problem."""
+        self.problems.setdefault(line(path, 4 * LONGEST), line(why))
 
     def _machine(self, answer: Answer, now: float) -> Machine:
         report = answer.report
         path, name = line(answer.path, 4 * LONGEST), line(answer.name, _LONGEST_NAME)
-        file = line(stem(answer.path), _LONGEST_NAME)
+        file = _numbered(line(stem(answer.path), _LONGEST_NAME), answer.number)
         if report is None:
-            name = name or _numbered(file, answer.number)
-            place = self._place(Cause("run", shared(answer.why, name), "", "have it answer, and collect again"))
+            name = name or file
+            place = self._place(Cause(RUN, shared(answer.why, name), "", "have it answer, and collect again"))
             return Machine(name, "", "", UNKNOWN, 0.0, causes=(place,), path=path)
         host = part(report, "host")
         hostname = line(host.get("hostname"), _LONGEST_NAME)
@@ -101,7 +101,7 @@ class Fleet:
         locked = _locked(report)
         keep = self._keep
         return Machine(
-            name=name or (_full(hostname, file) if hostname else _numbered(file, answer.number)),
+            name=name or hostname or file,
             hostname=hostname,
             identity=line(host.get("machine")),
             verdict=keep(verdict if verdict in VERDICTS else UNKNOWN),
@@ -135,11 +135,6 @@ class Fleet:
 def _identity(machine: Machine) -> str:
     by_name = f"host {machine.hostname}" if machine.hostname else f"name {machine.name}"
     return machine.identity or by_name.lower()
-
-
-def _full(hostname: str, file: str) -> str:
-    """The host name; the name of the file where that is the same with its domain."""
-    return file if file.lower().startswith(f"{hostname.lower()}.") else hostname
 
 
 def _numbered(file: str, number: int) -> str:
@@ -216,6 +211,9 @@ def _stop(report: Mapping[str, Any]) -> str:
 def _skipped(report: Mapping[str, Any], hostname: str) -> Iterable[str]:
     left_out = {line(name) for name in texts(report, "skipped_by_option")}
     yield from (f"{name}: {BY_OPTION}" for name in sorted(left_out))
+    for text in (*texts(report, "incomplete"), *texts(report, "unseen")):
+        if not text.startswith("left out by"):
+            yield f"{RUN}: {shared(text, hostname)}"
     for item in parts(report, "requirements"):
         if item.get("status") == "skipped" and (name := line(item.get("id"))) not in left_out:
             why = shared(item.get("summary"), hostname)

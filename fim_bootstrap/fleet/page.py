@@ -57,6 +57,8 @@ def _bar(picture: Picture) -> str:
         for state, count in picture.states.items()
     )
     note = "Ready means that events can arrive, as far as the report looked; it says no more than that."
+    if picture.partly:
+        note += f" Of the ready hosts, {picture.partly} were not looked at in full: see below."
     return (
         f'<section id="verdict">{_segments(picture.states)}<ul class="tiles">{tiles}</ul>'
         f'<p class="soft">{note}</p></section>'
@@ -189,9 +191,9 @@ def _skipped(picture: Picture) -> str:
         f"{_e(what.partition(': ')[2])}{_names(hosts)}</td></tr>"
         for what, hosts in list(picture.skipped.items())[:ROWS]
     )
-    note = "requirements that a verdict does not rest on"
+    note = "what a verdict does not rest on"
     table = f'<table class="rows"><tbody>{rows}</tbody></table>'
-    return _section("Skipped", note, table, _rest(len(picture.skipped), "rows"), name="skipped") if rows else ""
+    return _section("Not looked at", note, table, _rest(len(picture.skipped), "rows"), name="skipped") if rows else ""
 
 
 def _hosts(picture: Picture) -> str:
@@ -233,8 +235,8 @@ def _left_out(picture: Picture) -> str:
     said = "".join(f"<li>{_e(text)}</li>" for text in notes(picture))
     blocks = [f'<ul class="plain">{said}</ul>'] if said else []
     if rows:
-        blocks += [f'<table class="rows"><tbody>{rows}</tbody></table>', _rest(picture.skipped_files, "files")]
-    note = f"{_many(picture.skipped_files, 'file')} left out" if rows else ""
+        blocks += [f'<table class="rows"><tbody>{rows}</tbody></table>', _rest(len(picture.problems), "files")]
+    note = f"{_many(len(picture.problems), 'file')} left out" if rows else ""
     return _section("To know", note, *blocks, name="notes") if blocks else ""
 
 

@@ -62,10 +62,10 @@ class Picture(NamedTuple):
     agents: dict[str, dict[str, int]]
     tools: dict[str, dict[str, int]]
     skipped: dict[str, Hosts]  # «requirement: why»
+    partly: int  # of the ready: those of which not all was looked at
     advised: int
     hosts: tuple[Listed, ...]  # those that are not ready, worst first
     problems: dict[str, str]  # files that were left out, and why
-    skipped_files: int
     aliases: tuple[str, ...]
 
 
@@ -105,10 +105,10 @@ def picture(fleet: Fleet, state: State) -> Picture:
         agents=_table(fleet.machines, state, _agent),
         tools=_table(fleet.machines, state, lambda m: m.tool),
         skipped=dict(sorted(_named(current, lambda m: m.skipped).items(), key=_by_option_and_many)),
+        partly=sum(machine.partly for machine in current if machine.verdict == "ready"),
         advised=sum(machine.advised for machine in current),
         hosts=tuple(Listed(m, state.of(m), tuple(fleet.causes[n] for n in m.causes)) for m in worst),
         problems=fleet.problems,
-        skipped_files=fleet.skipped,
         aliases=tuple(fleet.aliases),
     )
 

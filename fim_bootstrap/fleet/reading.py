@@ -33,6 +33,7 @@ ANSWER = frozenset((
 ROOTS = ("etc", "home", "opt", "root", "run", "srv", "tmp", "var")
 GENERIC = ("result", "report", "stdout", "fim-bootstrap", "check", "apply")
 _ENDINGS = re.compile(r"(\.(json|jsonl|ndjson|txt|log|out|gz))+$")
+_FETCHED = re.compile(r"([^/]+)/run/fim-bootstrap/result\.json$")
 _DECODE = json.JSONDecoder().raw_decode
 _SPACE = re.compile(r"[ \t\r\n\ufeff]*")
 _FIRST_KEY = re.compile(r'\{\s*"((?:[^"\\]|\\.)*)"\s*:')
@@ -71,8 +72,14 @@ def values(arguments: Sequence[str], skip: Skip) -> Iterator[Found]:
 
 
 def fetched_from(path: str, below: str) -> str:
-    """The host of a file that Ansible's fetch has put to HOST/run/fim-bootstrap/result.json."""
-    parts = os.path.relpath(path, below or ".").split(os.sep)
+    """The host of a file that Ansible's fetch has put to HOST/run/fim-bootstrap/result.json or the like.
+
+    Of a file that was named itself only that very path says so: what stands above it may be anything.
+    """
+    if not below:
+        match = _FETCHED.search(path)
+        return match[1] if match else ""
+    parts = os.path.relpath(path, below).split(os.sep)
     inside = [number for number, part in enumerate(parts[:-1]) if part in ROOTS and number]
     return parts[inside[0] - 1] if inside else ""
 
@@ -85,25 +92,21 @@ def stem(path: str) -> str:
 
 
 def _files(arguments: Sequence[str], skip: Skip) -> Iterator[tuple[str, str]]:
-    """Each file, and the folder from which on its place says something."""
+    """Each file, and the folder that was named and has it in it."""
     from glob import glob
 
     for argument in arguments:
         if argument == "-":
-            yield "/dev/stdin", "/dev"
+            yield "/dev/stdin", ""
         elif os.path.isdir(argument):
             yield from ((path, argument) for path in _below(argument, skip))
         elif os.path.lexists(argument):
-            yield argument, os.path.dirname(argument)
+            yield argument, ""
         elif matching := sorted(glob(argument, recursive=True)):
-            yield from _files([path for path in matching if not _inside(path, matching)], skip)
+            known = set(matching)  # ** finds a folder, and what is in it
+            yield from _files([path for path in matching if os.path.dirname(path) not in known], skip)
         else:
             raise Usage(f"{argument}: no such file or folder", "name files, folders or patterns of reports")
-
-
-def _inside(path: str, others: Sequence[str]) -> bool:
-    """Whether `**` found the file beside a folder that holds it."""
-    return os.path.dirname(path) in others
 
 
 def _below(folder: str, skip: Skip) -> Iterator[str]:

@@ -79,8 +79,10 @@ def span(picture: Picture) -> str:
 
 def notes(picture: Picture) -> Iterator[str]:
     """What else one has to know before one believes the numbers."""
+    if picture.partly:
+        yield f"of the ready hosts, {picture.partly} were not looked at in full"
     if picture.advised:
-        yield f"a reboot is advised on {picture.advised} more or the same hosts; the plan is not made from that"
+        yield f"a reboot is only advised, and not planned, on {picture.advised} of the hosts"
     for names in picture.aliases:
         yield f"one machine-id, several host names (renamed, or cloned): {names}; the newest report counts"
 
@@ -101,6 +103,8 @@ def document(picture: Picture, plan: Plan, since: Optional[Since]) -> dict[str, 
         "audit_generations": picture.audits,
         "agents": picture.agents,
         "tools": picture.tools,
+        "ready_partly": picture.partly,
+        "reboot_advised": picture.advised,
         "skipped": {what: _hosts(hosts) for what, hosts in picture.skipped.items()},
         "plan": {
             "batches": [{"name": name, "hosts": list(hosts)} for name, hosts in plan.batches],
