@@ -14,11 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fim_bootstrap import audit_rules, engine
 from fim_bootstrap.errors import Usage
 from fim_bootstrap.fleet import handover
 from fim_bootstrap.fleet.machines import Machine
 from fim_bootstrap.fleet.plan import LOCKED, SHARED, UNFIT, Plan, Wanted, plan
 from fim_bootstrap.fleet.table import moment
+from fim_bootstrap.host import File
+from fim_bootstrap.model import Settings
+from fim_bootstrap.report import as_json
+from fim_bootstrap.requirements import rules
 from tests.fleet_reports import (
     FROZEN,
     NOW,
@@ -29,6 +34,7 @@ from tests.fleet_reports import (
     requirement,
     rows,
 )
+from tests.test_requirements import PROFILE, STATUS, facts
 
 HOST = st.builds(
     Machine,
@@ -133,6 +139,20 @@ def test_locked_from_outside_is_listed_apart(tmp_path: Path) -> None:
     assert ("rules: locked from outside: the rule files are clean", 1) in {
         (text, total) for text, (total, _, _) in rows(fleet).items()
     }
+
+
+def test_a_host_that_this_tool_made_right_is_not_locked_from_outside(tmp_path: Path) -> None:
+    """From the rule files to the plan: what apply has commented out says why the kernel is frozen until the boot."""
+    text = audit_rules.unblocked("-D\n-e 2\n", f"fim-bootstrap 2026-11-27: {rules.WHY}")
+    reports = []
+    for name, file in (("ours", File(FROZEN, text)), ("outside", File(FROZEN, "-D\n# -e 2\n"))):
+        found = facts("audit", status={**STATUS, "enabled": 2}, rules=(file,))._replace(hostname=name)
+        outcome = engine.Outcome(engine.plan(found, PROFILE, Settings()), found)
+        document = as_json("check", outcome, PROFILE, Settings(), 0.1)
+        reports.append({**document, "time": moment(NOW), "causes": document.get("causes", [])})
+    fleet = of(tmp_path, *reports)
+    assert plan(fleet.machines, STATE, Wanted()) == Plan((("01", ("ours",)),), (("outside", LOCKED),))
+    assert f"rules: -e 2 in {FROZEN}" in rows(fleet)
 
 
 UNSAFE = (

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from .answers import Answer, answers, part, parts, texts
-from .causes import Cause, causes
+from .causes import PLACE, Cause, causes
 from .reading import stem, values
 from .wording import LONGEST, line, shared
 
@@ -181,7 +181,7 @@ def _locked(report: Mapping[str, Any]) -> bool:
     for item in parts(report, "requirements"):
         if item.get("id") == "rules" and item.get("status") == "reboot":
             files = [cause for cause in parts(report, "causes") if cause.get("id") == "rules" and cause.get("file")]
-            return not files and not any("/" in text for text in texts(item, "evidence"))
+            return not files and not any(map(PLACE.match, texts(item, "evidence")))
     return False
 
 

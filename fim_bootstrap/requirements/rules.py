@@ -7,9 +7,13 @@ lines mostly stand in others, and in the kernel. `-f 2` (panic) is an administra
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+
 from .. import audit_rules
 from ..changes import DeleteRule, EditFile, RestartService
 from ..facts import AGENT_SERVICE
+from ..host import File
 from ..model import Change, Facts, Finding, Profile, Settings, Status
 
 ID = "rules"
@@ -17,6 +21,7 @@ TITLE = "audit rules are mutable and let events through"
 IMMUTABLE = 2
 DISABLED = 0
 BACKLOG = 8192  # the agent's own default for AuditBacklogLimit
+WHY = "FIM needs audit rules without this line"
 MANAGERS = ("ansible", "puppet", "chef", "salt", "scap", "managed by")
 
 
@@ -33,7 +38,7 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         )  # fmt: skip
     changes: list[Change] = []
     evidence: list[str] = []
-    note = f"fim-bootstrap {facts.today}: FIM needs audit rules without this line"
+    note = f"fim-bootstrap {facts.today}: {WHY}"
     for file in audit.rules:
         after = audit_rules.unblocked(file.text, note)
         if file.problem and (after != file.text or not file.text):
@@ -62,7 +67,7 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if kernel.get("enabled") == IMMUTABLE:
         return Finding(
             ID, TITLE, Status.REBOOT, "right on disk; the kernel's rules stay frozen until the next boot",
-            ("kernel: enabled 2",), warnings=warnings,
+            ("kernel: enabled 2", *_taken_out(audit.rules)), warnings=warnings,
             remedy="plan a reboot, in batches and with other maintenance; nothing else unlocks the kernel",
         )  # fmt: skip
     if audit.status and kernel.get("enabled") == DISABLED and audit.daemon:
@@ -72,6 +77,14 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         )  # fmt: skip
     where = "on disk and in the kernel" if audit.status else "on disk; the kernel was not asked"
     return Finding(ID, TITLE, Status.OK, f"nothing freezes or silences the rules, {where}", warnings=warnings)
+
+
+def _taken_out(files: Sequence[File]) -> Iterator[str]:
+    """The lines that froze the kernel until the next boot, where it was a run of this tool that took them out."""
+    for file in files:
+        for number, text in enumerate(file.text.splitlines(), 1):
+            if match := re.match(rf"# fim-bootstrap \S+: {WHY}: (.*-e *2.*)", text):
+                yield f"{file.path}:{number}: {match[1]}"
 
 
 def _warnings(facts: Facts) -> tuple[str, ...]:
