@@ -197,11 +197,15 @@ def _error(hostname: str, seen: float) -> dict[str, Any]:
 def write(folder: Path, hosts: int, seed: int = 1, now: float = 0.0) -> None:
     """A file for each host, in folders of a thousand, named after it."""
     for number, report in enumerate(fleet(hosts, seed, now)):
-        name = report["host"].get("hostname") or report["filed_under"]
-        if number % 1000 == 0:
-            below = folder / f"{number // 1000:03}"
-            below.mkdir(parents=True)
-        (below / f"{name}.json").write_text(json.dumps(report, indent=2))
+        write_one(folder, number, report)
+
+
+def write_one(folder: Path, number: int, report: dict[str, Any]) -> None:
+    """The report's own file."""
+    below = folder / f"{number // 1000:03}"
+    below.mkdir(parents=True, exist_ok=True)
+    name = report["host"].get("hostname") or report["filed_under"]
+    (below / f"{name}.json").write_text(json.dumps(report, indent=2))
 
 
 def lines(hosts: int, seed: int = 1) -> Iterator[str]:
@@ -213,9 +217,10 @@ def measure(hosts: int) -> None:
     """Time and peak memory of the command on files and on lines, with everything written."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write(folder / "files", hosts)
         with open(folder / "lines.jsonl", "w", encoding="utf-8") as file:
-            file.writelines(lines(hosts))
+            for number, report in enumerate(fleet(hosts)):
+                file.write(json.dumps(report) + "\n")
+                write_one(folder / "files", number, report)
         for what in ("files", "lines.jsonl"):
             argv = [sys.executable, str(PROJECT / "bootstrap.py"), "fleet", str(folder / what), "--batch", "10%"]
             argv += [word for kind in ("html", "csv", "plan") for word in (f"--{kind}", str(folder / f"out.{kind}"))]
