@@ -79,11 +79,15 @@ test-salt: binary  ## real Salt: masterless, a fleet on loopback, salt-ssh (as r
 	@sh tests/needs.sh salt
 	$(PY) -m pytest -q --salt tests/salt $(ARGS)
 
+test-fleet: $(VENV)/dev  ## the fleet's page in a real Chromium, wide and narrow (as root)
+	@sh tests/needs.sh fleet
+	$(PY) -m pytest -q --fleet tests/fleet $(ARGS)
+
 mutants: $(VENV)/dev  ## small mistakes, one at a time: how many do the fast tests catch? make mutants ARGS="SEED SIZE" (an hour)
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-mutants.txt
 	$(PY) -m tests.mutants $(ARGS)
 
-test-all: check test-fuzz test-binary test-managers test-faults test-ansible test-images test-salt test-live  ## all of them (as root, hours)
+test-all: check test-fuzz test-binary test-managers test-faults test-ansible test-images test-fleet test-salt test-live  ## all of them (as root, hours)
 
 table: $(VENV)/run  ## write the table of releases into README.md, from the profiles
 	@PYTHONPATH=. $(PY) packaging/support_table.py

@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command, values = "", {"format": "json" if "json" in " ".join(words) else "text"}
     try:
         command, values = options.parse(words)
-        if system := next((why for name, why in FOREIGN.items() if sys.platform.startswith(name)), ""):
+        system = next((why for name, why in FOREIGN.items() if sys.platform.startswith(name)), "")
+        if system and command != "fleet":  # which is about other hosts
             raise Unsupported(system, "run this on a Linux host")
         return COMMANDS[command](values, begun)
     except BootstrapError as error:
@@ -261,6 +262,20 @@ def _cloud_config(values: Mapping[str, Any], begun: float) -> int:
     return 0
 
 
+def _fleet(values: Mapping[str, Any], begun: float) -> int:
+    from .fleet.command import run
+
+    asked = {option: values[option] for option in ("html", "csv", "plan") if values[option]}
+    places = {path: export.settle(path, f"--{option}") for option, path in asked.items()}
+    outcome = run(values, time.time())
+    for line in outcome.told:
+        _tell(f"fim-bootstrap: {line}")
+    for path, text in outcome.files:
+        export.deliver(places[path], text)
+    _print(outcome.out)
+    return outcome.status
+
+
 COMMANDS = {
     "check": _check,
     "apply": _apply,
@@ -269,6 +284,7 @@ COMMANDS = {
     "profiles": _profiles,
     "reboot-required": _reboot_required,
     "cloud-config": _cloud_config,
+    "fleet": _fleet,
 }
 
 

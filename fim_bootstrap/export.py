@@ -1,4 +1,4 @@
-"""Where --report goes. It is settled before the run: a refusal after the changes would lose the report.
+"""Where --report and the like go. It is settled before the run: a refusal after the changes would lose the report.
 
 A regular file is put there whole, in the place of another regular file or of none. What is neither stays what it
 is: a pipe, a terminal, /dev/null or an open descriptor (/dev/stdout) is written through, all else is refused. A
@@ -28,32 +28,32 @@ class Export(NamedTuple):
     handle: Optional[int] = None
 
 
-def settle(path: str) -> Export:
-    """The place that was asked for; raises what speaks against it."""
+def settle(path: str, option: str = "--report") -> Export:
+    """The place that was asked for by an option; raises what speaks against it."""
     if not path:
         return Export()
     if path == "-":
-        raise Usage("--report -: is no file", "--format json prints the report")
+        raise Usage(f"{option} -: is no file", "name a file; --format json prints the report")
     try:
         if (own := _descriptor(path)) is not None:
-            return Export(path, _writable(path, os.dup(own)))
+            return Export(path, _writable(path, os.dup(own), option))
         try:
             mode = os.lstat(path).st_mode
         except FileNotFoundError:
-            return _file(path)
+            return _file(path, option)
         if stat.S_ISREG(mode):
-            return _file(path)
+            return _file(path, option)
         if stat.S_ISLNK(mode) and (not os.path.exists(path) or os.path.isfile(path)):
             target = os.path.realpath(path)
-            raise Usage(f"--report {path}: is a symbolic link; nothing is written through it", f"--report {target}")
+            raise Usage(f"{option} {path}: is a symbolic link; nothing is written through it", f"{option} {target}")
         mode = os.stat(path).st_mode
         if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-            return Export(path, _writable(path, _opened(path)))
+            return Export(path, _writable(path, _opened(path), option))
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise Usage(f"--report {path}: cannot be written: {why}", "name a file in a folder that is there") from error
+        raise Usage(f"{option} {path}: cannot be written: {why}", "name a file in a folder that is there") from error
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFBLK: "a block device", stat.S_IFSOCK: "a socket"}
-    raise Usage(f"--report {path}: is {kinds.get(stat.S_IFMT(mode), 'no file')}", "name a file")
+    raise Usage(f"{option} {path}: is {kinds.get(stat.S_IFMT(mode), 'no file')}", "name a file")
 
 
 def deliver(place: Export, text: str) -> None:
@@ -71,12 +71,12 @@ def deliver(place: Export, text: str) -> None:
         LiveHost().create(os.path.abspath(place.path), content, 0o644)
 
 
-def _file(path: str) -> Export:
+def _file(path: str, option: str) -> Export:
     folder = os.path.dirname(os.path.abspath(path))
     if path.endswith("/") or not os.path.isdir(folder):
-        raise Usage(f"--report {path}: {folder} is no folder", "name a file in a folder that is there")
+        raise Usage(f"{option} {path}: {folder} is no folder", "name a file in a folder that is there")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise BootstrapError(f"--report {path}: nothing can be written to {folder}", "name a file elsewhere")
+        raise BootstrapError(f"{option} {path}: nothing can be written to {folder}", "name a file elsewhere")
     return Export(path)
 
 
@@ -107,8 +107,8 @@ def _opened(path: str) -> int:
         time.sleep(0.1)
 
 
-def _writable(path: str, handle: int) -> int:
+def _writable(path: str, handle: int, option: str) -> int:
     if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
         os.close(handle)
-        raise Usage(f"--report {path}: is open for reading alone", "name a file")
+        raise Usage(f"{option} {path}: is open for reading alone", "name a file")
     return handle

@@ -17,7 +17,8 @@ from .requirements import IDS
 
 OPTION_FILE = "/etc/fim-bootstrap/config.toml"
 FLAG, TEXT, NUMBER, LIST = "flag", "text", "number", "list"
-EVERY = ("check", "apply", "revert", "facts", "profiles", "reboot-required", "cloud-config")
+EVERY = ("check", "apply", "revert", "facts", "profiles", "reboot-required", "cloud-config")  # what concerns a host
+COMMANDS = (*EVERY, "fleet")
 
 
 # what decides which requirements are looked at, and how
@@ -44,7 +45,7 @@ OPTIONS = (
     Option("profile", TEXT, "use this profile instead of the one that os-release selects", "", (),
            (*LOOKING, "cloud-config"), "ID"),
     Option("profiles", TEXT, "read profiles from DIR too", "", (), LOOKING, "DIR"),
-    Option("format", TEXT, "what stdout carries", "text", ("text", "json"), (*LOOKING, "revert")),
+    Option("format", TEXT, "what stdout carries", "text", ("text", "json"), (*LOOKING, "revert", "fleet")),
     Option("report", TEXT, "write the JSON report to FILE as well", metavar="FILE"),
     Option("only", LIST, "look at this requirement only (may be repeated)", (), IDS,
            (*JUDGING, "reboot-required", "cloud-config"), "ID"),
@@ -75,9 +76,26 @@ OPTIONS = (
            ("cloud-config",)),
     Option("resolve", FLAG, "say which profile this host gets and whether its packages can be had", False, (),
            ("profiles",)),
+    Option("html", TEXT, "write the page to FILE", "", (), ("fleet",), "FILE"),
+    Option("csv", TEXT, "write a line for each host to FILE", "", (), ("fleet",), "FILE"),
+    Option("plan", TEXT, "write the reboots in batches to FILE", "", (), ("fleet",), "FILE"),
+    Option("plan-format", TEXT, "auto goes by FILE's ending: .csv, .ini (ansible), .conf (salt), else text", "auto",
+           ("auto", "text", "csv", "ansible", "salt"), ("fleet",)),
+    Option("batch", TEXT, "hosts in a batch: a number, or N%% of those to reboot", "10%", (), ("fleet",), "N"),
+    Option("canary", TEXT, "reboot this many hosts first, of as many releases as there are", "0", (), ("fleet",), "N"),
+    Option("group-by", TEXT, "never two of a group in a batch: a regular expression on host names, or a file of"
+           " HOST GROUP lines", "", (), ("fleet",), "REGEX|FILE"),
+    Option("exclude", LIST, "leave hosts out of the plan: a shell pattern (may be repeated)", (), (), ("fleet",),
+           "PATTERN"),
+    Option("since", TEXT, "compare with an earlier collection", "", (), ("fleet",), "FOLDER"),
+    Option("stale", TEXT, "a report older than this says nothing any more: 36h, 7d, never", "7d", (), ("fleet",),
+           "AGE"),
+    Option("strict", FLAG, "exit 1 where a file had to be left out", False, (), ("fleet",)),
 )  # fmt: skip
 VARIABLES = {f"FIM_BOOTSTRAP_{option.name.upper().replace('-', '_')}": option for option in OPTIONS}
 FILE_VARIABLE = "FIM_BOOTSTRAP_CONFIG"
+# words of a command that are no options: their name, and what they are
+WORDS = {"fleet": ("reports", "REPORT", "a file, a folder or a pattern of reports; - is stdin")}
 HELP = {
     "check": "say whether this host is ready, or what would change; changes nothing",
     "apply": "make this host ready; run it as often as you like",
@@ -85,6 +103,7 @@ HELP = {
     "facts": "print what is seen of this host, as JSON",
     "profiles": "list the distributions that are known",
     "cloud-config": "print user-data that makes a new instance ready; the options go into its option file",
+    "fleet": "read the reports of many hosts: who is ready, what breaks the others, and the reboots in batches",
     "reboot-required": "exit 0 if only a reboot makes the rules take effect, 1 if not",
 }
 
@@ -109,18 +128,26 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
     parser.add_argument("--version", action="version", version=f"fim-bootstrap {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     # the parsers of the other commands would take a tenth of a run that has nothing to do
-    for command in argv[:1] if argv and argv[0] in EVERY else EVERY:
+    for command in argv[:1] if argv and argv[0] in COMMANDS else COMMANDS:
         sub = commands.add_parser(command, help=HELP[command], description=HELP[command])
-        sub.add_argument("--config", metavar="FILE", help=f"option file (default {OPTION_FILE})")
+        standard = f" (default {OPTION_FILE})" if command in EVERY else ""
+        sub.add_argument("--config", metavar="FILE", help=f"option file{standard}")
         for option in OPTIONS:
             if command in option.commands:
                 _add(sub, option)
+        if command in WORDS:
+            name, metavar, text = WORDS[command]
+            sub.add_argument(name, nargs="+", metavar=metavar, help=text)
     given = vars(parser.parse_args(argv))
     command = given["command"]
     _refuse_unknown(os.environ)
-    file, table = _option_file(given["config"] or os.environ.get(FILE_VARIABLE))
+    named = given["config"] or os.environ.get(FILE_VARIABLE)
+    # the option file of this host is about this host, and only root may read it
+    file, table = _option_file(named) if named or command in EVERY else (OPTION_FILE, {})
     values = {variable: _value(variable, option, given, file, table) for variable, option in VARIABLES.items()}
-    return command, {o.name: values[variable] for variable, o in VARIABLES.items() if command in o.commands}
+    honoured = {option.name: values[name] for name, option in VARIABLES.items() if command in option.commands}
+    words = {WORDS[command][0]: given[WORDS[command][0]]} if command in WORDS else {}
+    return command, {**words, **honoured}
 
 
 def _value(variable: str, option: Option, given: Mapping[str, Any], file: str, table: Mapping[str, Any]) -> Any:

@@ -27,7 +27,9 @@ SLICE = 400  # characters of a line in one comment: auditctl reads the end of on
 SUFFIX = re.compile(rb"(?:\.[A-Za-z~][A-Za-z0-9~]*)*\Z")
 SLOTS = ("D", "b", "f", "e")  # lines of which augenrules keeps the last
 # a comment as earlier releases wrote it: its words act where augenrules glues it to the line before it
-OLD = re.compile(r"# (fim-bootstrap \S+: FIM needs audit rules without this line): (?!['\"])(.*)", re.DOTALL)
+WHY = "FIM needs audit rules without this line"
+OLD = re.compile(rf"# (fim-bootstrap \S+: {WHY}): (?!['\"])(.*)", re.DOTALL)
+OURS = re.compile(rf"# fim-bootstrap \S+: {WHY}: (.*)")
 
 
 class Joins(NamedTuple):
@@ -135,6 +137,16 @@ def unblocked(files: Sequence[File], note: str) -> tuple[str, ...]:
             texts[span.path] = data[: span.start] + edits[span] + data[span.end :]
     # a character that a piece of a line ended in is whole again
     return tuple(_text(texts[file.path]) for file in files)
+
+
+def taken_out(files: Sequence[File]) -> Iterator[str]:
+    """The lines that this tool took out and that would lock the kernel, as FILE:LINE: TEXT."""
+    for file in files:
+        for number, line in enumerate(file.text.split("\n"), 1):
+            if ours := OURS.match(line):
+                text = re.sub(r"'([^']*)'", r"\1", ours[1])
+                if any(rule.locks for rule in parse(text)):
+                    yield f"{file.path}:{number}: {text}"
 
 
 # ---------------------------------------------------------------------- joining

@@ -158,6 +158,7 @@ SLOW = {
     "faults": "kills and fails the tool at every point",
     "fuzz": "fuzzes, beside the real auditctl and auditd",
     "salt": "runs real Salt in roots",
+    "fleet": "looks at the fleet's page in a real Chromium",
 }
 
 

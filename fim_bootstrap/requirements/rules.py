@@ -40,7 +40,7 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         )  # fmt: skip
     changes: list[Change] = []
     evidence: list[str] = []
-    note = f"fim-bootstrap {facts.today}: FIM needs audit rules without this line"
+    note = f"fim-bootstrap {facts.today}: {rules_d.WHY}"
     for file, after in zip(audit.rules, rules_d.unblocked(audit.rules, note)):
         if file.problem and (after != file.text or not file.text):
             status, remedy = (Status.BLOCKED, "put a regular file there") if facts.privileged else (
@@ -74,8 +74,12 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if kernel.get("enabled") == LOCKED:
         return Finding(
             ID, TITLE, Status.REBOOT, "right on disk; the kernel's rules stay frozen until the next boot",
-            ("kernel: enabled 2", *(f"may lock it, too: {line}" for line in audit.locked_by)), warnings=warnings,
+            (
+                "kernel: enabled 2", *rules_d.taken_out(audit.rules),
+                *(f"may lock it, too: {by}" for by in audit.locked_by),
+            ),
             remedy=f"plan a reboot, in batches and with other maintenance; nothing else unlocks the kernel; {AGAIN}",
+            warnings=warnings,
         )  # fmt: skip
     if audit.status and kernel.get("enabled") == DISABLED and audit.daemon:
         return Finding(
