@@ -340,6 +340,14 @@ def test_check_waits_where_it_is_asked_to(host: DictHost) -> None:
     assert 100 <= host.now - (BOOT + 5000) <= 110
 
 
+def test_who_may_not_look_is_told_to_be_root(host: DictHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    gave_up(host, "no word of why", ago=4000)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    seen = look(host)
+    assert (seen.status, seen.check) == (Status.WAITING, 3)
+    assert "root" in seen.finding().remedy
+
+
 def test_an_agent_that_was_left_out_is_not_waited_for(host: DictHost) -> None:
     gave_up(host, "restarting auditd", ago=1)
     begun = host.now
