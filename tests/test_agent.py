@@ -545,6 +545,8 @@ def test_what_its_own_selinux_step_met_is_told_and_blocks(host: DictHost, code: 
     seen = look(host)
     assert (seen.status, seen.check) == (Status.BLOCKED, 4)
     assert agent.CAUSES[code][0] in seen.finding().summary
+    host.answers["systemctl show"] = str(host.answers["systemctl show"]).replace("=enabled", "=disabled")
+    assert "qualys-cloud-agent is not enabled at boot" in look(host).finding().warnings
     assert agent.CAUSES[code][1] == seen.finding().follows[0] == "policy"
 
 

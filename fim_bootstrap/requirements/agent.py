@@ -108,7 +108,7 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if agent.edr is None and not facts.privileged:
         return _finding(Status.WAITING, f"{EDR} is not running", remedy="run as root, to see what is known of it")
     if state == GAVE_UP:
-        return _gave_up(facts, settings)
+        return _gave_up(facts, settings, warnings)
     if agent.edr is None:
         told = _told(facts, settings)
         warnings += (_when(told),) if told and not _is_over(told.code, facts) else ()
@@ -181,19 +181,21 @@ def _told_after_ours(facts: Facts, settings: Settings) -> bool:
     return bool(agent.verdict and agent.restarted_at and 0 <= agent.verdict.at - agent.restarted_at < limit)
 
 
-def _gave_up(facts: Facts, settings: Settings) -> Finding:
+def _gave_up(facts: Facts, settings: Settings, warnings: tuple[str, ...]) -> Finding:
     agent, verdict = facts.agent, _told(facts, settings)
     if verdict is None:
         hangs = f"; {SCRIPT} (pid {agent.script.pid}) hangs" if agent.script else ""
         return _finding(
             Status.BLOCKED, f"{EDR} is not running, and nothing moves for {settings.agent_timeout:.0f} s{hangs}",
-            _said(facts), remedy=f"see {agent.script_log}, and the agent's log beside it", follows=BEFORE,
+            _said(facts), remedy=f"see {agent.script_log}, and the agent's log beside it",
+            warnings=warnings, follows=BEFORE,
         )  # fmt: skip
     over = _is_over(verdict.code, facts)
     remedy = REMEDIES.get(verdict.code, "mend that") if not over else f"see {agent.script_log}"
     return _finding(
         Status.BLOCKED, f"{_when(verdict)}" + ("; that looks mended, and yet a restart ended alike" if over else ""),
-        _said(facts), remedy=f"{remedy}; then restart the agent", follows=(CAUSES[verdict.code][1], *BEFORE),
+        _said(facts), remedy=f"{remedy}; then restart the agent",
+        warnings=warnings, follows=(CAUSES[verdict.code][1], *BEFORE),
     )  # fmt: skip
 
 
