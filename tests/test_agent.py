@@ -201,7 +201,7 @@ def test_an_agent_of_another_user_is_well_where_its_fim_runs_as_root(host: DictH
     run(host, EDR, "qualys-edr", parent=MAIN, started=BOOT + 110, uid=1000)
     seen = look(host)
     assert (seen.status, seen.check) == (Status.BLOCKED, 4)
-    assert "uid 1000" in seen.finding().summary
+    assert "uid 1000" in " ".join((seen.finding().summary, *seen.finding().warnings))
 
 
 def test_rules_that_survive_a_restart_of_auditd_need_no_restart_of_the_agent(host: DictHost) -> None:
