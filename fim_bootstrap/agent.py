@@ -106,9 +106,9 @@ def look(
     restarted_at = _moment(_last(steps, ("start", "restart"), SERVICE), boot, since)
     loaded_at = _moment(_last(steps, ("policy", "reload")), boot, since)
     sign, sign_at = _newest(
-        (script, f"{SCRIPT} is at work"), (running.get(SEMODULE), "semodule is at work"),
+        (script, f"{SCRIPT} began"), (running.get(SEMODULE), "semodule began"),
         (main, "it was started"), (audit.daemon, "auditd was started"),
-        (script_log, f"{folder}/{SCRIPT_LOG} is written to"),
+        (script_log, f"{folder}/{SCRIPT_LOG} was written to"),
     )  # fmt: skip
     return AgentFacts(
         installed=True,

@@ -40,7 +40,7 @@ def until_started(look: Callable[[], Facts], facts: Facts, settings: Settings, s
     for tell in _pauses(settings.agent_timeout, say):
         if agent.condition(facts, settings) != agent.STARTING:
             break
-        tell(facts.agent.sign)
+        tell(agent.last_sign(facts))
         facts = look()
     return facts
 

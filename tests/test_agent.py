@@ -85,6 +85,15 @@ class Seen(NamedTuple):
         return report.exit_code("apply", self.outcome)
 
 
+PROGRAM_OF = {"qualys-cloud-agent": agent.PROGRAM, "qualys-edr": f"{agent.ROOT}/bin/qualys-edr",
+              "edr-plugin": agent.PLUGIN_PROGRAM, agent.SCRIPT: "/bin/sh", "bash": "/bin/bash"}  # fmt: skip
+
+
+def run(host: DictHost, pid: int, name: str, **values: Any) -> None:
+    """A process of this name that runs the program which it says it is."""
+    host.process(pid, name, exe=PROGRAM_OF.get(name, f"/usr/sbin/{name}"), **values)
+
+
 def look(host: DictHost, **settings: Any) -> Seen:
     """Gather and plan, as check does."""
     asked = Settings(**settings)
@@ -140,7 +149,7 @@ def bare(dict_host: DictHost, monkeypatch: pytest.MonkeyPatch) -> DictHost:
     host.write("/etc/audit/audit.rules", RULES, mtime=BOOT)
     host.folder("/etc/audit/plugins.d")
     host.folder("/var/log/audit")
-    host.process(AUDITD, "auditd", started=BOOT + 100)
+    run(host, AUDITD, "auditd", started=BOOT + 100)
     host.answers |= {
         "systemctl show": f"Id=auditd.service\n{UNIT}\n\nId=qualys-cloud-agent.service\nLoadState=not-found\n",
         "systemctl is-system-running": "running\n",
@@ -163,9 +172,9 @@ def host(bare: DictHost) -> DictHost:
     host.write(agent.PROGRAM, mode=0o755)
     host.write(agent.PLUGIN_PROGRAM, mode=0o750)
     host.write(f"{agent.ROOT}/fim/manifests/1.json", "{}")
-    host.process(MAIN, "qualys-cloud-agent", started=BOOT + 50)
-    host.process(EDR, "qualys-edr", parent=MAIN, started=BOOT + 110)
-    host.process(PLUGIN, "edr-plugin", parent=AUDITD, started=BOOT + 101)
+    run(host, MAIN, "qualys-cloud-agent", started=BOOT + 50)
+    run(host, EDR, "qualys-edr", parent=MAIN, started=BOOT + 110)
+    run(host, PLUGIN, "edr-plugin", parent=AUDITD, started=BOOT + 101)
     host.write(PLUGIN_FILE, PLUGIN_CONF, mtime=BOOT + 99)
     host.write(LOG, "started\n", mtime=BOOT + 111)
     host.write(EVENTS, "", mtime=BOOT + 111)
@@ -187,18 +196,18 @@ def test_a_healthy_agent_started_before_auditd_and_its_fim_after_it(host: DictHo
 
 
 def test_an_agent_of_another_user_is_well_where_its_fim_runs_as_root(host: DictHost) -> None:
-    host.process(MAIN, "qualys-cloud-agent", started=BOOT + 50, uid=1000)
+    run(host, MAIN, "qualys-cloud-agent", started=BOOT + 50, uid=1000)
     host.folder(agent.SOCKET_FOLDER, mode=0o700, uid=1000)
     assert look(host).check == 0
-    host.process(EDR, "qualys-edr", parent=MAIN, started=BOOT + 110, uid=1000)
+    run(host, EDR, "qualys-edr", parent=MAIN, started=BOOT + 110, uid=1000)
     seen = look(host)
     assert (seen.status, seen.check) == (Status.BLOCKED, 4)
     assert "not the qualys-edr of this system: it belongs to uid 1000" in seen.finding().warnings[0]
 
 
 def test_rules_that_survive_a_restart_of_auditd_need_no_restart_of_the_agent(host: DictHost) -> None:
-    host.process(AUDITD, "auditd", started=BOOT + 200)
-    host.process(PLUGIN, "edr-plugin", parent=AUDITD, started=BOOT + 201)
+    run(host, AUDITD, "auditd", started=BOOT + 200)
+    run(host, PLUGIN, "edr-plugin", parent=AUDITD, started=BOOT + 201)
     assert look(host).check == 0
     host.write("/etc/audit/rules.d/50.rules", f"{WATCH}\n", mtime=BOOT)  # what is left is the file's own
     seen = look(host)
@@ -249,7 +258,7 @@ def test_direct_mode_needs_neither_auditd_nor_plugin(host: DictHost) -> None:
 @pytest.mark.parametrize("name", ["qualys-edr-start-stop.sh", "bash"])
 def test_its_script_at_work_is_waited_for(host: DictHost, name: str) -> None:
     gave_up(host, "immutable", ago=1)  # of the start before
-    host.process(SCRIPT, name, parent=MAIN, started=host.now - 100, cmdline=f"/bin/sh {agent.ROOT}/bin/{agent.SCRIPT}")
+    run(host, SCRIPT, name, parent=MAIN, started=host.now - 100, cmdline=f"/bin/sh {agent.ROOT}/bin/{agent.SCRIPT}")
     seen = look(host)
     assert (seen.status, seen.check, seen.apply, seen.report["agent"]) == (Status.WAITING, 3, 0, "starting")
     assert look(host, agent_timeout=90.0).status is not Status.WAITING
@@ -258,14 +267,14 @@ def test_its_script_at_work_is_waited_for(host: DictHost, name: str) -> None:
 @pytest.mark.parametrize("name", ["qualys-edr-start-stop.sh", "semodule"])
 def test_another_users_process_of_that_name_keeps_nobody_waiting(host: DictHost, name: str) -> None:
     gave_up(host, "restarting auditd", ago=4000)
-    host.process(SCRIPT, name, started=host.now, uid=1000)
+    run(host, SCRIPT, name, started=host.now, uid=1000)
     assert look(host).report["agent"] == "gave-up"
 
 
 SIGNS: dict[str, Callable[[DictHost], None]] = {
-    "semodule": lambda host: host.process(SCRIPT, "semodule", parent=1, started=host.now - 10),
-    "auditd": lambda host: host.process(AUDITD, "auditd", started=host.now - 10),
-    "started": lambda host: host.process(MAIN, "qualys-cloud-agent", started=host.now - 10),
+    "semodule": lambda host: run(host, SCRIPT, "semodule", parent=1, started=host.now - 10),
+    "auditd": lambda host: run(host, AUDITD, "auditd", started=host.now - 10),
+    "started": lambda host: run(host, MAIN, "qualys-cloud-agent", started=host.now - 10),
     "edr-script.log": lambda host: host.write(SCRIPT_LOG, "copied the plugin file\n", mtime=host.now - 10),
 }
 
@@ -273,7 +282,7 @@ SIGNS: dict[str, Callable[[DictHost], None]] = {
 @pytest.mark.parametrize("sign", SIGNS)
 def test_each_sign_of_life_counts_until_the_limit(host: DictHost, sign: str) -> None:
     gave_up(host, "restarting auditd")
-    host.process(MAIN, "qualys-cloud-agent", started=host.now - 1000)
+    run(host, MAIN, "qualys-cloud-agent", started=host.now - 1000)
     assert (look(host).status, look(host).check) == (Status.BLOCKED, 4)
     SIGNS[sign](host)
     seen = look(host)
@@ -285,7 +294,7 @@ def test_each_sign_of_life_counts_until_the_limit(host: DictHost, sign: str) -> 
 
 def test_a_script_that_hangs_is_named(host: DictHost) -> None:
     gave_up(host, "loading the module", ago=4000)
-    host.process(SCRIPT, "qualys-edr-start-stop.sh", parent=MAIN, started=host.now - 4000)
+    run(host, SCRIPT, "qualys-edr-start-stop.sh", parent=MAIN, started=host.now - 4000)
     seen = look(host)
     assert (seen.status, seen.check) == (Status.BLOCKED, 4)
     assert f"pid {SCRIPT}" in seen.finding().summary
@@ -293,16 +302,16 @@ def test_a_script_that_hangs_is_named(host: DictHost) -> None:
 
 def test_apply_waits_for_a_slow_start_and_says_so(host: DictHost, monkeypatch: pytest.MonkeyPatch) -> None:
     gave_up(host, "loading the module", ago=1)
-    host.process(SCRIPT, "qualys-edr-start-stop.sh", parent=MAIN, started=host.now)
+    run(host, SCRIPT, "qualys-edr-start-stop.sh", parent=MAIN, started=host.now)
     ready_at = host.now + 120
 
     def sleep(seconds: float) -> None:
         host.now += seconds
         if SCRIPT_PATH in host.nodes and host.now >= ready_at:
             host.end(SCRIPT)
-            host.process(AUDITD, "auditd", started=host.now)
-            host.process(PLUGIN, "edr-plugin", parent=AUDITD, started=host.now)
-            host.process(EDR, "qualys-edr", parent=MAIN, started=host.now + 1)
+            run(host, AUDITD, "auditd", started=host.now)
+            run(host, PLUGIN, "edr-plugin", parent=AUDITD, started=host.now)
+            run(host, EDR, "qualys-edr", parent=MAIN, started=host.now + 1)
             host.write(PLUGIN_FILE, PLUGIN_CONF, mtime=host.now - 1)
 
     monkeypatch.setattr("time.sleep", sleep)
@@ -333,12 +342,20 @@ def test_check_waits_where_it_is_asked_to(host: DictHost) -> None:
 
     def gather() -> Facts:
         if host.now > BOOT + 5100:
-            host.process(EDR, "qualys-edr", parent=MAIN, started=host.now)
+            run(host, EDR, "qualys-edr", parent=MAIN, started=host.now)
         return facts.gather(host, PROFILE, settings, RELEASE)
 
     found = waiting.until_started(gather, gather(), settings, lambda _: None)
     assert found.agent.edr
     assert 100 <= host.now - (BOOT + 5000) <= 110
+
+
+def test_who_may_not_look_is_told_to_be_root(host: DictHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    gave_up(host, "no word of why", ago=4000)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    seen = look(host)
+    assert (seen.status, seen.check) == (Status.WAITING, 3)
+    assert "root" in seen.finding().remedy
 
 
 def test_an_agent_that_was_left_out_is_not_waited_for(host: DictHost) -> None:
@@ -383,11 +400,11 @@ def test_a_unit_without_an_end_gets_what_units_mostly_get(host: DictHost) -> Non
 def starts(host: DictHost, argv: tuple[str, ...]) -> int:
     """A systemctl that does what a start of the agent does, down to qualys-edr."""
     if "qualys" in argv[-1]:
-        host.process(MAIN + 100, "qualys-cloud-agent", started=host.now)
+        run(host, MAIN + 100, "qualys-cloud-agent", started=host.now)
         host.write(PLUGIN_FILE, PLUGIN_CONF, mtime=host.now + 1)
-        host.process(AUDITD, "auditd", started=host.now + 2)
-        host.process(PLUGIN, "edr-plugin", parent=AUDITD, started=host.now + 3)
-        host.process(EDR, "qualys-edr", parent=MAIN + 100, started=host.now + 4)
+        run(host, AUDITD, "auditd", started=host.now + 2)
+        run(host, PLUGIN, "edr-plugin", parent=AUDITD, started=host.now + 3)
+        run(host, EDR, "qualys-edr", parent=MAIN + 100, started=host.now + 4)
         host.write(SCRIPT_LOG, "edr script complete\n", mtime=host.now + 4)
         host.end(MAIN)
         listing(host, WATCH)
@@ -507,7 +524,7 @@ def test_an_agent_that_gives_up_again_is_not_restarted_for_ever(host: DictHost, 
     gave_up(host, LINES[code][0])
 
     def again(host: DictHost, argv: tuple[str, ...]) -> int:
-        host.process(MAIN + 100, "qualys-cloud-agent", started=host.now)
+        run(host, MAIN + 100, "qualys-cloud-agent", started=host.now)
         host.end(MAIN)
         host.sleep(30)
         host.write(SCRIPT_LOG, f"{LINES[code][0]}\n")
@@ -529,13 +546,15 @@ def test_what_its_own_selinux_step_met_is_told_and_blocks(host: DictHost, code: 
     seen = look(host)
     assert (seen.status, seen.check) == (Status.BLOCKED, 4)
     assert agent.CAUSES[code][0] in seen.finding().summary
+    host.answers["systemctl show"] = str(host.answers["systemctl show"]).replace("=enabled", "=disabled")
+    assert "qualys-cloud-agent is not enabled at boot" in look(host).finding().warnings
     assert agent.CAUSES[code][1] == seen.finding().follows[0] == "policy"
 
 
 def test_an_end_of_the_life_before_is_not_the_present_one(host: DictHost) -> None:
     gave_up(host, "audit is immutable", ago=600)
     freeze(host)
-    host.process(MAIN, "qualys-cloud-agent", started=host.now - 100)
+    run(host, MAIN, "qualys-cloud-agent", started=host.now - 100)
     assert look(host).report["agent"] == "starting"
     host.sleep(300)
     assert agent.CAUSES[205][0] in look(host).finding().summary
@@ -708,7 +727,7 @@ def test_no_semodule_of_ours_begins_while_the_agents_script_is_at_work(
             host.end(SCRIPT)
 
     host.answers |= {"semodule": semodule, "checkmodule": checkmodule, "semodule_package": 0}
-    host.process(SCRIPT, "qualys-edr-start-stop.sh", parent=MAIN, started=host.now - 5)
+    run(host, SCRIPT, "qualys-edr-start-stop.sh", parent=MAIN, started=host.now - 5)
     monkeypatch.setattr("time.sleep", sleep)
     outcome = converge(host)
     assert at_work == [False]
@@ -722,7 +741,7 @@ def test_a_script_that_begins_between_two_changes_is_waited_for(
     at_work: list[bool] = []
 
     def begins(host: DictHost, argv: Sequence[str]) -> int:
-        host.process(SCRIPT, "qualys-edr-start-stop.sh", parent=MAIN, started=host.now)
+        run(host, SCRIPT, "qualys-edr-start-stop.sh", parent=MAIN, started=host.now)
         return 0
 
     def semodule(host: DictHost, argv: Sequence[str]) -> int:
@@ -747,7 +766,7 @@ def test_where_both_were_at_it_at_the_same_moment_the_agent_is_restarted_once(
     for pid in (EDR, PLUGIN):
         host.end(pid)
     host.write(SCRIPT_LOG, "begin\n")
-    host.process(MAIN, "qualys-cloud-agent", started=host.now - 1)
+    run(host, MAIN, "qualys-cloud-agent", started=host.now - 1)
 
     def semodule(host: DictHost, argv: Sequence[str]) -> int:
         host.sleep(3)  # its script began after ours, and met our lock
@@ -756,7 +775,7 @@ def test_where_both_were_at_it_at_the_same_moment_the_agent_is_restarted_once(
         return 0
 
     def again(host: DictHost, argv: tuple[str, ...]) -> int:
-        host.process(MAIN + len(restarts(host)), "qualys-cloud-agent", started=host.now)
+        run(host, MAIN + len(restarts(host)), "qualys-cloud-agent", started=host.now)
         host.end(MAIN)
         host.sleep(20)
         host.write(SCRIPT_LOG, "begin\nplugin install failed\n")

@@ -25,7 +25,7 @@ IMMUTABLE = 2
 
 
 def condition(facts: Facts, settings: Settings) -> str:
-    """How far the agent is. An end that its script has told counts from the start of the present main process."""
+    """How far the agent is."""
     agent = facts.agent
     if not agent.installed:
         return ABSENT
@@ -60,6 +60,11 @@ def at_work(facts: Facts, settings: Settings) -> bool:
     return facts.agent.script is not None and _young(facts.agent.script.started, facts, settings)
 
 
+def last_sign(facts: Facts) -> str:
+    """What was last seen to move, and how long ago."""
+    return f"{facts.agent.sign} {facts.now - facts.agent.sign_at:.0f} s ago"
+
+
 def _young(moment: float, facts: Facts, settings: Settings) -> bool:
     return -1 < facts.now - moment < settings.agent_timeout  # a clock that was set back leaves times to come
 
@@ -92,7 +97,7 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         return _finding(Status.WAITING, summary, remedy="run as root", warnings=warnings)
     if state == STARTING:
         return _finding(
-            Status.WAITING, f"the agent is starting: {agent.sign}", warnings=warnings,
+            Status.WAITING, f"the agent is starting: {last_sign(facts)}", warnings=warnings,
             remedy=f"run again in a moment, or check --wait; {agent.script_log} tells how far it is",
         )  # fmt: skip
     if dispatching and facts.audit.daemon is None:
@@ -103,11 +108,11 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
             return _finding(Status.WAITING, would, _said(facts), warnings=warnings, follows=(CAUSES[code][1], *BEFORE))
         change = RestartService(SERVICE, SERVICE, agent.main.pid if agent.main else 0, patience=agent.service.patience)
         return _finding(Status.CHANGE, reason, _said(facts), warnings=warnings)._replace(changes=(change,))
+    if agent.edr is None and not facts.privileged:
+        return _finding(Status.WAITING, f"{EDR} is not running", remedy="run as root, to see what is known of it")
     if state == GAVE_UP:
-        return _gave_up(facts, settings)._replace(warnings=facts.impostors(SERVICE, EDR, PLUGIN))
+        return _gave_up(facts, settings, warnings)
     if agent.edr is None:
-        if not facts.privileged:
-            return _finding(Status.WAITING, f"{EDR} is not running", remedy="run as root, to see what is known of it")
         told = _told(facts, settings)
         warnings += (_when(told),) if told and not _is_over(told.code, facts) else ()
         return _finding(Status.OK, f"prepared: the agent runs, and starts {EDR} when it needs it", warnings=warnings)
@@ -179,19 +184,21 @@ def _told_after_ours(facts: Facts, settings: Settings) -> bool:
     return bool(agent.verdict and agent.restarted_at and 0 <= agent.verdict.at - agent.restarted_at < limit)
 
 
-def _gave_up(facts: Facts, settings: Settings) -> Finding:
+def _gave_up(facts: Facts, settings: Settings, warnings: tuple[str, ...]) -> Finding:
     agent, verdict = facts.agent, _told(facts, settings)
     if verdict is None:
         hangs = f"; {SCRIPT} (pid {agent.script.pid}) hangs" if agent.script else ""
         return _finding(
             Status.BLOCKED, f"{EDR} is not running, and nothing moves for {settings.agent_timeout:.0f} s{hangs}",
-            _said(facts), remedy=f"see {agent.script_log}, and the agent's log beside it", follows=BEFORE,
+            _said(facts), remedy=f"see {agent.script_log}, and the agent's log beside it",
+            warnings=warnings, follows=BEFORE,
         )  # fmt: skip
     over = _is_over(verdict.code, facts)
     remedy = REMEDIES.get(verdict.code, "mend that") if not over else f"see {agent.script_log}"
     return _finding(
         Status.BLOCKED, f"{_when(verdict)}" + ("; that looks mended, and yet a restart ended alike" if over else ""),
-        _said(facts), remedy=f"{remedy}; then restart the agent", follows=(CAUSES[verdict.code][1], *BEFORE),
+        _said(facts), remedy=f"{remedy}; then restart the agent",
+        warnings=warnings, follows=(CAUSES[verdict.code][1], *BEFORE),
     )  # fmt: skip
 
 
