@@ -63,14 +63,17 @@ def ask(host: Reader, text: str = "") -> Answer:
         return Answer(None, "it would create a log file")
     command = ("auditd", "-f", "-s", "nochange")
     words = (f"{stat.S_IMODE(found.mode):o}", found.context, put, "".join(hidden))
-    answer = Answer(None, "neither setpriv nor capsh is here, and no user namespace may be made")
+    unanswered = []
     for namespaces, drop in _ways(host):
         argv = ("unshare", *namespaces, "sh", "-c", SCRIPT, "preflight", *words, *LOWEST, *drop, *command)
         (output,) = host.query(argv, timeout=PATIENCE)
         answer = _answer(output, judged)
-        if answer.accepted is not None or output.status == TIMED_OUT:
+        if answer.accepted is not None:
+            return answer
+        unanswered.append(answer)
+        if output.status == TIMED_OUT:
             break
-    return answer
+    return unanswered[0]
 
 
 def _ways(host: Reader) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
