@@ -9,7 +9,8 @@ First as real root, for whom owners and groups are what they are; where that can
 namespace, which a host may forbid (user.max_user_namespaces = 0). Were it to get past its priority, it would start
 the dispatcher's plugins a second time: so nothing but the kernel's own refusal is relied on. It starts from the
 lowest priority, without the capability and without the resource limit that would allow it to raise it, and a
-priority_boost of 0 is replaced in a private copy of the file.
+priority_boost of 0 is replaced in a private copy of the file. Started by systemd under an enforcing policy auditd may
+not be allowed to read such a copy (measured with Debian 12's policy): then it could not be asked.
 """
 
 from __future__ import annotations
