@@ -242,7 +242,7 @@ def test_real_reports_of_this_tool(tree: Tree, tmp_path: Path) -> None:
     assert seen["machines"] == 4
     assert seen["states"]["not-ready"] == 2
     said = {f"{row['requirement']}: {row['what']}": row["do"] for row in seen["causes"]}
-    assert said["rules: -e 2 in /etc/audit/rules.d/50-cis.rules"].startswith("fim-bootstrap apply, then reboot")
+    assert said["rules: -e 2 in /etc/audit/rules.d/50-cis.rules"] == "fim-bootstrap apply"  # a tree has no kernel to thaw
     assert said["rules: -a task,never in /etc/audit/rules.d/50-cis.rules"] == "fim-bootstrap apply"
 
 
@@ -433,7 +433,7 @@ def test_strict(tmp_path: Path) -> None:
         (("--canary", "-1"), 64),
         (("--batch", "none"), 64),
         (("--since", "/nowhere"), 64),
-        (("--plan", "/nowhere/plan.txt"), 1),
+        (("--plan", "/nowhere/plan.txt"), 64),
     ],
 )
 def test_what_is_asked_for_wrongly(words: tuple[str, ...], status: int, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from heapq import nsmallest
 from typing import NamedTuple
 
+from .. import chain
 from .causes import Cause
 from .machines import BY_OPTION, THROUGH, UNDECIDED, UNKNOWN, VERDICTS, Fleet, Machine
 
@@ -15,7 +16,7 @@ WORDS = {
     "ready": "ready", "ready-after-reboot": "after reboot", "not-ready": "not ready", "blocked": "blocked",
     "failed": "failed", "unsupported": "unsupported", UNKNOWN: "not known", STALE: "stale",
 }  # fmt: skip
-HOPS = ("kernel", "auditd", "dispatcher", "edr-plugin", "qualys-edr", "edr.log")
+HOPS = (chain.KERNEL, chain.AUDITD, chain.DISPATCHER, chain.PLUGIN, chain.EDR, chain.LOG)
 NAMED = 25  # hosts that are named for a cause or a hop; the CSV has all
 LISTED = 500  # hosts of the list
 _WORST = {state: rank for rank, state in enumerate((*VERDICTS[:-1], STALE, "ready"))}
