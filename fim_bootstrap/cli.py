@@ -198,6 +198,20 @@ def _reboot_required(values: Mapping[str, Any], begun: float) -> int:
     return 0 if needed else 1
 
 
+def _exception(values: Mapping[str, Any], begun: float) -> int:
+    from .compliance import command
+
+    _need_root("exception")
+    session = _Session(values)
+    outcome = command.run(session.host, session.look(), values)
+    for line in outcome.told:
+        _tell(f"fim-bootstrap: {line}")
+    for path, text in outcome.files:
+        LiveHost(conceal=redact).export(path, text.rstrip("\n"))
+    _print(outcome.out.rstrip("\n"))
+    return 0
+
+
 def _cloud_config(values: Mapping[str, Any], begun: float) -> int:
     from . import cloud_init
 
@@ -215,6 +229,7 @@ COMMANDS = {
     "facts": _facts,
     "profiles": _profiles,
     "reboot-required": _reboot_required,
+    "exception": _exception,
     "cloud-config": _cloud_config,
 }
 

@@ -158,6 +158,7 @@ SLOW = {
     "faults": "kills and fails the tool at every point",
     "fuzz": "fuzzes, beside the real auditctl and auditd",
     "salt": "runs real Salt in roots",
+    "scap": "scans with the real OpenSCAP, and fetches ansible-core",
 }
 
 
