@@ -108,7 +108,8 @@ def test_a_waiver_is_yaml_with_the_fields_of_the_documentation(ansible: Path, tm
 
 def test_the_role_s_variables_are_a_file_of_ansible(ansible: Path, tmp_path: Path) -> None:
     (tmp_path / "vars.yml").write_text(made("ansible-lockdown"))
-    play = "- hosts: localhost\n  gather_facts: false\n  vars_files: [vars.yml]\n  tasks:\n    - assert: {that: not ubtu22cis_rule_6_3_3_20}\n"
+    play = "- hosts: localhost\n  gather_facts: false\n  vars_files: [vars.yml]\n"
+    play += "  tasks: [{assert: {that: not ubtu22cis_rule_6_3_3_20}}]\n"
     (tmp_path / "play.yml").write_text(play)
     run = "from ansible.cli.playbook import main; main()"
     for words in (["--syntax-check"], ["-c", "local"]):
