@@ -8,7 +8,7 @@ ARGS   ?=
 OWN    := [ "$$(id -u)" != 0 ] || chown -hR --reference=Makefile $(VENV)
 
 .PHONY: help apply run test check lint type test-live binary release test-binary \
-        test-managers test-faults soak test-ansible test-images test-fuzz fuzz test-salt mutants test-all table bench clean
+        test-managers test-faults soak test-ansible test-images test-fuzz fuzz test-salt test-scap mutants test-all table bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -83,11 +83,15 @@ test-fleet: $(VENV)/dev  ## the fleet's page in a real Chromium, wide and narrow
 	@sh tests/needs.sh fleet
 	$(PY) -m pytest -q --fleet tests/fleet $(ARGS)
 
+test-scap: $(VENV)/dev  ## the exception's record under the real OpenSCAP and ansible-core (as root)
+	@sh tests/needs.sh scap
+	$(PY) -m pytest -q --scap tests/scap $(ARGS)
+
 mutants: $(VENV)/dev  ## small mistakes, one at a time: how many do the fast tests catch? make mutants ARGS="SEED SIZE" (an hour)
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-mutants.txt
 	$(PY) -m tests.mutants $(ARGS)
 
-test-all: check test-fuzz test-binary test-managers test-faults test-ansible test-images test-fleet test-salt test-live  ## all of them (as root, hours)
+test-all: check test-fuzz test-binary test-managers test-faults test-ansible test-images test-fleet test-scap test-salt test-live  ## all of them (as root, hours)
 
 table: $(VENV)/run  ## write the table of releases into README.md, from the profiles
 	@PYTHONPATH=. $(PY) packaging/support_table.py

@@ -14,6 +14,9 @@ from . import auditd_conf
 from .host import File, Reader
 from .model import AgentFacts, AuditFacts, Process, Service, Verdict
 
+# the page of prerequisites, which the docstrings cite as "Vendor, prerequisite 5", and what it says of scanners
+PAGE = "https://docs.qualys.com/en/fim/latest/configuration/issues_for_fim_on_linux.htm"
+PAGE_ON_EXCEPTIONS = "for CIS Level 2 Profiles, exceptions can be made"
 ROOT = "/usr/local/qualys/cloud-agent"
 SERVICE = "qualys-cloud-agent"
 PROGRAM = f"{ROOT}/bin/{SERVICE}"

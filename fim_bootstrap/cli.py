@@ -253,6 +253,22 @@ def _reboot_required(values: Mapping[str, Any], begun: float) -> int:
     return 0 if needed else 1
 
 
+def _exception(values: Mapping[str, Any], begun: float) -> int:
+    from .compliance import command
+
+    _need_root("exception")
+    session = _Session(values)
+    found = facts.gather(session.host, session.profile, session.settings, session.release)
+    outcome = command.run(session.host, found, values)
+    places = [(export.settle(path, "--output"), text) for path, text in outcome.files]
+    for line in outcome.told:
+        _tell(f"fim-bootstrap: {line}")
+    for place, text in places:
+        export.deliver(place, text.rstrip("\n"))
+    _print(outcome.out.rstrip("\n"))
+    return 0
+
+
 def _cloud_config(values: Mapping[str, Any], begun: float) -> int:
     from . import cloud_init
 
@@ -283,6 +299,7 @@ COMMANDS = {
     "facts": _facts,
     "profiles": _profiles,
     "reboot-required": _reboot_required,
+    "exception": _exception,
     "cloud-config": _cloud_config,
     "fleet": _fleet,
 }

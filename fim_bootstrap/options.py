@@ -18,7 +18,7 @@ from .requirements import IDS
 OPTION_FILE = "/etc/fim-bootstrap/config.toml"
 FLAG, TEXT, NUMBER, LIST = "flag", "text", "number", "list"
 EVERY = ("check", "apply", "revert", "facts", "profiles", "reboot-required", "cloud-config")  # what concerns a host
-COMMANDS = (*EVERY, "fleet")
+COMMANDS = (*EVERY, "exception", "fleet")
 
 
 # what decides which requirements are looked at, and how
@@ -38,14 +38,18 @@ class Option(NamedTuple):
 
 
 LOOKING = (*JUDGING, "facts", "profiles", "reboot-required")
+FORMATS = ("markdown", "json", "xccdf-tailoring", "inspec-waiver", "ansible-lockdown", "image-builder")
 OPTIONS = (
-    Option("root", TEXT, "work on the tree below DIR, which is not running", "", (), (*LOOKING, "revert"), "DIR"),
+    Option("root", TEXT, "work on the tree below DIR, which is not running", "", (),
+           (*LOOKING, "exception", "revert"), "DIR"),
     Option("mode", TEXT, f"how the agent gets events; auto reads its {DISPATCHER_KEY}", "auto",
            ("auto", "dispatcher", "direct"), (*JUDGING, "cloud-config")),
     Option("profile", TEXT, "use this profile instead of the one that os-release selects", "", (),
-           (*LOOKING, "cloud-config"), "ID"),
-    Option("profiles", TEXT, "read profiles from DIR too", "", (), LOOKING, "DIR"),
+           (*LOOKING, "exception", "cloud-config"), "ID"),
+    Option("profiles", TEXT, "read profiles from DIR too", "", (), (*LOOKING, "exception"), "DIR"),
     Option("format", TEXT, "what stdout carries", "text", ("text", "json"), (*LOOKING, "revert", "fleet")),
+    Option("format", TEXT, "for a person, a register, a scanner or a hardening role", "markdown", FORMATS,
+           ("exception",)),
     Option("report", TEXT, "write the JSON report to FILE as well", metavar="FILE"),
     Option("only", LIST, "look at this requirement only (may be repeated)", (), IDS,
            (*JUDGING, "reboot-required", "cloud-config"), "ID"),
@@ -76,6 +80,16 @@ OPTIONS = (
            ("cloud-config",)),
     Option("resolve", FLAG, "say which profile this host gets and whether its packages can be had", False, (),
            ("profiles",)),
+    Option("output", TEXT, "write every format that fits this host into DIR", "", (), ("exception",), "DIR"),
+    Option("owner", TEXT, "who answers for the exception", "", (), ("exception",), "NAME"),
+    Option("approver", TEXT, "who approves it", "", (), ("exception",), "NAME"),
+    Option("ticket", TEXT, "where it is decided", "", (), ("exception",), "ID"),
+    Option("expires", TEXT, "when it ends (default: in a year)", "", (), ("exception",), "YYYY-MM-DD"),
+    Option("datastream", TEXT, "SCAP content to tailor (default: that of this release, if it is installed)", "", (),
+           ("exception",), "FILE"),
+    Option("profile-id", LIST, "tailor this profile (default: each that selects the rule; may be repeated)", (), (),
+           ("exception",), "ID"),
+    Option("control", LIST, "the control's id in an InSpec profile (may be repeated)", (), (), ("exception",), "ID"),
     Option("html", TEXT, "write the page to FILE", "", (), ("fleet",), "FILE"),
     Option("csv", TEXT, "write a line for each host to FILE", "", (), ("fleet",), "FILE"),
     Option("plan", TEXT, "write the reboots in batches to FILE", "", (), ("fleet",), "FILE"),
@@ -92,8 +106,10 @@ OPTIONS = (
            "AGE"),
     Option("strict", FLAG, "exit 1 where a file had to be left out", False, (), ("fleet",)),
 )  # fmt: skip
-VARIABLES = {f"FIM_BOOTSTRAP_{option.name.upper().replace('-', '_')}": option for option in OPTIONS}
-FILE_VARIABLE = "FIM_BOOTSTRAP_CONFIG"
+PREFIX = "FIM_BOOTSTRAP_"
+# of two options with one name the first stands in the environment and in the file
+VARIABLES = {f"{PREFIX}{option.name.upper().replace('-', '_')}": option for option in reversed(OPTIONS)}
+FILE_VARIABLE = f"{PREFIX}CONFIG"
 # words of a command that are no options: their name, and what they are
 WORDS = {"fleet": ("reports", "REPORT", "a file, a folder or a pattern of reports; - is stdin")}
 HELP = {
@@ -102,6 +118,7 @@ HELP = {
     "revert": "take back what apply did, where it is still as apply left it",
     "facts": "print what is seen of this host, as JSON",
     "profiles": "list the distributions that are known",
+    "exception": "print the record that this host's audit rules are not locked, for a scanner or for who signs it",
     "cloud-config": "print user-data that makes a new instance ready; the options go into its option file",
     "fleet": "read the reports of many hosts: who is ready, what breaks the others, and the reboots in batches",
     "reboot-required": "exit 0 if only a reboot makes the rules take effect, 1 if not",
@@ -146,6 +163,8 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
     file, table = _option_file(named) if named or command in EVERY else (OPTION_FILE, {})
     values = {variable: _value(variable, option, given, file, table) for variable, option in VARIABLES.items()}
     honoured = {option.name: values[name] for name, option in VARIABLES.items() if command in option.commands}
+    alone = [option for option in OPTIONS if command in option.commands and option.name not in honoured]
+    honoured.update((option.name, _value("", option, given, file, {})) for option in alone)
     words = {WORDS[command][0]: given[WORDS[command][0]]} if command in WORDS else {}
     return command, {**words, **honoured}
 
@@ -174,13 +193,14 @@ def settings(values: Mapping[str, Any]) -> Settings:
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    known = {*VARIABLES, FILE_VARIABLE}
-    for name in environment:
-        if name.startswith("FIM_BOOTSTRAP_") and name not in known:
+    known = {name.removeprefix(PREFIX) for name in (*VARIABLES, FILE_VARIABLE)}
+    for name in (name for name in environment if name.startswith(PREFIX)):
+        if (word := name[len(PREFIX) :]) not in known:
             import difflib  # 4 ms, and only for a mistake
 
-            near = difflib.get_close_matches(name, known, 1)
-            raise Usage(f"{name}: no such option", f"did you mean {near[0]}?" if near else "fim-bootstrap --help")
+            near = difflib.get_close_matches(word, known, 1)
+            hint = f"did you mean {PREFIX}{near[0]}?" if near else "fim-bootstrap --help"
+            raise Usage(f"{name}: no such option", hint)
 
 
 def _sound(where: str, value: Any, refusal: type[BootstrapError]) -> Any:

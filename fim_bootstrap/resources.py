@@ -25,3 +25,8 @@ def program() -> bytes:
 def profile_folder() -> str:
     """The folder of the profiles that are shipped."""
     return os.path.join(BASE, "distro_profiles")
+
+
+def compliance_folder() -> str:
+    """The folder of the control ids."""
+    return os.path.join(BASE, "compliance")

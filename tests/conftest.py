@@ -159,6 +159,7 @@ SLOW = {
     "fuzz": "fuzzes, beside the real auditctl and auditd",
     "salt": "runs real Salt in roots",
     "fleet": "looks at the fleet's page in a real Chromium",
+    "scap": "scans with the real OpenSCAP, and fetches ansible-core",
 }
 
 

@@ -242,7 +242,8 @@ def test_real_reports_of_this_tool(tree: Tree, tmp_path: Path) -> None:
     assert seen["machines"] == 4
     assert seen["states"]["not-ready"] == 2
     said = {f"{row['requirement']}: {row['what']}": row["do"] for row in seen["causes"]}
-    assert said["rules: -e 2 in /etc/audit/rules.d/50-cis.rules"] == "fim-bootstrap apply"  # a tree has no kernel to thaw
+    # a tree has no kernel to thaw
+    assert said["rules: -e 2 in /etc/audit/rules.d/50-cis.rules"] == "fim-bootstrap apply"
     assert said["rules: -a task,never in /etc/audit/rules.d/50-cis.rules"] == "fim-bootstrap apply"
 
 

@@ -1,0 +1,148 @@
+"""The record in the formats of scanners, of hardening roles, and for the person who signs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from ..agent import PAGE, PAGE_ON_EXCEPTIONS
+from ..errors import Blocked
+from .record import REASON, WATCHED, Record, sources
+from .scap import RULE
+
+SHORT = RULE.rpartition("content_rule_")[2]
+NAMESPACE = "http://checklists.nist.gov/xccdf/1.2"
+NOT_SEEN = "Whether FIM really watches these files cannot be seen from this host; the signer states it."
+STAY = "`-f 2` and immutable login uids stay as STIG profiles want them: neither hinders FIM."
+PRECEDENT = "SUSE deselects this rule in its own profiles for SLES 15 and 16 (anssi_bp28_*, hipaa, pcs-hardening)."
+AIDE = ("PCI DSS 11.5.2 asks for change detection; a scanner's rule for it looks for AIDE and cannot know this FIM:"
+        " it is not excepted here.")  # fmt: skip
+
+
+def markdown(record: Record) -> str:
+    """The record that a person signs."""
+    terms = record.terms
+    rows = [("host", record.hostname), ("system", record.release), ("made", f"{record.made} by {record.tool}"),
+            ("owner", terms.owner), ("approved by", terms.approver), ("ticket", terms.ticket),
+            ("expires", terms.expires), ("kernel", record.kernel)]  # fmt: skip
+    asked = [f"* {control} ({control.source})" for control in record.controls]
+    if content := record.content:
+        asked += [f"* {who}, {name}, as scap-security-guide {content.version} maps it"
+                  for who, name in content.references]  # fmt: skip
+    if not any(control.benchmark.startswith(("CIS", "DISA")) for control in record.controls):
+        asked.append("* no CIS or STIG id is known for this release: look it up in the benchmark that is in use")
+    back = [f"* written here by {origin.name}: {origin.remedy}" for origin in sources(record.relaxed)]
+    back += [f"* {role.role}: `{variable}: false`" for role in record.roles for variable in role.variables]
+    parts = [
+        "# Exception: audit rules stay mutable",
+        "\n".join(("| | |", "|---|---|", *(f"| {key} | {_cell(value)} |" for key, value in rows))),
+        f"## Why\n\n{REASON} The agent's vendor writes: \"{PAGE_ON_EXCEPTIONS}\" ({PAGE}).",
+        "## What was relaxed\n\n" + "\n".join(_line(one) for one in record.relaxed),
+        "## What asks for it\n\n" + "\n".join(asked),
+        "## Instead\n\nFIM, or audit rules, watch the audit configuration (PCI DSS 4.0.1, 10.3.4):\n\n"
+        + "\n".join(f"* {path}" for path in WATCHED) + f"\n\nAs audit rules:\n\n```\n{watch_rules()}```\n\n"
+        + (f"Seen in the kernel: {'; '.join(record.watches)}." if record.watches else NOT_SEEN),
+        f"## What stays\n\n{STAY}\n\n{PRECEDENT}\n\n{AIDE}",
+    ]  # fmt: skip
+    if back:
+        parts.append("## So that it is not written again\n\n" + "\n".join(back))
+    return "\n\n".join(parts) + "\n"
+
+
+def as_json(record: Record) -> str:
+    """The same as data."""
+    document = {
+        "schema_version": 1, "rule": RULE, "reason": REASON, "watch": list(WATCHED), **_plain(record),
+    }  # fmt: skip
+    return json.dumps(document, indent=2) + "\n"
+
+
+def xccdf_tailoring(record: Record, profiles: Sequence[tuple[str, str]], href: str) -> str:
+    """An XCCDF 1.2 tailoring (NISTIR 7275 r4, 6.7) that extends each profile and deselects the rule.
+
+    The schema fixes the order: benchmark, status, version, profiles. A remark does not reach the results of a scan, so
+    the reason stands in the profile's description, too.
+    """
+    date = record.made[:10]
+    reason = escape(_reason(record))
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f'<xccdf:Tailoring xmlns:xccdf="{NAMESPACE}" id="xccdf_fim-bootstrap_tailoring_mutable-audit">',
+        f'  <xccdf:benchmark href="{escape(href)}"/>',
+        f'  <xccdf:status date="{date}">accepted</xccdf:status>',
+        f'  <xccdf:version time="{record.made[:19]}">1</xccdf:version>',
+    ]
+    for name, title in profiles:
+        lines += [
+            f'  <xccdf:Profile id="{escape(name)}_fim" extends="{escape(name)}">',
+            f'    <xccdf:title override="true">{escape(title or name)}, audit rules mutable for FIM</xccdf:title>',
+            f'    <xccdf:description override="true">{reason}</xccdf:description>',
+            f'    <xccdf:select idref="{RULE}" selected="false">',
+            f"      <xccdf:remark>{reason}</xccdf:remark>",
+            "    </xccdf:select>",
+            "  </xccdf:Profile>",
+        ]
+    return "\n".join([*lines, "</xccdf:Tailoring>", ""])
+
+
+def inspec_waiver(record: Record, names: Sequence[str]) -> str:
+    """A waiver file (docs.chef.io/inspec/waivers): the control is not run until 00:00 of the day of expiration."""
+    ids = [*names] or [control.waiver for control in record.controls if control.waiver]
+    if not ids:
+        raise Blocked("no InSpec control id is known for this release", "name that of your profile: --control ID")
+    return "".join(
+        f"{json.dumps(name)}:\n  expiration_date: {record.terms.expires}\n  run: false\n"
+        f"  justification: {json.dumps(_reason(record))}\n"
+        for name in ids
+    )  # fmt: skip
+
+
+def ansible_lockdown(record: Record) -> str:
+    """The variables that keep the hardening role from writing `-e 2` again."""
+    if not record.roles:
+        raise Blocked(f"no role of ansible-lockdown is known for {record.release}", "look for -e 2 in your own role")
+    lines = ["---", f"# {_reason(record)}"]
+    for role in record.roles:
+        lines.append(f"# {role.role}; which of them counts depends on the benchmark's version that the role follows")
+        lines += [f"{variable}: false" for variable in role.variables]
+    return "\n".join([*lines, ""])
+
+
+def image_builder(record: Record) -> str:
+    """The part of an Image Builder blueprint that deselects the rule (osbuild, customizations.openscap.tailoring)."""
+    return f'# {_reason(record)}\n[customizations.openscap.tailoring]\nunselected = ["{RULE}"]\n'
+
+
+def watch_rules() -> str:
+    """The compensating control as audit rules."""
+    return "".join(f"-w {path} -p wa -k audit-configuration\n" for path in WATCHED)
+
+
+def _reason(record: Record) -> str:
+    signed = [f"{key}: {value}" for key, value in record.terms._asdict().items() if value]
+    return f"{REASON} Instead the audit configuration is to be watched: {', '.join(WATCHED)}. {'; '.join(signed)}."
+
+
+def _cell(value: str) -> str:
+    return value.replace("|", "\\|") or "____________________"
+
+
+def _line(one: Any) -> str:
+    return f"* {one.file}:{one.line}: `{one.text}`, " + (f"taken out {one.when}" if one.when else "in force")
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "_asdict"):
+        return {key: _plain(item) for key, item in value._asdict().items()}
+    return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+
+SIMPLE: Mapping[str, tuple[str, Callable[[Record], str]]] = {  # format -> file name, and what makes it
+    "markdown": ("exception.md", markdown),
+    "json": ("exception.json", as_json),
+    "ansible-lockdown": ("ansible-lockdown.yml", ansible_lockdown),
+    "image-builder": ("blueprint.toml", image_builder),
+}
+TAILORING, WAIVER = "tailoring.xml", "waiver.yml"
