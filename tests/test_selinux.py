@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
 from fim_bootstrap import selinux
 from fim_bootstrap.host import LiveHost
+from fim_bootstrap.selinux import UNPACKED_LIMIT
 
 TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
 POLICY = Path("/etc/selinux/default/policy/policy.33")
@@ -140,3 +142,21 @@ def test_a_module_that_breaks_a_neverallow_rule_would_be_refused(store: Path) ->
     done = semodule(store, "-i", f"{store}/fim_bootstrap.pp")
     assert done.returncode != 0
     assert "neverallow" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "seen"),
+    [
+        (bz2.compress(b"(type marker_t)"), True),
+        (bz2.compress(b"(type other_t)"), False),
+        (bz2.compress(b"(type marker_t)")[:-5], None),
+        (bz2.compress(bytes(UNPACKED_LIMIT + 1)), None),
+        (b"BZh9" + bytes(99), None),
+        (b"(type marker_t)", True),
+    ],
+    ids=["ours", "another", "cut off", "a bomb", "rubbish", "not packed"],
+)
+def test_a_stored_module_is_unpacked_up_to_a_limit(content: bytes, seen: Optional[bool]) -> None:
+    host = DictHost()
+    host.nodes["/m/cil"] = Node(content)
+    assert selinux._in_store(host, "/m", "marker_t") is seen
