@@ -14,6 +14,7 @@ import pytest
 from fim_bootstrap import selinux
 from fim_bootstrap.host import LiveHost
 from fim_bootstrap.selinux import UNPACKED_LIMIT
+from tests.dict_host import DictHost, Node
 
 TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
 POLICY = Path("/etc/selinux/default/policy/policy.33")
