@@ -72,8 +72,9 @@ OPTIONS = (
     Option("resolve", FLAG, "say which profile this host gets and whether its packages can be had", False, (),
            ("profiles",)),
 )  # fmt: skip
-VARIABLES = {f"FIM_BOOTSTRAP_{option.name.upper().replace('-', '_')}": option for option in OPTIONS}
-FILE_VARIABLE = "FIM_BOOTSTRAP_CONFIG"
+PREFIX = "FIM_BOOTSTRAP_"
+VARIABLES = {f"{PREFIX}{option.name.upper().replace('-', '_')}": option for option in OPTIONS}
+FILE_VARIABLE = f"{PREFIX}CONFIG"
 HELP = {
     "check": "say whether this host is ready, or what would change; changes nothing",
     "apply": "make this host ready; run it as often as you like",
@@ -143,13 +144,14 @@ def settings(values: Mapping[str, Any]) -> Settings:
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    known = {*VARIABLES, FILE_VARIABLE}
+    known = {name[len(PREFIX) :] for name in (*VARIABLES, FILE_VARIABLE)}
     for name in environment:
-        if name.startswith("FIM_BOOTSTRAP_") and name not in known:
+        if name.startswith(PREFIX) and name[len(PREFIX) :] not in known:
             import difflib  # 4 ms, and only for a mistake
 
-            near = difflib.get_close_matches(name, known, 1)
-            raise Usage(f"{name}: no such option", f"did you mean {near[0]}?" if near else "fim-bootstrap --help")
+            near = difflib.get_close_matches(name[len(PREFIX) :], known, 1)
+            advice = f"did you mean {PREFIX}{near[0]}?" if near else "fim-bootstrap --help"
+            raise Usage(f"{name}: no such option", advice)
 
 
 def _sound(where: str, value: Any, refusal: type[BootstrapError]) -> Any:
