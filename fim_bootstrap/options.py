@@ -193,14 +193,14 @@ def settings(values: Mapping[str, Any]) -> Settings:
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    known = {name.removeprefix(PREFIX) for name in (*VARIABLES, FILE_VARIABLE)}
-    for name in (name for name in environment if name.startswith(PREFIX)):
-        if (word := name[len(PREFIX) :]) not in known:
+    known = {name[len(PREFIX) :] for name in (*VARIABLES, FILE_VARIABLE)}
+    for name in environment:
+        if name.startswith(PREFIX) and name[len(PREFIX) :] not in known:
             import difflib  # 4 ms, and only for a mistake
 
-            near = difflib.get_close_matches(word, known, 1)
-            hint = f"did you mean {PREFIX}{near[0]}?" if near else "fim-bootstrap --help"
-            raise Usage(f"{name}: no such option", hint)
+            near = difflib.get_close_matches(name[len(PREFIX) :], known, 1)
+            advice = f"did you mean {PREFIX}{near[0]}?" if near else "fim-bootstrap --help"
+            raise Usage(f"{name}: no such option", advice)
 
 
 def _sound(where: str, value: Any, refusal: type[BootstrapError]) -> Any:

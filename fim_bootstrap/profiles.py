@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import re
 import stat
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -174,9 +175,12 @@ def _seen(release: OsRelease) -> str:
 def _snippet(release: OsRelease) -> str:
     relatives = (("suse", "leap-15.4"), ("rhel", "el9"), ("fedora", "fedora"))
     model = next((model for word, model in relatives if word in " ".join((release.id, *release.like))), "debian-12")
+    from json import dumps  # whose texts are TOML's, too
+
+    head = release.id if re.fullmatch(r"[\w-]+", release.id, re.ASCII) else "mine"
     return (
-        f'[{release.id or "mine"}]\nlike = "{model}"\ntitle = "{release.name}"\n'
-        f'ids = ["{release.id}"]\nversions = ["{release.version}"]'
+        f'[{head}]\nlike = "{model}"\ntitle = {dumps(release.name, ensure_ascii=False)}\n'
+        f"ids = {dumps([release.id], ensure_ascii=False)}\nversions = {dumps([release.version], ensure_ascii=False)}"
     )
 
 

@@ -21,9 +21,9 @@ _KEY = (
     r"|(?:api|access|auth|private|account)[-_]?key|(?<![a-z])(?:pass|sig)(?![\w-])"
 )
 # drawn over other characters, or as nothing, although they count as printable
-_UNSEEN = re.compile(r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+_UNSEEN = r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 
-_NO_TEXT = re.compile("[\\ud800-\\udfff]")  # bytes that are no UTF-8: many a reader of JSON refuses them
+_NO_TEXT = r"[\ud800-\udfff]"  # bytes that are no UTF-8: many a reader of JSON refuses them
 
 
 def _no_login(found: re.Match[str]) -> str:
@@ -78,7 +78,10 @@ def redacted(value: Any) -> Any:
         return {key: redacted(item) for key, item in value.items()}
     if isinstance(value, list):
         return [redacted(item) for item in value]
-    return _NO_TEXT.sub(lambda found: _escaped(found[0]), redact(value)) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    text = redact(value)
+    return text if text.isascii() else re.sub(_NO_TEXT, lambda found: _escaped(str(found[0])), text)
 
 
 def one_line(text: str) -> str:
@@ -86,7 +89,7 @@ def one_line(text: str) -> str:
     text = redact(text)
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if c.isprintable() and not _UNSEEN.match(c) else _escaped(c) for c in text)
+    return "".join(c if c.isprintable() and not re.match(_UNSEEN, c) else _escaped(c) for c in text)
 
 
 def _escaped(character: str) -> str:

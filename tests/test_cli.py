@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 
-from fim_bootstrap import options
-from fim_bootstrap.errors import BadConfig
+from fim_bootstrap import cli, options
+from fim_bootstrap.errors import BadConfig, BootstrapError
 from tests.conftest import PROJECT, Tree, fim, needs_root
 
 SCHEMA = json.loads((PROJECT / "schemas/report-1.json").read_text())
@@ -301,3 +304,87 @@ def test_an_os_release_that_cannot_be_read_is_named(tree: Tree) -> None:
 def test_a_number_that_is_none_would_be_waited_for_forever(tree: Tree) -> None:
     assert tree.fim("check", "--lock-timeout", "nan").status == 64
     assert tree.fim("check", FIM_BOOTSTRAP_LOCK_TIMEOUT="nan").status == 64
+
+
+def ended(tree: Tree, stdout: Any, *words: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
+    """A run whose standard output is something else than a pipe that is read."""
+    argv = [sys.executable, str(PROJECT / "bootstrap.py"), *words, "--root", str(tree.folder)]
+    return subprocess.run(argv, stdout=stdout, stderr=subprocess.PIPE, check=False, **more)
+
+
+@needs_root
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_stdout_that_takes_nothing_costs_the_other_readers_nothing(tree: Tree, tmp_path: Path, form: str) -> None:
+    tree.path("/var/log").mkdir(parents=True)
+    words = ("apply", "--format", form, "--report", str(tmp_path / "report.json"))
+    with open("/dev/full", "w") as full:
+        done = ended(tree, full, *words)
+    assert (done.returncode, b"the result cannot be printed: No space left on device" in done.stderr) == (1, True)
+    assert json.loads((tmp_path / "report.json").read_text())["verdict"] == "ready"
+    assert "ready; 1 change made" in tree.read("/var/log/fim-bootstrap.log")
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head` that has seen enough
+    done = ended(tree, writer, *words)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads((tmp_path / "report.json").read_text())["changed"] is False
+    for command, status in (("check", 0), ("facts", 0), ("revert", 0)):
+        reader, writer = os.pipe()
+        os.close(reader)
+        assert ended(tree, writer, command).returncode == status
+        os.close(writer)
+
+
+@needs_root
+def test_a_stderr_that_takes_nothing_stops_no_change(tree: Tree) -> None:
+    tree.write("/etc/audit/audit.rules", "-e 2\n")
+    argv = [sys.executable, str(PROJECT / "bootstrap.py"), "apply", "--format", "json", "--root", str(tree.folder)]
+    for shell in ('exec "$@" 2>/dev/full', 'exec "$@" 2>&-'):
+        tree.write("/etc/audit/audit.rules", "-e 2\n")
+        done = subprocess.run(["sh", "-c", shell, "sh", *argv], stdout=subprocess.PIPE, check=False)
+        assert (done.returncode, json.loads(done.stdout)["verdict"]) == (0, "ready")
+        assert tree.read("/etc/audit/audit.rules").startswith("# fim-bootstrap")
+
+
+@needs_root
+def test_a_report_that_gets_nowhere_is_a_failure_and_costs_no_reboot(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lost(*_: object) -> None:
+        raise BootstrapError("the report got nowhere")
+
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr("fim_bootstrap.export.deliver", lost)
+    monkeypatch.setattr("fim_bootstrap.report.reboot_required", lambda _: True)
+    monkeypatch.setattr("fim_bootstrap.host.LiveHost.run", lambda _, *argv, **__: ran.append(argv))
+    status = cli.main(["apply", "--root", str(tree.folder), "--format", "json", "--reboot", "when-needed"])
+    said = capsys.readouterr()
+    assert (status, [argv[0] for argv in ran]) == (1, ["shutdown"])
+    assert json.loads(said.out)["verdict"] == "ready"
+    assert "the report got nowhere" in said.err
+
+
+def test_facts_are_json_without_a_pid_file(tree: Tree) -> None:
+    """Infinity, by which Python writes a time that never comes, is no JSON."""
+
+    def refuse(word: str) -> None:
+        pytest.fail(word)
+
+    seen = json.loads(tree.fim("facts").out, parse_constant=refuse)
+    assert seen["audit"]["pid_file"] is None
+
+
+@needs_root
+def test_a_file_that_was_not_edited_since_is_taken_back_without_a_comparison(tree: Tree) -> None:
+    """Of 20,000 equal lines each would be compared with each."""
+    rules = "-e 2\n" + "-w /etc -p wa\n" * 20_000 + "-e 2\n"
+    tree.write("/etc/audit/rules.d/x.rules", rules)
+    assert tree.fim("apply").status == 0
+    assert tree.fim("revert").status == 0
+    assert tree.read("/etc/audit/rules.d/x.rules") == rules
+    assert tree.fim("apply").status == 0
+    edited = tree.read("/etc/audit/rules.d/x.rules").replace("-w /etc -p wa\n", "-w /etc -p w\n", 1) + "# mine\n"
+    tree.write("/etc/audit/rules.d/x.rules", edited)
+    ran = tree.fim("revert")
+    assert (ran.status, tree.read("/etc/audit/rules.d/x.rules")) == (1, edited)
+    assert "was edited since, beside or in our lines; left alone" in ran.out

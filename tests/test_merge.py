@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fim_bootstrap import rules_d
 from fim_bootstrap.auditd_conf import with_dispatcher
+from fim_bootstrap.changes import difference
 from fim_bootstrap.host import File
 from fim_bootstrap.merge import standing, taken_back
 from tests.conftest import AUDITD_CONF
@@ -81,3 +82,14 @@ def test_what_is_taken_back_is_the_old_text_with_the_later_edits(
             pieces[at : at + 1] = [] if what == "delete" else [[f"{text}?\n", f"{text}?\n"]]
     now, expected = "".join(new for _, new in pieces), "".join(old for old, _ in pieces)
     assert taken_back(before, after, now) in (expected, None)
+
+
+def test_a_comparison_that_would_take_very_long_is_not_begun() -> None:
+    """Equal lines, and lines of which every other one is gone: minutes and hours with difflib."""
+    equal, odd = "x\n" * 20_000, "".join(f"{n}\n" for n in range(20_000))
+    assert taken_back(f"a\n{equal}a\n", f"b\n{equal}b\n", f"b\n{equal}# mine\nb\n") is None
+    assert standing(f"a\n{equal}a\n", f"b\n{equal}b\n", f"b\n{equal}# mine\nb\n") == [(1, "b\n"), (20_003, "b\n")]
+    thinned = "".join(f"{n}\n" for n in range(0, 20_000, 2))
+    assert taken_back(odd, OURS + odd, OURS + thinned) is None
+    assert taken_back(equal, equal + OURS, f"# mine\n{equal}{OURS}") == f"# mine\n{equal}"
+    assert "too many differences" in difference(odd, thinned, "/x")

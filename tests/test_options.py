@@ -20,7 +20,8 @@ ASKING: dict[str, tuple[str, ...]] = {"profiles": ("--resolve",), "revert": ("--
 
 
 def words(option: options.Option) -> list[str]:
-    return [f"--{option.name}", *([] if option.kind == options.FLAG else [VALUES.get(option.name, (*option.choices, "5")[0])])]
+    value = VALUES.get(option.name, (*option.choices, "5")[0])
+    return [f"--{option.name}", *([] if option.kind == options.FLAG else [value])]
 
 
 @pytest.mark.parametrize("command", options.EVERY)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -12,8 +14,8 @@ from fim_bootstrap import cli
 from fim_bootstrap.host import Output
 from fim_bootstrap.managers import MANAGERS, Order, _failure
 from fim_bootstrap.model import Profile
-from fim_bootstrap.redact import redact
-from tests.conftest import AUDITD_CONF, RULES, Ran, Tree, needs_root
+from fim_bootstrap.redact import redact, shown
+from tests.conftest import AUDITD_CONF, PROJECT, RULES, Ran, Tree, needs_root
 
 ID = "5ec2e7a1-0000-4000-8000-0123456789ab"
 PASSWORD = "s3cr3t-p4ssw0rd"
@@ -32,6 +34,95 @@ def test_no_secret_is_left_in_a_text(secret: str, shape: str, around: str) -> No
     shown = redact(f"{around} {shape.format(f'Zz9{secret}')} {around}")
     assert f"Zz9{secret}" not in shown
     assert redact(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["args = --key S3CRET -p S3CRET /usr/bin/x", "proxy_password=S3CRET", 'proxy_password = "S3CRET S3CRET"',
+     "Authorization: Basic S3CRET", 'curl -H "Proxy-Authorization: Bearer S3CRET" x', "Bearer s3creT",
+     "https://h/x?a=1&token=S3CRET&b=2", "https://h/x?api_key=S3CRET", "X-API-Key: S3CRET", "ActivationId S3CRET",
+     "%_httpproxy u:S3CRET@h", "rsync u:S3CRET@h::m", "MYSQL_PWD=S3CRET x", "mysql --password S3CRET", "--pass=S3CRET",
+     "passwd: S3CRET", "client_secret=S3CRET", "X-Auth-Token: S3CRET", '\\"password\\": \\"S3CRET S3CRET\\"',
+     "https://s3/x?AWSAccessKeyId=AKIAS3CRETS3CRETS3CR&Signature=S3CRET", "aws_secret_access_key = S3CRET",
+     "https://b/x?sv=1&sig=S3CRET", "Cookie: sid=S3CRET; a=S3CRET", "DB_PASS=S3CRET", "eyJS3CRET.eyJhIjoS3CRET.x",
+     "-----BEGIN RSA PRIVATE KEY-----\nS3CRET\n-----END", "set proxy u:S3CRET@h", "passphrase='S3CRET S3CRET'"],
+)  # fmt: skip
+def test_no_secret_of_a_known_shape_is_left(text: str) -> None:
+    assert "s3cret" not in redact(text).lower()
+    assert redact(redact(text)) == redact(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["-w /etc/passwd -p wa -k passwd_changes", "/etc/audit/rules.d/10-passwd.rules:3: -e 2", "root@example.org",
+     'exe="/usr/bin/passwd" subj=system_u:object_r:auditd_t:s0', "-F key=passwd", "args = /opt/x.sock 0640 LOG_INFO -i",
+     "SIGTERM: 15", "bypass=1"],
+)  # fmt: skip
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+PIECES = ("://", "proxy", "proxy=", "password", "password\\", "-password", "--password ", "a", "@", "a:b@",
+          "ActivationId ", "eyJ", "eyJa.", "Basic ", "bearer ", "authorization:", "token= ", "token='",
+          '\\"', "'", "args = \n",
+          "gho_", "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "AKIA", "-", "secret ", "= ", "cookie", "sig", " ",
+          "\n")  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=9))
+def test_redacting_pieces_twice_is_redacting_them_once(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    assert redact(redact(text)) == redact(text)
+
+
+def test_no_pattern_goes_back_over_what_it_has_seen() -> None:
+    """Every pair of pieces, repeated; in a process of its own, which is ended where a pattern takes quadratic time."""
+    script = "from tests.test_redact import PIECES\nfrom fim_bootstrap.redact import redact\n"
+    script += "for a in PIECES:\n for b in PIECES:\n  redact((a + b) * (48_000 // len(a + b)))"
+    subprocess.run([sys.executable, "-c", script], cwd=PROJECT, check=True, timeout=300)
+
+
+@given(st.text(), st.integers(1, 300))
+def test_what_is_shown_is_one_line_that_no_terminal_obeys(text: str, limit: int) -> None:
+    line = shown(text, limit)
+    assert line.isprintable()
+    assert len(line) <= limit + len(f" ... ({len(text)})")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("a\x1b[2Jb", r"a\x1b[2Jb"), ("a\nb\r\tc\x7f", r"a\nb\r\tc\x7f"), ("\u202egpj", r"\u202egpj"), ("\x9b", r"\x9b"),
+     ("\u200b\u2028\ufeff\u3164", r"\u200b\u2028\ufeff\u3164"), ("\udcff", r"\xff"), ("\ud800", r"\ud800"),
+     ("é ü", "é ü"), ("a" * 3110, "a" * 200 + " ... (3110)"),
+     ("x" * 190 + " ActivationId=" + "s" * 99, "x" * 190 + " Activatio ... (303)")],
+)  # fmt: skip
+def test_what_is_not_seen_or_moves_the_cursor_is_written_out(text: str, line: str) -> None:
+    assert shown(text) == line
+
+
+@needs_root
+def test_no_text_from_outside_reaches_terminal_or_log_as_it_is(tree: Tree) -> None:
+    evil = "\x1b]0;owned\x07\u202e\x9b2J\rready"
+    tree.write("/etc/os-release", f'ID=debian\nVERSION_ID=12\nPRETTY_NAME="Debian\n{evil}"\n')
+    tree.write(f"/etc/audit/rules.d/{evil}\nready.rules", f"-e 2 # {evil}{'A' * 3000}\udcff\n")
+    tree.write("/etc/audit/plugins.d/x.conf", f"path = /{evil}/edr-plugin\n")
+    tree.path("/var/log").mkdir(parents=True)
+    runs = [tree.fim("check", "-v"), tree.fim("check", "-v", "--format", "json"), tree.fim("apply", "-v"),
+            tree.fim("facts"), tree.fim("revert")]  # fmt: skip
+    log = tree.path("/var/log/fim-bootstrap.log").read_text()
+    for text in (log, *(part for ran in runs for part in (ran.out, ran.err))):
+        assert text.replace("\n", "").isprintable()
+        assert not [line for line in text.splitlines() if line.startswith("ready") and "profile debian-12" not in line]
+    screen = runs[0].out.splitlines()
+    assert max(map(len, screen)) < 300
+    assert any(" ... (3" in line for line in screen)
+    assert evil.replace("\r", "\n") in runs[1].report["host"]["os"]["name"]
+    assert "A" * 3000 + r"\xff" in runs[1].report["requirements"][2]["evidence"][0]
+    unknown = 'ID="x\n[mine]"\nNAME="a\\"\n\x1b[2J"\n'
+    tree.write("/etc/os-release", unknown)
+    refused = tree.fim("check")
+    assert (refused.status, refused.err.replace("\n", "").isprintable()) == (69, True)
+    assert r'title = "a\"\n\u001b[2J"' in refused.err
 
 
 @given(st.text())

@@ -185,7 +185,9 @@ def test_a_hard_link_elsewhere_keeps_the_old_text(tree: Tree, tmp_path: Path) ->
 @pytest.mark.parametrize(
     "line",
     ["[" * 100_000, "[]", "7", '{"id": "1", "kind": "edit", "mtime": "x"}', '{"id": [], "kind": "edit"}',
-     '{"id": "1", "kind": "install", "packages": 5}', '{"id": 1}'],
+     '{"id": "1", "kind": "install", "packages": 5}', '{"id": 1}', '{"id": "1", "kind": "install", "packages": [[]]}',
+     '{"id": "1", "kind": "restart", "uptime": "x"}', '{"id": "1", "kind": "edit", "path": "/a\\u0000b"}',
+     '{"id": "1", "kind": "edit", "path": "\\ud800"}', '{"id": "1", "kind": "policy", "priority": [1]}'],
 )  # fmt: skip
 def test_a_journal_line_of_the_wrong_kind_counts_as_lost(line: str) -> None:
     good = '{"id": "2", "kind": "edit", "path": "/x", "mtime": 1}'

@@ -19,8 +19,9 @@ from fim_bootstrap.changes import LoadPolicy, ReloadPolicy, RestartUnit, Restore
 from fim_bootstrap.host import LiveHost
 from fim_bootstrap.model import Finding, Process, Profile, SELinuxFacts, Settings, Status
 from fim_bootstrap.requirements import guard, policy
+from fim_bootstrap.selinux import LARGEST, Module
 from tests.conftest import needs_root
-from tests.dict_host import DictHost
+from tests.dict_host import DictHost, Node
 from tests.test_requirements import READY
 
 TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -729,3 +730,22 @@ def test_a_module_that_breaks_a_neverallow_rule_would_be_refused(store: Path) ->
     done = semodule(store, "-i", str(package))
     assert done.returncode != 0
     assert "neverallow" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "seen"),
+    [
+        (bz2.compress(b"(type marker_t)"), True),
+        (bz2.compress(b"(type other_t)"), False),
+        (bz2.compress(b"(type marker_t)")[:-5], False),
+        (bz2.compress(bytes(LARGEST + 1)), False),
+        (b"BZh9" + bytes(99), False),
+        (b"(type marker_t)", True),
+    ],
+    ids=["ours", "another", "cut off", "a bomb", "rubbish", "not packed"],
+)
+def test_a_stored_module_is_unpacked_up_to_a_limit(content: bytes, seen: bool) -> None:
+    """What is damaged or too large is none of ours, and is built anew."""
+    host = DictHost()
+    host.nodes["/m/cil"] = Node(content)
+    assert selinux._holds(selinux._held(host, "/m"), Module("", "marker_t")) is seen
