@@ -322,11 +322,12 @@ def _replaced(rule: Rule, pieces: Sequence[str], note: str) -> list[str]:
     whole = rule.text.rstrip("\r\n") if rule.dormant else rule.text
     if not before:
         return [_comment(last, note) + _line(rest_of(whole))]
-    comment, rests = _comment(last, note), [rest_of(piece.rstrip("\r\n")) for piece in pieces]
+    rests = [rest_of(piece.rstrip("\r\n")) for piece in pieces]
+    comment = " " * (len(last) - len(last.lstrip(" "))) + _comment(last, note)  # what is before it keeps its last word
     if (rule.aborts or _commented(rule)) and not any(map(_blocks, (*before, "".join(before) + comment))):
         return [*before, comment + _line(rests[-1] if rule.aborts else "")]
     right = not any(one.aborts and not one.blocks for piece in pieces for one in parse(piece))
-    if rule.aborts or (right and " ".join(filter(None, rests)) == rest_of(whole)):
+    if right and (rule.aborts or " ".join(filter(None, rests)) == rest_of(whole)):
         lines = [_comment(piece, note) + _line(rest) if _blocks(piece) else piece for piece, rest in zip(pieces, rests)]
         return [line if done.endswith("\n") else f"\n{line}" for done, line in zip(("\n", *lines), lines)]
     comments = [_comment(piece, note) for piece in pieces]

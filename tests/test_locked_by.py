@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fim_bootstrap import locked_by
-from fim_bootstrap.model import Status
+from fim_bootstrap.facts import gather
+from fim_bootstrap.model import OsRelease, Profile, Settings, Status
 from tests.dict_host import DictHost
 from tests.test_requirements import STATUS, facts, find
 
@@ -39,3 +40,19 @@ def test_a_kernel_that_is_locked_with_clean_files_says_what_else_may_do_it() -> 
     assert found.status is Status.REBOOT
     assert found.evidence == ("kernel: enabled 2", f"may lock it, too: {line}")
     assert "auditbeat or elastic-agent" in found.remedy
+
+
+@pytest.mark.parametrize(("enabled", "named"), [(2, True), (1, False)])
+def test_it_is_looked_for_where_the_kernel_is_locked(
+    dict_host: DictHost, monkeypatch: pytest.MonkeyPatch, enabled: int, named: bool
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    for path in ("/proc/1/mountinfo", "/proc/self/mountinfo"):
+        dict_host.write(path, "25 1 254:0 / / rw - ext4 /dev/vda rw\n")
+    dict_host.write("/proc/1/comm", "systemd\n")
+    dict_host.folder("/run/systemd/system")
+    dict_host.programs("auditd", "auditctl")
+    dict_host.write("/etc/rc.local", "auditctl -e 2\n")
+    dict_host.answers = {"auditctl -s": f"enabled {enabled}\npid 0\n", "auditctl -l": "No rules\n"}
+    seen = gather(dict_host, Profile("debian-12", ""), Settings(), OsRelease("debian"))
+    assert bool(seen.audit.locked_by) is named

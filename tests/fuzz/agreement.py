@@ -90,7 +90,11 @@ def _taken(heard: Heard) -> list[str]:
 
 
 def about_rules_d(judge: Judge, joiner: Joiner, files: Sequence[File]) -> str:
-    """What augenrules with auditctl and `rules_d` disagree about in a folder, or ''."""
+    """What augenrules with auditctl and `rules_d` disagree about in a folder, or ''.
+
+    By design an option of a line that was refused may count once it has a line of its own, which augenrules moves:
+    then it is another -f or -b that sets the same.
+    """
     if any(MARKED.search(file.text) for file in files):
         return ""
     real = joiner.join(files)
@@ -108,8 +112,13 @@ def about_rules_d(judge: Judge, joiner: Joiner, files: Sequence[File]) -> str:
     after = judge.hear(joiner.join(edited))
     if any(locks(said) or silences(said) for said in after.messages):
         return "the edit left something in force"
-    kept = Counter(said for said in _taken(before) if not (locks(said) or silences(said)))
-    return f"the edit took {lost} out" if (lost := list(kept - Counter(_taken(after)))) else ""
+    kept = Counter(_kind(said) for said in _taken(before) if not (locks(said) or silences(said)))
+    return f"the edit took {lost} out" if (lost := list(kept - Counter(map(_kind, _taken(after))))) else ""
+
+
+def _kind(message: str) -> str:
+    """What of the kernel's state a message sets; else the message."""
+    return message[: message.rindex(" ")].rpartition(" ")[0] if message.startswith("@set") else message
 
 
 # what auditd looks up on the host, which no text can tell ...
