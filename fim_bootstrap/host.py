@@ -555,13 +555,17 @@ class LiveHost:
 
 
 def _lock(handle: int) -> None:
-    """Take the lock; the guard, which holds it for a moment to see that it is free, is waited out (a second)."""
+    """Take the lock; the guard, which shares it for a moment to see that it is free, is waited out (a second)."""
     for _ in range(20):
-        with contextlib.suppress(BlockingIOError):
+        try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # not where another run holds it
+            fcntl.flock(handle, fcntl.LOCK_UN)
+            time.sleep(0.05)
+        else:
             return
-        time.sleep(0.05)
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    raise BlockingIOError
 
 
 def boot_id(host: Reader) -> str:

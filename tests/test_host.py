@@ -236,15 +236,19 @@ def test_state_is_never_written_through_a_link(host: LiveHost, tmp_path: Path, n
     assert not (tmp_path / "etc/victim").exists()
 
 
-@pytest.mark.parametrize(("seconds", "waited_out"), [(0.3, True), (30.0, False)])
+@pytest.mark.parametrize(
+    ("kind", "seconds", "waited_out"),
+    [(fcntl.LOCK_SH, 0.3, True), (fcntl.LOCK_SH, 30.0, False), (fcntl.LOCK_EX, 0.3, False)],
+    ids=["guard", "shared for long", "run"],
+)
 def test_who_only_looks_whether_the_lock_is_free_holds_no_run_up(
-    host: LiveHost, tmp_path: Path, seconds: float, waited_out: bool
+    host: LiveHost, tmp_path: Path, kind: int, seconds: float, waited_out: bool
 ) -> None:
-    """The guard takes it shared, for a moment."""
+    """The guard takes it shared, for a moment; another run has it alone, and is not waited for."""
     with host.alone():
         pass
     with (tmp_path / "var/lib/fim-bootstrap/lock").open() as held:
-        fcntl.flock(held, fcntl.LOCK_SH)
+        fcntl.flock(held, kind)
         timer = threading.Timer(seconds, fcntl.flock, [held, fcntl.LOCK_UN])
         timer.start()
         if waited_out:

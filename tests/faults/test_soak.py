@@ -21,6 +21,7 @@ from fim_bootstrap.host import LOG_LIMIT, LiveHost
 from tests.conftest import PROJECT, Tree
 from tests.faults.test_crash import HOSTILE
 from tests.live.guest import FIM, guest
+from tests.live.test_scenarios import running
 from tests.managers.test_managers import dressed
 
 pytestmark = pytest.mark.faults
@@ -75,6 +76,7 @@ def test_rounds_in_a_root_with_real_tools() -> None:
 def test_rounds_in_a_guest() -> None:
     with guest("bookworm") as machine:
         assert machine.fim("apply").status == 0
+        running(machine)
         before = machine.run("pidof auditd qualys-edr").out
         machine.run(f"cat > /opt/fim-bootstrap/rounds.py <<'END'\n{ROUNDS.read_text()}END")
         flat(machine.run(f"{FIM.replace('bootstrap.py', 'rounds.py')} 50", timeout=1500).out, 50)
