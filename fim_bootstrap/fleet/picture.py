@@ -63,7 +63,8 @@ class Picture(NamedTuple):
     tools: dict[str, dict[str, int]]
     skipped: dict[str, Hosts]  # «requirement: why»
     partly: int  # of the ready: those of which not all was looked at
-    advised: int
+    later: int  # hosts on which a reboot follows apply
+    advised: int  # hosts on which a reboot is only advised
     hosts: tuple[Listed, ...]  # those that are not ready, worst first
     problems: dict[str, str]  # files that were left out, and why
     aliases: tuple[str, ...]
@@ -106,6 +107,7 @@ def picture(fleet: Fleet, state: State) -> Picture:
         tools=_table(fleet.machines, state, lambda m: m.tool),
         skipped=dict(sorted(_named(current, lambda m: m.skipped).items(), key=_by_option_and_many)),
         partly=sum(machine.partly for machine in current if machine.verdict == "ready"),
+        later=sum(machine.later for machine in current),
         advised=sum(machine.advised for machine in current),
         hosts=tuple(Listed(m, state.of(m), tuple(fleet.causes[n] for n in m.causes)) for m in worst),
         problems=fleet.problems,
