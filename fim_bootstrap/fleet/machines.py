@@ -18,6 +18,7 @@ from .wording import LONGEST, line, shared
 
 UNKNOWN = "unknown"
 VERDICTS = ("failed", "blocked", "not-ready", "ready-after-reboot", "unsupported", UNKNOWN, "ready")  # worst first
+HOPS = ("kernel", "auditd", "dispatcher", "edr-plugin", "qualys-edr", "edr.log")
 THROUGH, UNDECIDED = "through", "?"
 BY_OPTION = "left out by an option"
 RUN = "run"  # what concerns no requirement, but the whole run
@@ -204,7 +205,7 @@ def _stop(report: Mapping[str, Any]) -> str:
     hops = parts(report, "chain")
     for hop in hops:
         if hop.get("state") in ("stop", "down"):
-            return line(hop.get("hop")) or UNDECIDED
+            return str(hop["hop"]) if hop.get("hop") in HOPS else UNDECIDED
     return "" if not hops else THROUGH if all(hop.get("state") == "ok" for hop in hops) else UNDECIDED
 
 

@@ -8,14 +8,13 @@ from heapq import nsmallest
 from typing import NamedTuple
 
 from .causes import Cause
-from .machines import BY_OPTION, THROUGH, UNDECIDED, UNKNOWN, VERDICTS, Fleet, Machine
+from .machines import BY_OPTION, HOPS, THROUGH, UNDECIDED, UNKNOWN, VERDICTS, Fleet, Machine
 
 STALE = "stale"
 WORDS = {
     "ready": "ready", "ready-after-reboot": "after reboot", "not-ready": "not ready", "blocked": "blocked",
     "failed": "failed", "unsupported": "unsupported", UNKNOWN: "not known", STALE: "stale",
 }  # fmt: skip
-HOPS = ("kernel", "auditd", "dispatcher", "edr-plugin", "qualys-edr", "edr.log")
 NAMED = 25  # hosts that are named for a cause or a hop; the CSV has all
 LISTED = 500  # hosts of the list
 _WORST = {state: rank for rank, state in enumerate((*VERDICTS[:-1], STALE, "ready"))}
@@ -88,7 +87,6 @@ def picture(fleet: Fleet, state: State) -> Picture:
     current = [machine for machine in fleet.machines if state.of(machine) != STALE]
     seen = [machine.seen for machine in fleet.machines if machine.seen]
     by_hop = _named(current, lambda m: (m.stop or NOT_TOLD,) if m.verdict != UNKNOWN else ())
-    order = (*HOPS, *sorted(set(by_hop) - {*HOPS, UNDECIDED, NOT_TOLD, THROUGH}), UNDECIDED, NOT_TOLD, THROUGH)
     open_hosts = (machine for machine in fleet.machines if state.of(machine) != "ready")
     worst = nsmallest(LISTED, open_hosts, key=lambda m: (_WORST[state.of(m)], m.name))
     return Picture(
@@ -100,7 +98,7 @@ def picture(fleet: Fleet, state: State) -> Picture:
         stale_after=state.stale_after,
         states={word: states[word] for word in WORDS if states[word] or word not in ("unsupported", UNKNOWN, STALE)},
         causes=_causes(fleet, current),
-        hops={hop: by_hop.get(hop, Hosts(0)) for hop in order if hop in HOPS or hop in by_hop},
+        hops={hop: by_hop.get(hop, Hosts(0)) for hop in (*HOPS, UNDECIDED, NOT_TOLD, THROUGH)},
         releases=_table(fleet.machines, state, lambda m: m.release),
         audits=_table(fleet.machines, state, lambda m: m.audit and f"audit {m.audit.partition('.')[0]}"),
         agents=_table(fleet.machines, state, _agent),
