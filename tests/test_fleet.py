@@ -27,7 +27,7 @@ from fim_bootstrap.fleet.machines import Fleet
 from fim_bootstrap.fleet.picture import STALE, State, picture
 from fim_bootstrap.fleet.plan import OLD, Wanted, plan
 from fim_bootstrap.fleet.since import since
-from fim_bootstrap.fleet.table import cells, moment
+from fim_bootstrap.fleet.table import cells, lines, moment
 from tests.conftest import PROJECT, Ran, Tree, fim
 from tests.fleet_reports import (
     FROZEN,
@@ -190,6 +190,18 @@ def test_ready_as_far_as_it_was_looked_at_is_said(tmp_path: Path) -> None:
     assert "3 were not looked at in full" in page_of(fleet)
 
 
+def test_reboots_that_are_not_due_are_told_and_not_planned(tmp_path: Path) -> None:
+    fleet = of(tmp_path, report("a", reboot_advised=True), report("b", "not-ready", reboot_after_apply=True))
+    found = picture(fleet, STATE)
+    assert (found.later, found.advised) == (1, 1)
+    assert len(list(fleet_text.notes(found))) == 2
+    table = list(csv.DictReader(io.StringIO("".join(lines(fleet, STATE, {})), newline="")))
+    assert [[row[f"reboot_{word}"] for word in ("required", "after_apply", "advised")] for row in table] == [
+        ["no", "no", "yes"],
+        ["no", "yes", "no"],
+    ]
+
+
 def test_a_stale_report_says_nothing_any_more(tmp_path: Path) -> None:
     fleet = of(
         tmp_path,
@@ -230,10 +242,10 @@ def test_real_reports_of_this_tool(tree: Tree, tmp_path: Path) -> None:
     """What check says of a tree, before and after what stands in the way is there, and as an error."""
     folder = tmp_path / "collected"
     folder.mkdir()
-    for name, lines in (("fine", ""), ("frozen", "-e 2\n"), ("silent", "-a task,never\n")):
+    for name, text in (("fine", ""), ("frozen", "-e 2\n"), ("silent", "-a task,never\n")):
         assert tree.fim("apply").status == 0
         tree.write("/etc/hostname", f"{name}\n")
-        tree.write("/etc/audit/rules.d/50-cis.rules", lines, 0o640)
+        tree.write("/etc/audit/rules.d/50-cis.rules", text, 0o640)
         (folder / f"{name}.json").write_text(tree.fim("check", "--format", "json").out)
     (folder / "lost.json").write_text(fim("check", "--root", "/nowhere", "--format", "json").out)
     ran = fim("fleet", str(folder), "--format", "json")

@@ -140,6 +140,16 @@ def test_locked_from_outside_is_listed_apart(tmp_path: Path) -> None:
     }
 
 
+def test_what_may_lock_from_outside_is_named(tmp_path: Path) -> None:
+    evidence = ["kernel: enabled 2", "may lock it, too: /etc/systemd/system/seal.service:7: auditctl -e 2"]
+    waiting = requirement("rules", "reboot", "frozen", evidence=evidence, remedy="plan a reboot")
+    fleet = of(tmp_path, report("web1", "ready-after-reboot", waiting, time=moment(NOW), causes=[]))
+    assert plan(fleet.machines, STATE, Wanted()).apart == (("web1", LOCKED),)
+    [(text, (_, _, do))] = rows(fleet).items()
+    assert text.endswith("clean (/etc/systemd/system/seal.service:7: auditctl -e 2)")
+    assert do.startswith("find what runs auditctl -e 2")
+
+
 def test_a_host_that_this_tool_made_right_is_not_locked_from_outside(tmp_path: Path) -> None:
     """From the rule files to the plan: what apply has commented out says why the kernel is frozen until the boot."""
     (text,) = rules_d.unblocked([File(FROZEN, "-D\n-e 2\n")], f"fim-bootstrap 2026-11-27: {rules_d.WHY}")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
+from .. import chain
 from .answers import Answer, answers, part, parts, texts
 from .causes import PLACE, Cause, causes
 from .reading import stem, values
@@ -18,6 +19,7 @@ from .wording import LONGEST, line, shared
 
 UNKNOWN = "unknown"
 VERDICTS = ("failed", "blocked", "not-ready", "ready-after-reboot", "unsupported", UNKNOWN, "ready")  # worst first
+HOPS = (chain.KERNEL, chain.AUDITD, chain.DISPATCHER, chain.PLUGIN, chain.EDR, chain.LOG)
 THROUGH, UNDECIDED = "through", "?"
 BY_OPTION = "left out by an option"
 RUN = "run"  # what concerns no requirement, but the whole run
@@ -204,7 +206,7 @@ def _stop(report: Mapping[str, Any]) -> str:
     hops = parts(report, "chain")
     for hop in hops:
         if hop.get("state") in ("stop", "down"):
-            return line(hop.get("hop")) or UNDECIDED
+            return str(hop["hop"]) if hop.get("hop") in HOPS else UNDECIDED
     return "" if not hops else THROUGH if all(hop.get("state") == "ok" for hop in hops) else UNDECIDED
 
 

@@ -15,7 +15,8 @@ from typing import Optional
 
 from .. import __version__
 from ..resources import text_of
-from .picture import HOPS, NAMED, NOT_TOLD, STALE, WORDS, Hosts, Listed, Picture
+from .machines import HOPS
+from .picture import NAMED, NOT_TOLD, STALE, WORDS, Hosts, Listed, Picture
 from .plan import Plan
 from .since import Since
 from .table import moment
@@ -109,20 +110,14 @@ def _named(hosts: Hosts) -> str:
 
 
 def _chain(picture: Picture) -> str:
-    if not picture.hops.keys() - {*HOPS, NOT_TOLD} and not any(picture.hops[hop].total for hop in HOPS):
+    if not any(hosts.total for hop, hosts in picture.hops.items() if hop != NOT_TOLD):
         return ""
+    count = {hop: hosts.total for hop, hosts in picture.hops.items()}
     boxes = "".join(
-        f'<li data-hop="{_e(hop)}"{" class=stops" if hosts.total else ""}><b>{hosts.total}</b>{_e(hop)}</li>'
-        for hop, hosts in picture.hops.items()
-        if hop not in CHAIN_WORDS
+        f'<li data-hop="{hop}"{" class=stops" if count[hop] else ""}><b>{count[hop]}</b>{hop}</li>' for hop in HOPS
     )
-    others = " · ".join(
-        f'<span data-hop="{_e(hop)}">{picture.hops[hop].total} {words}</span>'
-        for hop, words in CHAIN_WORDS.items()
-        if hop in picture.hops
-    )
-    stops = [(hop, hosts) for hop, hosts in picture.hops.items() if hosts.total and hop not in CHAIN_WORDS]
-    named = "".join(f"<p><b>{_e(hop)}</b>: {_named(hosts)}</p>" for hop, hosts in stops)
+    others = " · ".join(f'<span data-hop="{hop}">{count[hop]} {words}</span>' for hop, words in CHAIN_WORDS.items())
+    named = "".join(f"<p><b>{hop}</b>: {_named(picture.hops[hop])}</p>" for hop in HOPS if count[hop])
     return _section(
         "Where the way of an event stops", "hosts at the first hop that lets nothing on",
         f'<ul class="chain">{boxes}</ul>', f'<p class="soft">{others}</p>',

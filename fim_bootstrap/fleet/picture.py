@@ -7,16 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from heapq import nsmallest
 from typing import NamedTuple
 
-from .. import chain
 from .causes import Cause
-from .machines import BY_OPTION, THROUGH, UNDECIDED, UNKNOWN, VERDICTS, Fleet, Machine
+from .machines import BY_OPTION, HOPS, THROUGH, UNDECIDED, UNKNOWN, VERDICTS, Fleet, Machine
 
 STALE = "stale"
 WORDS = {
     "ready": "ready", "ready-after-reboot": "after reboot", "not-ready": "not ready", "blocked": "blocked",
     "failed": "failed", "unsupported": "unsupported", UNKNOWN: "not known", STALE: "stale",
 }  # fmt: skip
-HOPS = (chain.KERNEL, chain.AUDITD, chain.DISPATCHER, chain.PLUGIN, chain.EDR, chain.LOG)
 NAMED = 25  # hosts that are named for a cause or a hop; the CSV has all
 LISTED = 500  # hosts of the list
 _WORST = {state: rank for rank, state in enumerate((*VERDICTS[:-1], STALE, "ready"))}
@@ -64,7 +62,8 @@ class Picture(NamedTuple):
     tools: dict[str, dict[str, int]]
     skipped: dict[str, Hosts]  # «requirement: why»
     partly: int  # of the ready: those of which not all was looked at
-    advised: int
+    later: int  # hosts on which a reboot follows apply
+    advised: int  # hosts on which a reboot is only advised
     hosts: tuple[Listed, ...]  # those that are not ready, worst first
     problems: dict[str, str]  # files that were left out, and why
     aliases: tuple[str, ...]
@@ -88,7 +87,6 @@ def picture(fleet: Fleet, state: State) -> Picture:
     current = [machine for machine in fleet.machines if state.of(machine) != STALE]
     seen = [machine.seen for machine in fleet.machines if machine.seen]
     by_hop = _named(current, lambda m: (m.stop or NOT_TOLD,) if m.verdict != UNKNOWN else ())
-    order = (*HOPS, *sorted(set(by_hop) - {*HOPS, UNDECIDED, NOT_TOLD, THROUGH}), UNDECIDED, NOT_TOLD, THROUGH)
     open_hosts = (machine for machine in fleet.machines if state.of(machine) != "ready")
     worst = nsmallest(LISTED, open_hosts, key=lambda m: (_WORST[state.of(m)], m.name))
     return Picture(
@@ -100,13 +98,14 @@ def picture(fleet: Fleet, state: State) -> Picture:
         stale_after=state.stale_after,
         states={word: states[word] for word in WORDS if states[word] or word not in ("unsupported", UNKNOWN, STALE)},
         causes=_causes(fleet, current),
-        hops={hop: by_hop.get(hop, Hosts(0)) for hop in order if hop in HOPS or hop in by_hop},
+        hops={hop: by_hop.get(hop, Hosts(0)) for hop in (*HOPS, UNDECIDED, NOT_TOLD, THROUGH)},
         releases=_table(fleet.machines, state, lambda m: m.release),
         audits=_table(fleet.machines, state, lambda m: m.audit and f"audit {m.audit.partition('.')[0]}"),
         agents=_table(fleet.machines, state, _agent),
         tools=_table(fleet.machines, state, lambda m: m.tool),
         skipped=dict(sorted(_named(current, lambda m: m.skipped).items(), key=_by_option_and_many)),
         partly=sum(machine.partly for machine in current if machine.verdict == "ready"),
+        later=sum(machine.later for machine in current),
         advised=sum(machine.advised for machine in current),
         hosts=tuple(Listed(m, state.of(m), tuple(fleet.causes[n] for n in m.causes)) for m in worst),
         problems=fleet.problems,

@@ -9,8 +9,9 @@ from .machines import Fleet
 from .picture import State
 
 COLUMNS = (
-    "host", "hostname", "state", "verdict", "reboot_required", "batch", "stops_at", "causes", "to_do", "release",
-    "audit", "agent", "agent_version", "tool", "skipped", "seen", "machine", "report",
+    "host", "hostname", "state", "verdict", "reboot_required", "reboot_after_apply", "reboot_advised", "batch",
+    "stops_at", "causes", "to_do", "release", "audit", "agent", "agent_version", "tool", "skipped", "seen", "machine",
+    "report",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - also what an IME writes
 
@@ -28,11 +29,12 @@ def lines(fleet: Fleet, state: State, batches: Mapping[str, str]) -> Iterator[st
     """The CSV's lines; `batches` has the batch of a host, or why it is in none."""
     yield cells(COLUMNS)
     for m in fleet.machines:
-        causes = [fleet.causes[place] for place in m.causes]
+        causes, reboots = [fleet.causes[place] for place in m.causes], (m.reboot, m.later, m.advised)
         yield cells((
-            m.name, m.hostname, state.of(m), m.verdict, "yes" if m.reboot else "no", batches.get(m.name, ""), m.stop,
-            _joined(cause.text() for cause in causes), _joined(dict.fromkeys(cause.do for cause in causes)), m.release,
-            m.audit, m.agent, m.agent_version, m.tool, _joined(m.skipped), moment(m.seen), m.identity, m.path,
+            m.name, m.hostname, state.of(m), m.verdict, *("yes" if is_so else "no" for is_so in reboots),
+            batches.get(m.name, ""), m.stop, _joined(cause.text() for cause in causes),
+            _joined(dict.fromkeys(cause.do for cause in causes)), m.release, m.audit, m.agent, m.agent_version, m.tool,
+            _joined(m.skipped), moment(m.seen), m.identity, m.path,
         ))  # fmt: skip
 
 

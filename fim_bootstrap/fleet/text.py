@@ -13,6 +13,7 @@ from .since import Since
 from .table import moment
 
 BAR = 40  # columns
+PLANNED = 40  # hosts of a plan that is shown whole
 SHOWN = 12  # rows of a table on a terminal
 CHAIN_WORDS = {UNDECIDED: "cannot be decided", NOT_TOLD: "not told by the report", THROUGH: "through to the end"}
 FEW = 5  # hosts named in a row
@@ -57,7 +58,7 @@ def lines(picture: Picture, plan: Plan, since: Optional[Since]) -> Iterator[str]
     if since:
         yield from _since(since)
     yield ""
-    yield from as_text(plan) if plan.hosts + len(plan.apart) <= BAR else list(as_text(plan))[:1]
+    yield from as_text(plan) if plan.hosts + len(plan.apart) <= PLANNED else list(as_text(plan))[:1]
     yield from notes(picture)
 
 
@@ -81,8 +82,10 @@ def notes(picture: Picture) -> Iterator[str]:
     """What else one has to know before one believes the numbers."""
     if picture.partly:
         yield f"of the ready hosts, {picture.partly} were not looked at in full"
+    if picture.later:
+        yield f"on {picture.later} more hosts a reboot follows apply; the plan has them when they report it"
     if picture.advised:
-        yield f"a reboot is only advised, and not planned, on {picture.advised} of the hosts"
+        yield f"on {picture.advised} hosts a reboot is advised; the plan has only those that require it"
     for names in picture.aliases:
         yield f"one machine-id, several host names (renamed, or cloned): {names}; the newest report counts"
 
@@ -104,6 +107,7 @@ def document(picture: Picture, plan: Plan, since: Optional[Since]) -> dict[str, 
         "agents": picture.agents,
         "tools": picture.tools,
         "ready_partly": picture.partly,
+        "reboot_after_apply": picture.later,
         "reboot_advised": picture.advised,
         "skipped": {what: _hosts(hosts) for what, hosts in picture.skipped.items()},
         "plan": {
