@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import changes, engine, facts, journal, managers, options, profiles, report
+from . import changes, dialects, engine, facts, journal, managers, options, profiles, report
 from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported
 from .host import LOG, RUN, LiveHost, sweep
 from .model import Change, Environment, Facts, Profile, Settings, Status
@@ -178,14 +178,17 @@ def _profiles(values: Mapping[str, Any], begun: float) -> int:
     name, _ = managers.choose(host, profile)
     if not name:
         raise Unsupported(f"none of {', '.join(profile.managers)} is here", "choose another profile with --profile")
-    names = sorted({name for alternatives in profile.packages.values() for name in alternatives})
-    found = managers.available(host, managers.MANAGERS[name], names)
+    order = managers.Order(dialects.MANAGERS[name], profile, profile.packages, 0.0)
+    found, unasked = managers.available(host, order)
     rows = {c: [n for n in alternatives if n in found] for c, alternatives in profile.packages.items()}
     if values["format"] == "json":
-        _print(_dump({"profile": profile.id, "packages": rows}))
+        _print(_dump({"profile": profile.id, "packages": rows, "not_looked_up": unasked}))
     else:
         _print(f"profile {profile.id}: {profile.title}" + (f" ({profile.nearest})" if profile.nearest else ""))
-        _print("\n".join(f"{c:18} {' '.join(n) or 'NOT IN THE REPOSITORIES'}" for c, n in rows.items()))
+        lacking = "not looked up" if unasked else "NOT IN THE REPOSITORIES"
+        _print("\n".join(f"{c:18} {' '.join(n) or lacking}" for c, n in rows.items()))
+        if unasked:
+            _tell(f"not looked up: {unasked}")
     return 0 if all(rows.values()) else 3
 
 

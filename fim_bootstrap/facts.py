@@ -15,7 +15,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
-from . import audit_rules, auditd_conf, journal, managers, selinux
+from . import audit_rules, auditd_conf, dialects, journal, managers, selinux
 from .host import File, Output, Reader, boot_id, booted, starts_at_boot
 from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
 from .resources import text_of
@@ -71,8 +71,9 @@ def identify(host: Reader) -> OsRelease:
         name=info.get("pretty_name", "") or info.get("name", ""),
         platform=info.get("platform_id", ""),
         variant=info.get("variant_id", ""),
-        codename=info.get("version_codename", ""),
+        codename=info.get("version_codename", "") or info.get("release_codename", "").lower(),
         parent=info.get("ubuntu_codename", "") or info.get("debian_codename", ""),
+        base=info.get("rhel_version", ""),
     )
 
 
@@ -115,7 +116,7 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     where = environment(host, bool(settings.root))
     privileged = os.geteuid() == 0
     manager, image_based = managers.choose(host, profile)
-    half = managers.unfinished(host, managers.MANAGERS[manager]) if manager else frozenset()
+    half = managers.unfinished(host, dialects.MANAGERS[manager]) if manager else frozenset()
     names = {*AUDIT_COMMANDS, *SELINUX_COMMANDS, *profile.packages, "setfiles", "systemctl"}
     unfinished = {name for name in names if half.intersection(profile.packages.get(name, ()))}
     commands = {name: path for name in sorted(names - unfinished) if (path := host.which(name))}

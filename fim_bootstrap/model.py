@@ -54,6 +54,7 @@ class OsRelease(NamedTuple):
     variant: str = ""
     codename: str = ""
     parent: str = ""
+    base: str = ""  # VERSION_ID of the Red Hat Enterprise Linux that RHEL CoreOS is made from
 
 
 class Process(NamedTuple):
@@ -199,6 +200,7 @@ class Profile(NamedTuple):
     repository: str = ""
     lsm: str = ""
     eol: str = ""
+    eol_of: Mapping[str, str] = {}  # ID, VERSION_ID, or both -> its own date
     eol_signature: str = ""
     eol_advice: str = ""
     tested: str = "from facts"
@@ -221,6 +223,7 @@ class Settings(NamedTuple):
     first_boot: bool = False
     guard: bool = False
     lock_timeout: float = 300.0
+    network_timeout: Optional[float] = None  # None: as long as suits, longer while the system boots
     probe: bool = False
 
     def mode_for(self, facts: Facts) -> str:

@@ -44,6 +44,8 @@ OPTIONS = (
     Option("no-install", FLAG, "never call a package manager", False),
     Option("dispatcher-line", TEXT, "auto leaves the line out where audit ignores it", "always", ("always", "auto")),
     Option("lock-timeout", NUMBER, "seconds to wait for a package lock", 300.0, metavar="SECONDS"),
+    Option("network-timeout", NUMBER, "seconds to wait for a network that is not there yet (default: 20, and 120"
+           " while the system boots)", None, (), ("apply",), "SECONDS"),
     Option("verbose", FLAG, "show the evidence of what is right, too", False),
     Option("probe", FLAG, "cause one harmless audit event and see it arrive", False, (), ("check", "apply")),
     Option("dry-run", FLAG, "say what would be done; exit 0 whatever is found", False, (), ("apply",)),
@@ -132,6 +134,7 @@ def settings(values: Mapping[str, Any]) -> Settings:
         install=not values["no-install"],
         dispatcher_line=values["dispatcher-line"],
         lock_timeout=values["lock-timeout"],
+        network_timeout=values.get("network-timeout"),
         probe=values.get("probe", False),
         first_boot=values.get("first-boot", False),
         guard=values.get("guard", False),

@@ -8,11 +8,13 @@ The SELinux tools are required where SELinux is on; elsewhere there is nothing t
 from __future__ import annotations
 
 from ..changes import InstallPackages
+from ..dialects import MANAGERS
 from ..facts import AUDIT_COMMANDS, SELINUX_COMMANDS
-from ..managers import MANAGERS, Order
-from ..model import Facts, Finding, Profile, Settings, Status
+from ..managers import Order
+from ..model import Environment, Facts, Finding, Profile, Settings, Status
 
 ID = "packages"
+NETWORK = {True: 120.0, False: 20.0}  # seconds to wait for a network that is not there yet; True: while booting
 TITLE = "the audit daemon and the SELinux tools are installed"
 
 
@@ -68,7 +70,11 @@ def _judge(facts: Facts, profile: Profile, settings: Settings) -> Finding:
             f"{', '.join(missing)} missing, and {' or '.join(profile.managers)} is not here to install them", evidence,
             f"install {names} by hand, or choose a fitting profile with --profile",
         )  # fmt: skip
-    order = Order(MANAGERS[facts.manager], profile, wanted, settings.lock_timeout, facts.today)
+    booting = facts.environment is Environment.BOOTING
+    network = NETWORK[booting] if settings.network_timeout is None else settings.network_timeout
+    order = Order(
+        MANAGERS[facts.manager], profile, wanted, settings.lock_timeout, facts.today, network, facts.os
+    )
     return Finding(
         ID, TITLE, Status.CHANGE, f"{', '.join(missing)} missing", evidence, (InstallPackages(order, facts.boot),),
         remedy=f"fim-bootstrap apply, or install {names} by hand",

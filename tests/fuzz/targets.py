@@ -8,10 +8,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
-from fim_bootstrap import audit_rules, auditd_conf, engine, facts, journal, managers, merge, options, profiles, report
+from fim_bootstrap import (
+    audit_rules,
+    auditd_conf,
+    dialects,
+    engine,
+    facts,
+    journal,
+    managers,
+    merge,
+    options,
+    profiles,
+    report,
+)
 from fim_bootstrap.errors import BadConfig, BootstrapError, Unsupported
 from fim_bootstrap.host import File, Output, Stat
 from fim_bootstrap.model import OsRelease, Profile, Settings
+from fim_bootstrap.package_causes import trouble, why
 from fim_bootstrap.redact import redact
 from fim_bootstrap.resources import profile_folder
 from tests.conftest import AUDITD_CONF, DEBIAN_12, PROGRAMS, RULES
@@ -191,10 +204,13 @@ def merged(before: str, after: str, now: str) -> None:
 
 def said(text: str) -> None:
     """What a package manager says."""
-    for manager in managers.MANAGERS.values():
-        answers = [("auditd", Output(("x",), 0, text)), ("audit", Output(("x",), 1, "", text))]
-        managers._found(manager, answers)
-    managers._holder(Tree({"/var/lib/dpkg/lock": "", "/proc/locks": text}, {"any": ""}), ["/var/lib/dpkg/lock"])
+    host = Tree({"/var/lib/dpkg/lock": "", "/proc/locks": text}, {"any": ""})
+    for manager in dialects.MANAGERS.values():
+        answers = [Output(("x",), 0, text), Output(("x",), 1, "", text)]
+        managers._heard(manager, ["", "/usr/sbin/auditd"], answers)
+        for found in (why(host, manager, OsRelease("rhel"), ["audit"], answers), trouble(host, manager, answers)):
+            assert found is None or (found.what and "\n" not in found.remedy)
+    managers._holder(host, ["/var/lib/dpkg/lock"])
     assert redact(redact(text)) == redact(text)
 
 
