@@ -21,6 +21,8 @@ from .model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Proces
 from .resources import text_of
 
 AUDIT_COMMANDS = ("auditd", "auditctl", "augenrules")
+# what the agent's own start script calls, besides what is above; it restarts auditd by service(8) on every system
+AGENT_COMMANDS = ("which", "service", "pidof", "pkill", "awk", "sed", "grep")
 SELINUX_COMMANDS = ("checkmodule", "semodule_package", "semodule", "restorecon", "sestatus", "getenforce")
 AUDITD_CONF = "/etc/audit/auditd.conf"
 AUDIT_RULES = "/etc/audit/audit.rules"
@@ -117,7 +119,7 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     privileged = os.geteuid() == 0
     manager, image_based = managers.choose(host, profile)
     half = managers.unfinished(host, dialects.MANAGERS[manager]) if manager else frozenset()
-    names = {*AUDIT_COMMANDS, *SELINUX_COMMANDS, *profile.packages, "setfiles", "systemctl"}
+    names = {*AUDIT_COMMANDS, *AGENT_COMMANDS, *SELINUX_COMMANDS, *profile.packages, "setfiles", "systemctl"}
     unfinished = {name for name in names if half.intersection(profile.packages.get(name, ()))}
     commands = {name: path for name in sorted(names - unfinished) if (path := host.which(name))}
     answers = _ask(host, where, commands, privileged)

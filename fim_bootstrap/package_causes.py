@@ -51,11 +51,13 @@ OWN_CA: Mapping[str, str] = {  # a proxy that looks into TLS
     "": "cp CA.pem /etc/pki/ca-trust/source/anchors/ && update-ca-trust",
 }
 REFUSED = (
-    r"Status code: 40[13]|HTTP Error 40[13]|returned error: 40[13]|\b40[13] +(?:Forbidden|Unauthorized)"
+    r"Status code: 40[13]|HTTPS? Error 40[13]|40[13] when downloading|returned error: 40[13]"
+    r"|\b40[13] +(?:Forbidden|Unauthorized)"
     r"|Permission to access '[^']*' denied"
 )
 REPOSITORY = (
     r"for repo(?:sitory)?:? '(?P<a>[^']+)'|for repository \"(?P<b>[^\"]+)\"|(?m:^\[(?P<c>[^|\]\s]+)\|)"
+    r"|repomd\.xml from (?P<f>[\w.-]+): \[Errno"
     r"|for repo(?:sitory)?: (?P<d>[^\s/]+)|Problem repository: \[(?P<e>[^\]]+)\]"
 )
 
@@ -91,8 +93,8 @@ CAUSES = (
           "the client certificate of RHUI has most likely expired"),
     Cause("the image's certificate for RHUI is refused", rf"(?:{REFUSED})[^\n]*rhui", {"": "rpm -qa '*rhui*'"},
           "reinstall that package from the repository of the cloud: it holds the client certificate"),
-    Cause("the registration of the cloud is refused", rf"(?:{REFUSED}|Permission to access '[^']*susecloud)[^\n]*"
-          r"susecloud", {"": "registercloudguest --force-new"}),
+    Cause("the registration of the cloud is refused", r"Permission to access '[^']*susecloud[^']*' denied",
+          {"": "registercloudguest --force-new"}),
     Cause("the subscription does not cover a repository",
           rf"(?:{REFUSED})[^\n]*(?:cdn\.redhat\.com|/pulp/|katello)", {"": "subscription-manager refresh"},
           "with Satellite: is the repository in the content view of this host"),
@@ -104,8 +106,8 @@ CAUSES = (
           {"rhel": RED_HAT, "rhcos": RED_HAT}),
     Cause("no repository is enabled",
           r"[Nn]o enabled repo|[Nn]o repositories defined|zypper: exit status 6$|Nothing can be installed",
-          {"rhel": RED_HAT, "sles": SUSE_CODE, "sles_sap": SUSE_CODE, "sled": SUSE_CODE,
-           "transactional-update": "transactional-update register -r CODE", **LOOK}),
+          {**LOOK, "rhel": RED_HAT, "sles": SUSE_CODE, "sles_sap": SUSE_CODE, "sled": SUSE_CODE,
+           "transactional-update": "transactional-update register -r CODE"}),
     Cause("a proxy refuses", r"407 +Proxy|Status code: 407|returned error: 407|Proxy Authentication Required"
           r"|HTTP code 40[37] from proxy|CONNECT tunnel failed", {"": "env | grep -i proxy; {look}"},
           "https_proxy=http://USER:PASSWORD@HOST:PORT, or the proxy in the file of the manager"),

@@ -112,7 +112,7 @@ def select(
     raise Unsupported(
         f"no profile for this system: {_seen(release)}",
         "name the nearest profile with --profile ID (fim-bootstrap profiles lists them), or write one to"
-        f" {DROP_INS}/mine.toml:\n{_snippet(profiles, release)}",
+        f" {DROP_INS}/{_word(release.id or 'mine')}.toml:\n{_snippet(profiles, release)}",
     )
 
 
@@ -204,12 +204,17 @@ def _seen(release: OsRelease) -> str:
 def _snippet(profiles: Sequence[Profile], release: OsRelease) -> str:
     """A table for this release that loads beside the shipped ones, and that selects it."""
     taken, name = {profile.id for profile in profiles}, release.id or UNNAMED
-    key = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{name}-{release.version}").strip("-") or "mine"
+    key = _word(f"{name}-{release.version}")
     while key in taken:
         key += "-mine"
     values = {"like": _model(profiles, release), "title": release.name or name, "ids": [name]}
     values.update({"versions": [release.version]} if release.version else {})
     return f"[{key}]\n" + "\n".join(f"{name} = {_toml(value)}" for name, value in values.items())
+
+
+def _word(text: str) -> str:
+    """The text as a key of TOML and a file's name."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-") or "mine"
 
 
 def _toml(value: Union[str, Sequence[str]]) -> str:

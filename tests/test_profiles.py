@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fim_bootstrap.changes import InstallPackages
 from fim_bootstrap.errors import BadConfig, Unsupported
-from fim_bootstrap.facts import AUDIT_COMMANDS, SELINUX_COMMANDS, identify
+from fim_bootstrap.facts import AGENT_COMMANDS, AUDIT_COMMANDS, SELINUX_COMMANDS, identify
 from fim_bootstrap.host import LiveHost
 from fim_bootstrap.model import OsRelease, Profile, Settings, Status
 from fim_bootstrap.profiles import _snippet, load, select
@@ -169,19 +169,19 @@ def test_a_forced_profile_must_exist() -> None:
 
 @pytest.mark.parametrize("profile", SELECTABLE, ids=lambda p: p.id)
 def test_every_needed_command_has_a_package_or_a_reason(profile: Profile) -> None:
-    for command in (*AUDIT_COMMANDS, *SELINUX_COMMANDS):
+    for command in (*AUDIT_COMMANDS, *AGENT_COMMANDS, *SELINUX_COMMANDS):
         answers = [command in table for table in (profile.packages, profile.not_applicable, profile.unavailable)]
         assert answers.count(True) == 1, command
     assert profile.managers
     assert set(profile.confidence) <= {"all", *profile.packages}
 
 
-MISSING = st.sets(st.sampled_from((*AUDIT_COMMANDS, *SELINUX_COMMANDS, "semanage")), min_size=1)
+MISSING = st.sets(st.sampled_from((*AUDIT_COMMANDS, *AGENT_COMMANDS, *SELINUX_COMMANDS, "semanage")), min_size=1)
 
 
 @given(st.sampled_from(SELECTABLE), MISSING, st.sampled_from(["enforcing", "disabled"]))
 def test_every_profile_yields_a_plan_for_whatever_is_missing(profile: Profile, gone: set[str], mode: str) -> None:
-    there = {c: c for c in (*AUDIT_COMMANDS, *SELINUX_COMMANDS, *profile.packages) if c not in gone}
+    there = {c: c for c in (*AUDIT_COMMANDS, *AGENT_COMMANDS, *SELINUX_COMMANDS, *profile.packages) if c not in gone}
     facts = READY._replace(
         commands=there, manager=profile.managers[0], selinux=READY.selinux._replace(mode=mode),
     )  # fmt: skip

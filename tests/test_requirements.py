@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fim_bootstrap import engine, report
-from fim_bootstrap.facts import AUDIT_COMMANDS, GUARD, GUARD_UNITS, PROGRAM, SELINUX_COMMANDS
+from fim_bootstrap.facts import AGENT_COMMANDS, AUDIT_COMMANDS, GUARD, GUARD_UNITS, PROGRAM, SELINUX_COMMANDS
 from fim_bootstrap.host import File, Stat
 from fim_bootstrap.model import (
     AgentFacts,
@@ -26,7 +26,8 @@ from fim_bootstrap.model import (
 )
 from tests.conftest import AUDITD_CONF, RULES
 
-PROFILE = Profile("debian-12", "Debian 12", managers=("apt",), packages=dict.fromkeys(AUDIT_COMMANDS, ("auditd",)))
+PACKAGES = {**dict.fromkeys(AUDIT_COMMANDS, ("auditd",)), **{command: (command,) for command in AGENT_COMMANDS}}
+PROFILE = Profile("debian-12", "Debian 12", managers=("apt",), packages=PACKAGES)
 CONF = "/etc/audit/auditd.conf"
 READY = Facts(
     environment=Environment.BOOTED,
@@ -36,7 +37,7 @@ READY = Facts(
     privileged=True,
     os=OsRelease("debian", "12"),
     manager="apt",
-    commands={command: f"/usr/sbin/{command}" for command in (*AUDIT_COMMANDS, *SELINUX_COMMANDS)},
+    commands={command: f"/usr/sbin/{command}" for command in (*AUDIT_COMMANDS, *AGENT_COMMANDS, *SELINUX_COMMANDS)},
     audit=AuditFacts(
         generation=3,
         conf=File(CONF, f"{AUDITD_CONF}dispatcher = /sbin/audispd\n", 100.0),

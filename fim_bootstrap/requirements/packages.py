@@ -1,15 +1,16 @@
-"""The audit daemon and the SELinux tools are installed.
+"""The audit daemon, the SELinux tools and what the agent's start script calls are installed.
 
 Vendor, prerequisites 1-3 and "How to install packages". Half of the names on that page are commands, not
 packages, so what is required is each command; the profile knows which package has it on this release.
-The SELinux tools are required where SELinux is on; elsewhere there is nothing to build a module for.
+The SELinux tools are required where SELinux is on; elsewhere there is nothing to build a module for. Where one of
+the script's commands is missing, the agent gives up, or never restarts auditd, without a word.
 """
 
 from __future__ import annotations
 
 from ..changes import InstallPackages
 from ..dialects import MANAGERS
-from ..facts import AUDIT_COMMANDS, SELINUX_COMMANDS
+from ..facts import AGENT_COMMANDS, AUDIT_COMMANDS, SELINUX_COMMANDS
 from ..managers import Order
 from ..model import Environment, Facts, Finding, Profile, Settings, Status
 
@@ -21,8 +22,9 @@ TITLE = "the audit daemon and the SELinux tools are installed"
 def needed(facts: Facts, profile: Profile) -> tuple[str, ...]:
     """The commands that this host must have; a profile may name more than the usual ones."""
     selinux = facts.selinux.mode in ("permissive", "enforcing")
-    tools = dict.fromkeys((*SELINUX_COMMANDS, *(c for c in profile.packages if c not in AUDIT_COMMANDS)))
-    return tuple(c for c in (*AUDIT_COMMANDS, *(tools if selinux else ())) if c not in profile.not_applicable)
+    always = (*AUDIT_COMMANDS, *AGENT_COMMANDS)
+    tools = dict.fromkeys((*SELINUX_COMMANDS, *(c for c in profile.packages if c not in always)))
+    return tuple(c for c in (*always, *(tools if selinux else ())) if c not in profile.not_applicable)
 
 
 def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
