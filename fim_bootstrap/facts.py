@@ -42,6 +42,8 @@ UNITS = "/etc/systemd/system"
 FIRST_BOOT = {
     f"{UNITS}/{name}": f"units/{name}" for name in ("fim-bootstrap-firstboot.service", "fim-bootstrap-ready.target")
 }
+FIRST_BOOT_NETWORK = f"{UNITS}/fim-bootstrap-firstboot.service.d/50-network.conf"
+FETCHING = {FIRST_BOOT_NETWORK: "units/fim-bootstrap-firstboot-network.conf"}
 GUARD = {f"{UNITS}/fim-bootstrap-guard.{kind}": f"units/fim-bootstrap-guard.{kind}"
          for kind in ("service", "timer", "path")}  # fmt: skip
 # unit -> the link that has it started at boot
@@ -179,7 +181,7 @@ def _ask(host: Reader, where: Environment, commands: Mapping[str, str], privileg
 def _prepared(host: Reader) -> frozenset[str]:
     """Which of our own files are there: the units as they are shipped now, the rest whatever it holds."""
     there = {path for path in (PRESET, PROGRAM, *GUARD_UNITS.values()) if host.stat(path)}
-    shipped = {path for path, name in {**FIRST_BOOT, **GUARD}.items()
+    shipped = {path for path, name in {**FIRST_BOOT, **FETCHING, **GUARD}.items()
                if (file := host.read(path)) and file.text == text_of(name)}  # fmt: skip
     return frozenset(there | shipped)
 

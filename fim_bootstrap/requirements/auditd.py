@@ -9,9 +9,10 @@ configuration last changed: a run that was interrupted between edit and restart 
 from __future__ import annotations
 
 from ..changes import CreateFiles, EnableService, LabelTree, RestartService, StopService
-from ..facts import FIRST_BOOT, GUARD_UNITS, PRESET, PROGRAM
+from ..facts import FETCHING, FIRST_BOOT, FIRST_BOOT_NETWORK, GUARD_UNITS, PRESET, PROGRAM
 from ..model import Change, Environment, Facts, Finding, Profile, Settings, Status
 from ..resources import text_of
+from . import packages
 
 ID = "auditd"
 TITLE = "auditd runs with its present configuration"
@@ -21,7 +22,8 @@ FIRST_BOOT_UNIT = "fim-bootstrap-firstboot.service"
 def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     """Judge the service by the mode that the agent is configured for, or that was asked for."""
     audit = facts.audit
-    if audit.generation == 0:
+    late = _left_to_the_first_boot(facts, profile, settings)
+    if audit.generation == 0 and not late:
         return Finding(ID, TITLE, Status.WAITING, "audit is not installed yet")
     if settings.mode_for(facts) == "direct":
         return _direct(facts, settings)
@@ -30,9 +32,9 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
             ID, TITLE, Status.BLOCKED, f"{audit.owner} holds the kernel's audit connection, so auditd cannot have it",
             remedy=f"configure {audit.owner} not to take the audit socket (multicast, or leave it to auditd)",
         )  # fmt: skip
-    changes: list[Change] = [] if audit.service.enabled else [EnableService("auditd")]
+    changes: list[Change] = [] if audit.service.enabled or not audit.generation else [EnableService("auditd")]
     if facts.environment is Environment.OFFLINE:
-        changes = _prepare(facts, settings, changes)
+        changes = _prepare(facts, settings, changes, late)
     if not facts.environment.live:
         if changes:
             return Finding(ID, TITLE, Status.CHANGE, "not all is prepared for the first boot", changes=tuple(changes))
@@ -53,7 +55,14 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     return Finding(ID, TITLE, Status.OK, f"auditd runs as pid {pid}, enabled at boot{booting}")
 
 
-def _prepare(facts: Facts, settings: Settings, enabling: list[Change]) -> list[Change]:
+def _left_to_the_first_boot(facts: Facts, profile: Profile, settings: Settings) -> bool:
+    """Whether packages are missing in a tree and are left out here, so that the first boot has to fetch them."""
+    here = packages.ID not in settings.skip and (not settings.only or packages.ID in settings.only)
+    missing = any(command not in facts.commands for command in packages.needed(facts, profile))
+    return settings.first_boot and missing and not here
+
+
+def _prepare(facts: Facts, settings: Settings, enabling: list[Change], late: bool) -> list[Change]:
     """A preset, since image builders run `systemctl preset-all`; the unit for the first boot; and labels.
 
     The labels come last: what was installed and created before them has none where the builder's kernel
@@ -67,6 +76,9 @@ def _prepare(facts: Facts, settings: Settings, enabling: list[Change]) -> list[C
     if settings.first_boot and missing:
         texts = {path: text_of(name) for path, name in FIRST_BOOT.items() if path in missing}
         changes.append(CreateFiles(texts, (FIRST_BOOT_UNIT,), PROGRAM if PROGRAM in missing else ""))
+    if settings.first_boot and late is not (FIRST_BOOT_NETWORK in facts.prepared):
+        text = text_of(FETCHING[FIRST_BOOT_NETWORK]) if late else "# nothing is fetched at the first boot\n"
+        changes.append(CreateFiles({FIRST_BOOT_NETWORK: text}))
     if facts.selinux.file_contexts and "setfiles" in facts.commands and (changes or facts.selinux.mislabelled):
         changes.append(LabelTree(facts.selinux.file_contexts))
     return changes
