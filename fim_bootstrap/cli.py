@@ -15,6 +15,7 @@ from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported
 from .host import LOG, RUN, LiveHost, sweep
 from .model import Change, Environment, Facts, Profile, Settings, Status
 from .redact import redact, redacted
+from .resources import from_source
 
 # what the vendor says of the other systems it has agents for
 FOREIGN = {
@@ -76,8 +77,9 @@ class _Session:
         """The facts as they are now."""
         found = facts.gather(self.host, self.profile, self.settings, self.release)
         if found.environment is Environment.CONTAINER:
+            mark = facts.container_mark(self.host) or "/run/systemd/system is missing, and process 1 is not init"
             raise Unsupported(
-                "a container, or a system without an init: the kernel's audit belongs to the host outside",
+                f"a container, or a system without an init ({mark}): the kernel's audit belongs to the host outside",
                 "run it on that host; to prepare an image, name the tree: --root /",
             )
         return found
@@ -106,6 +108,9 @@ def _apply(values: Mapping[str, Any], begun: float) -> int:
         return 0
     _need_root("apply")
     session = _Session(values)
+    own = session.settings.guard or session.settings.first_boot
+    if own and from_source() and not session.host.stat(facts.PROGRAM):
+        raise Blocked(f"{facts.PROGRAM} has to be the one-file binary; this is a source run", "make binary")
     with session.host.alone():
         changes.tidy(session.host, journal.entries(session.host))
         session.host.log(f"apply {' '.join(sys.argv[1:])}")

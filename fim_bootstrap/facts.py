@@ -100,11 +100,19 @@ def environment(host: Reader, offline: bool) -> Environment:
     init, mine = host.read("/proc/1/comm"), _root_mount(host, "self")
     if init is None or mine is None or mine != (_root_mount(host, "1") or mine):
         return Environment.CHROOT
-    marks = ("/run/systemd/container", "/run/host/container-manager", "/run/.containerenv", "/.dockerenv")
-    if any(host.stat(mark) for mark in marks) or b"container=" in (host.read_bytes("/proc/1/environ") or b""):
+    if container_mark(host):
         return Environment.CONTAINER
     booted = host.stat("/run/systemd/system") is not None or init.text.strip() == "init"
     return Environment.BOOTED if booted else Environment.CONTAINER
+
+
+def container_mark(host: Reader) -> str:
+    """What shows that this is a container, or ''."""
+    marks = ("/run/systemd/container", "/run/host/container-manager", "/run/.containerenv", "/.dockerenv")
+    if mark := next((mark for mark in marks if host.stat(mark)), ""):
+        return f"{mark} is there"
+    inside = b"container=" in (host.read_bytes("/proc/1/environ") or b"")
+    return "the environment of process 1 says container=" if inside else ""
 
 
 def _root_mount(host: Reader, process: str) -> Optional[tuple[str, str]]:

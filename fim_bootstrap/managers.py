@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from .dialects import MANAGERS, NETWORK, Manager
-from .errors import BootstrapError, Busy
+from .errors import Blocked, BootstrapError, Busy
 from .host import Host, Output, Reader
 from .model import OsRelease, Profile
 
@@ -128,6 +129,7 @@ def install(
     else's package, is logged and no failure. Raises Busy when a lock is held longer than the patience.
     """
     manager, deadline = order.manager, time.monotonic() + order.patience
+    _need_null(host)
     found, said = _search(host, order, deadline)
     for command, alternatives in order.wanted.items():
         if not found.intersection(alternatives):
@@ -145,6 +147,20 @@ def install(
     if broken and not manager.staged:
         _patiently(host, order, (*manager.reinstall, *broken), deadline)
     return tuple(packages)
+
+
+def _need_null(host: Host) -> None:
+    """The scripts of packages write to /dev/null; where it is no device they would leave a file there."""
+    null, folder = host.stat("/dev/null"), host.root.rstrip("/")
+    if (null and not stat.S_ISCHR(null.mode)) or (null is None and host.stat("/dev")):
+        what = "is a file and no device" if null else "is missing"
+        remove = f"rm {folder}/dev/null; " if null else ""
+        remedy = f"mount --bind /dev {folder}/dev" if folder else "mount -t devtmpfs dev /dev"
+        raise Blocked(f"/dev/null {what} here, and packages need it", remove + remedy)
+    (opened,) = host.query(("head", "-c", "0", "/dev/null"))
+    if "Permission denied" in opened.stderr:
+        remedy = f"mount --bind /dev {folder}/dev" if folder else "mount -o remount,dev /"
+        raise Blocked("/dev/null cannot be opened here: it lies on a file system that is mounted nodev", remedy)
 
 
 def _transact(host: Host, order: Order, packages: Sequence[str], deadline: float) -> None:

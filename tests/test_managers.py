@@ -9,13 +9,15 @@ import pytest
 
 from fim_bootstrap import managers
 from fim_bootstrap.dialects import MANAGERS
-from fim_bootstrap.errors import BootstrapError
+from fim_bootstrap.errors import Blocked, BootstrapError
+from fim_bootstrap.facts import container_mark
 from fim_bootstrap.host import Output
 from fim_bootstrap.managers import Order
 from fim_bootstrap.model import Environment, OsRelease, Settings
 from fim_bootstrap.profiles import load
 from fim_bootstrap.requirements import packages
 from fim_bootstrap.resources import profile_folder
+from tests.conftest import Tree, needs_root
 from tests.dict_host import BOOT, DictHost
 from tests.test_requirements import READY
 
@@ -278,3 +280,46 @@ def test_names_are_asked_for_ten_minutes_and_installed_for_thirty(
     monkeypatch.setattr(dict_host, "run", noting)
     managers.install(dict_host, order("apt"))
     assert seen == {"apt-cache": 600.0, "apt-get": 1800.0}
+
+
+@pytest.mark.parametrize(("root", "null", "head", "remedy"), [
+    ("/mnt/t", None, "", "mount --bind /dev /mnt/t/dev"),
+    ("/mnt/t", 0o100644, "", "rm /mnt/t/dev/null; mount --bind /dev /mnt/t/dev"),
+    ("/mnt/t", 0o20666, "head: cannot open '/dev/null' for reading: Permission denied", "mount --bind /dev /mnt/t/dev"),
+    ("/", None, "", "mount -t devtmpfs dev /dev"),
+])  # fmt: skip
+def test_a_tree_without_a_usable_dev_null_is_refused(
+    dict_host: DictHost, root: str, null: int | None, head: str, remedy: str
+) -> None:
+    dict_host.root = root
+    dict_host.folder("/dev")
+    if null is not None:
+        dict_host.write("/dev/null")
+        seen = dict_host.stat("/dev/null")
+        assert seen
+        dict_host.stat = lambda path: seen._replace(mode=null) if path == "/dev/null" else None  # type: ignore[method-assign]
+    dict_host.answers["head"] = Output(("head",), 1, "", head)
+    with pytest.raises(Blocked, match="/dev/null") as caught:
+        managers.install(dict_host, order("apt"))
+    assert caught.value.remedy == remedy
+    assert dict_host.done == []
+
+
+def test_what_shows_a_container_is_named(dict_host: DictHost) -> None:
+    assert container_mark(dict_host) == ""
+    dict_host.write("/proc/1/environ", "PATH=/bin\0container=podman\0")
+    assert container_mark(dict_host) == "the environment of process 1 says container="
+    dict_host.write("/run/.containerenv")
+    assert container_mark(dict_host) == "/run/.containerenv is there"
+
+
+@needs_root
+@pytest.mark.parametrize("words", [("--guard",), ("--first-boot",)])
+def test_a_source_run_that_cannot_install_itself_is_refused_before_the_first_change(
+    tree: Tree, words: tuple[str, ...]
+) -> None:
+    before = tree.read("/etc/audit/auditd.conf")
+    refused = tree.fim("apply", *words)
+    assert (refused.status, "this is a source run" in refused.err) == (4, True), refused
+    assert tree.read("/etc/audit/auditd.conf") == before
+    assert not tree.path("/etc/systemd/system-preset").exists()
