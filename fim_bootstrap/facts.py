@@ -159,6 +159,7 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         os=release,
         commands=commands,
         unfinished=frozenset(unfinished),
+        half=half,
         manager=manager,
         image_based=image_based,
         staged=tuple(name for step in steps if _staged(step, boot) for name in step.get("packages", ())),

@@ -168,6 +168,7 @@ class Facts(NamedTuple):
     os: OsRelease
     commands: Mapping[str, str] = {}  # command -> path, absent ones left out
     unfinished: frozenset[str] = frozenset()  # commands left out because their package is only half installed
+    half: frozenset[str] = frozenset()  # packages whose installation was begun and not finished
     manager: str = ""  # the package manager of the profile that is here
     image_based: bool = False  # packages live in an image or a snapshot, and change at a boot
     staged: tuple[str, ...] = ()  # packages that this tool put into the system of the next boot

@@ -123,7 +123,7 @@ CAUSES = (
     Cause("the network does not carry", NETWORK, {"": "curl -sSI {url}"}, "a proxy is taken from https_proxy"),
     Cause("a signature cannot be verified",
           r"is not signed|is unsigned|NO_PUBKEY|EXPKEYSIG|KEYEXPIRED|BADSIG|signatures? (?:could|couldn't|were)"
-          r"|Signature verification failed|GPG (?:verification|check|signature)|OpenPGP check|not signed"
+          r"|Signature verification failed|GPG (?:verification|check|signature)|OpenPGP check for|not signed"
           r"|Public key for|do not have any GPG public keys|not correctly installed",
           {"ubuntu": "apt-get install --reinstall ubuntu-keyring", "apt": "apt-get install --reinstall"
            " debian-archive-keyring", "zypper": "zypper refresh", "transactional-update": "zypper refresh",

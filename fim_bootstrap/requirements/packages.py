@@ -31,7 +31,9 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     """Find the missing commands, and the packages that have them; say so where the profile is a guess."""
     finding = _judge(facts, profile, settings)
     guess = (profile.nearest,) if profile.nearest and finding.status is not Status.OK else ()
-    return finding._replace(warnings=guess)
+    others = sorted(facts.half.difference(*profile.packages.values()))
+    half = (f"not fully installed: {', '.join(others)} (dpkg --configure -a tells why)",) if others else ()
+    return finding._replace(warnings=(*guess, *half))
 
 
 def _judge(facts: Facts, profile: Profile, settings: Settings) -> Finding:

@@ -401,8 +401,8 @@ def test_a_full_disk(disk: Disk) -> None:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """The address of a server that has the files of a folder."""
+def serving(folder: Path, after: float = 0) -> Iterator[str]:
+    """The address of a server that has the files of a folder, some seconds from now."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args: Any) -> None:
@@ -415,10 +415,19 @@ def serving(folder: Path) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             """Nothing is printed."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as here:
-        threading.Thread(target=here.serve_forever, daemon=True).start()
+    here = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet, bind_and_activate=False)
+    here.server_bind()  # nobody listens yet: connections are refused
+
+    def open_up() -> None:
+        here.server_activate()
+        here.serve_forever()
+
+    threading.Timer(after, open_up).start()
+    try:
         yield f"127.0.0.1:{here.server_port}"
+    finally:
         here.shutdown()
+        here.server_close()
 
 
 @pytest.mark.parametrize("name", ["debian-12", "el8", "fedora", "sles-15.4"])
@@ -431,3 +440,52 @@ def test_only_what_was_asked_is_said_to_have_nothing(name: str) -> None:
         asked = here.run(line.partition("  # ")[0], check=False)
         assert asked.status in (0, 104), asked
         assert not re.search(r'^checkpolicy$|name="checkpolicy"|Candidate: \d', asked.out, re.MULTILINE)
+
+
+def test_the_script_of_somebody_else_s_package_fails_nothing() -> None:
+    with dressed("debian-12") as (here, _):
+        unselinux(here)
+        here.run("mkdir -p /o/DEBIAN; printf 'Package: other\\nVersion: 1\\nArchitecture: all\\nMaintainer: x <x@x>\\n"
+                 "Description: x\\n' > /o/DEBIAN/control; printf '#!/bin/sh\\nexit 3\\n' > /o/DEBIAN/postinst;"
+                 "chmod 755 /o/DEBIAN/postinst; dpkg-deb -b /o /o.deb; ! dpkg -i /o.deb")  # fmt: skip
+        applied = here.fim("apply")
+        assert (applied.status, applied.report["verdict"], applied.report["changed"]) == (0, "ready", True), applied.out
+        assert any(line.startswith("install auditd") for line in applied.report["done"])
+        item = next(item for item in applied.report["requirements"] if item["id"] == "packages")
+        assert item["warnings"] == ["not fully installed: other (dpkg --configure -a tells why)"]
+        assert here.fim("apply").report["changed"] is False
+
+
+def test_a_package_that_only_goes_along_fails_nothing() -> None:
+    """The script before its installation fails: the manager says that the transaction failed."""
+    with dressed("el8") as (here, _):
+        unselinux(here)
+        along = "python3-policycoreutils"
+        spec = ordinary(along, "2", "").replace("%files", "%pre\nexit 1\n%files")
+        (here.path / "new.spec").write_text(spec)
+        here.run("rpmbuild -bb -D '_rpmdir /repo' -D '_build_name_fmt %%{NAME}-%%{VERSION}.rpm' --buildroot /build/new "
+                 f"/new.spec && rm -f /repo/{along}-1* && createrepo_c -q /repo")  # fmt: skip
+        applied = here.fim("apply")
+        assert (applied.status, applied.report["verdict"], applied.report["changed"]) == (0, "ready", True), applied.out
+
+
+def test_resolve_on_empty_lists_says_that_it_did_not_look() -> None:
+    with dressed("debian-12") as (here, _):
+        answer = here.fim("profiles --resolve")
+        assert answer.status == 3
+        assert "apt-get -q update" in answer.report["not_looked_up"]
+        text = here.run("python3 /opt/fim-bootstrap/bootstrap.py profiles --resolve", check=False)
+        assert "NOT IN THE REPOSITORIES" not in text.out
+        here.run("apt-get update")
+        assert here.fim("profiles --resolve").status in (0, 3)
+
+
+def test_a_late_network_is_waited_for() -> None:
+    """The repository answers 15 s after the run began."""
+    for name in ("debian-12", "el8"):
+        with dressed(name) as (here, _):
+            unselinux(here)
+            with serving(here.path / "repo", after=15) as address:
+                at(here, f"http://{address}")
+                applied = here.fim("apply --network-timeout 120")
+            assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out
