@@ -14,6 +14,7 @@ from . import changes, dialects, engine, facts, journal, managers, options, prof
 from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported
 from .host import LOG, RUN, LiveHost, sweep
 from .model import Change, Environment, Facts, Profile, Settings, Status
+from .progress import Progress
 from .redact import redact, redacted
 from .resources import from_source
 
@@ -68,7 +69,7 @@ class _Session:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.settings: Settings = options.settings(values)
-        self.host = LiveHost(self.settings.root or "/", redact)
+        self.host = LiveHost(self.settings.root or "/", redact, _progress())
         self.release = facts.identify(self.host)
         table = profiles.load(profiles.standard_folders(self.settings.profiles, self.settings.root))
         self.profile: Profile = profiles.select(table, self.release, self.settings.profile, self.host.which)
@@ -139,7 +140,7 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
 
     _need_root("revert")
     settings = options.settings(values)
-    host = LiveHost(settings.root or "/", redact)
+    host = LiveHost(settings.root or "/", redact, _progress())
     with host.alone():
         steps = journal.entries(host)
         changes.tidy(host, steps)
@@ -263,6 +264,16 @@ def _plain(value: Any) -> Any:
 
 def _print(text: str) -> None:
     print(text.encode("utf-8", "replace").decode("utf-8"), flush=True)
+
+
+def _progress() -> Progress:
+    return Progress(_tell, _rewrite if sys.stderr.isatty() else None)
+
+
+def _rewrite(line: str) -> None:
+    """Replace the last line of the terminal, which holds no more than its width."""
+    width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    print(f"\r\x1b[K{redact(line)[: width - 1]}", end="", file=sys.stderr, flush=True)
 
 
 def _tell(line: str) -> None:

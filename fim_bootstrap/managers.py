@@ -197,7 +197,7 @@ def _search(host: Host, order: Order, deadline: float) -> Lookup:
         if failures >= NETWORK_TRIES and time.monotonic() >= give_up:
             break
         failures += 1
-        _await_network(host, failures, refreshed)
+        _await_network(host, failures, refreshed, give_up)
     return lookup
 
 
@@ -206,8 +206,9 @@ def _enough(order: Order, lookup: Lookup) -> bool:
     return all(lookup.found.intersection(alternatives) for alternatives in order.wanted.values())
 
 
-def _await_network(host: Host, failures: int, output: Output) -> None:
+def _await_network(host: Host, failures: int, output: Output, give_up: float) -> None:
     host.log(f"the network failed, try {failures}: {output.why()}")
+    host.waits("waiting for the network", give_up - time.monotonic())
     time.sleep(min(PAUSE * failures, LONGEST_PAUSE))
 
 
@@ -258,16 +259,17 @@ def _patiently(host: Host, order: Order, argv: Sequence[str], deadline: float, s
             return output
         elif re.search(NETWORK, said) and (failures < NETWORK_TRIES or time.monotonic() < give_up):
             failures += 1
-            _await_network(host, failures, output)
+            _await_network(host, failures, output, give_up)
         else:
             raise _failure(host, order, argv, output)
 
 
 def _wait(host: Host, manager: Manager, pid: int, deadline: float) -> None:
     holder = _named(host, pid)
-    if time.monotonic() > deadline:
+    left = deadline - time.monotonic()
+    if left < 0:
         raise Busy(f"{manager.name} is locked by {holder}", "try again later")
-    host.log(f"waiting for the lock of {manager.name}, held by {holder}")
+    host.waits(f"waiting for the lock of {manager.name}, held by {holder}", left)
     time.sleep(PAUSE)
 
 
