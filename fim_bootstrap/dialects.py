@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 NETWORK = (
-    r"Temporary failure resolving|Temporary failure in name resolution|Could not resolve|Couldn't resolve host"
+    r"Temporary failure resolving|Temporary failure in name resolution|(?:Could not|Couldn't) resolve (?:host|proxy|')"
     r"|Could not connect|Couldn't connect|Failed to connect|Connection timed out|(?<!code: )Connection failed"
     r"|Connection reset|Operation too slow|Timeout was reached|Hash Sum mismatch|Timeout exceeded"
     r"|Network is unreachable|No route to host|Connection refused|Status code: 50[234]"

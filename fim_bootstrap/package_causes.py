@@ -34,12 +34,12 @@ WITHOUT: Mapping[str, str] = {  # the repository that does not answer
     **LOOK,
     "zypper": "zypper modifyrepo --disable {repo}",
     "transactional-update": "zypper modifyrepo --disable {repo}",
-    "yum": "yum --disablerepo={repo} install {names}",
-    "": "{program} --disablerepo={repo} install {names}",
+    "yum": "yum --disablerepo={repo} install {names}  # or skip_if_unavailable=1 in its file below /etc/yum.repos.d",
+    "": "{program} --disablerepo={repo} install {names}  # or skip_if_unavailable=1 in its file below /etc/yum.repos.d",
 }
-SKIPPING = "or let it be passed over: skip_if_unavailable=1 in its file below /etc/yum.repos.d"
 VERSION_LOCKS = ("/etc/dnf/plugins/versionlock.list", "/etc/dnf/versionlock.toml",
                  "/etc/yum/pluginconf.d/versionlock.list")  # fmt: skip
+LONGEST = 400  # characters of a line that is quoted
 CLOCK = "chronyc makestep || timedatectl set-ntp true"
 SWAP = "fallocate -l 2G /swapfile && chmod 600 /swapfile && mkswap /swapfile && swapon /swapfile"
 SUSE_CODE = "SUSEConnect -r CODE"
@@ -100,6 +100,18 @@ CAUSES = (
           "with Satellite: is the repository in the content view of this host"),
     Cause("the subscription does not cover a repository",
           r"Permission to access '[^']*(?:scc|updates)\.suse\.com[^']*' denied", {"": SUSE_CODE}),
+    Cause("a proxy refuses", r"407 +Proxy|Status code: 407|returned error: 407|Proxy Authentication Required"
+          r"|HTTP code 40[37] from proxy|CONNECT tunnel failed", {"": "env | grep -i proxy; {look}"},
+          "https_proxy=http://USER:PASSWORD@HOST:PORT, or the proxy in the file of the manager"),
+    Cause("a certificate is not trusted",
+          r"SSL certificate problem|certificate verif|SSL peer certificate|self.signed certificate"
+          r"|local issuer certificate|SSL connect error|[Cc]url(?: error \(?|#)(?:35|51|58|60|77)\b"
+          r"|certificate is NOT trusted|TLS handshake|SSL_ERROR|SSL/TLS", OWN_CA,
+          "where a proxy looks into TLS; else install ca-certificates anew"),
+    Cause("a name does not resolve",
+          r"Temporary failure (?:in name resolution|resolving)|(?:Could not|Couldn't|Cannot) resolve (?:host|proxy|')"
+          r"|Name or service not known", {"": "cat /etc/resolv.conf; getent hosts {host}"}),
+    Cause("the network does not carry", NETWORK, {"": "curl -sSI {url}"}, "a proxy is taken from https_proxy"),
     Cause("this host is not registered",
           r"not registered (?:with|to) an entitlement|Unable to read consumer identity|no valid subscription"
           r"|System is not registered|subscription manifest",
@@ -108,19 +120,7 @@ CAUSES = (
           r"[Nn]o enabled repo|[Nn]o repositories defined|zypper: exit status 6$|Nothing can be installed",
           {**LOOK, "rhel": RED_HAT, "sles": SUSE_CODE, "sles_sap": SUSE_CODE, "sled": SUSE_CODE,
            "transactional-update": "transactional-update register -r CODE"}),
-    Cause("a proxy refuses", r"407 +Proxy|Status code: 407|returned error: 407|Proxy Authentication Required"
-          r"|HTTP code 40[37] from proxy|CONNECT tunnel failed", {"": "env | grep -i proxy; {look}"},
-          "https_proxy=http://USER:PASSWORD@HOST:PORT, or the proxy in the file of the manager"),
-    Cause("a repository refuses this host", REFUSED, WITHOUT, SKIPPING),
-    Cause("a certificate is not trusted",
-          r"SSL certificate problem|certificate verif|SSL peer certificate|self.signed certificate"
-          r"|local issuer certificate|SSL connect error|[Cc]url(?: error \(?|#)(?:35|51|58|60|77)\b"
-          r"|certificate is NOT trusted|TLS handshake|SSL_ERROR|SSL/TLS", OWN_CA,
-          "where a proxy looks into TLS; else install ca-certificates anew"),
-    Cause("a name does not resolve",
-          r"Temporary failure (?:in name resolution|resolving)|(?:Could not|Couldn't|Cannot) resolve"
-          r"|Name or service not known", {"": "cat /etc/resolv.conf; getent hosts {host}"}),
-    Cause("the network does not carry", NETWORK, {"": "curl -sSI {url}"}, "a proxy is taken from https_proxy"),
+    Cause("a repository refuses this host", REFUSED, WITHOUT),
     Cause("a signature cannot be verified",
           r"is not signed|is unsigned|NO_PUBKEY|EXPKEYSIG|KEYEXPIRED|BADSIG|signatures? (?:could|couldn't|were)"
           r"|Signature verification failed|GPG (?:verification|check|signature)|OpenPGP check for|not signed"
@@ -223,7 +223,7 @@ def _line(text: str, found: re.Match[str]) -> str:
     """The line in which a sign ends."""
     begin = text.rfind("\n", 0, max(found.start(), found.end() - 1)) + 1
     end = text.find("\n", found.end())
-    return re.sub(r"^(?:[EW]: |- |>>> )|\s+", " ", text[begin : end if end >= 0 else None].strip()).strip()
+    return re.sub(r"^(?:[EW]: |- |>>> )|\s+", " ", text[begin : end if end >= 0 else None].strip()).strip()[:LONGEST]
 
 
 def _filled(
@@ -243,7 +243,7 @@ def _filled(
         "version": shlex.quote(groups.get("version", "")),
         "repo": shlex.quote(next(filter(None, repository.groups()), "")) if repository else "",
         "url": shlex.quote(url[0]) if url else "https://HOST",
-        "host": shlex.quote(url[0].split("/")[2].partition(":")[0]) if url else "HOST",
+        "host": shlex.quote(url[0].split("/")[2].rpartition("@")[2].partition(":")[0]) if url else "HOST",
         "look": LOOK.get(manager.name, LOOK[""]).format(program=manager.program),
     }
     if "{repo}" in template and not fields["repo"]:
