@@ -210,7 +210,7 @@ def _reboot_required(values: Mapping[str, Any], begun: float) -> int:
 def _cloud_config(values: Mapping[str, Any], begun: float) -> int:
     from . import cloud_init
 
-    passed = ("mode", "profile", "only", "skip", "no-install", "dispatcher-line", "lock-timeout")
+    passed = ("mode", "profile", "only", "skip", "no-install", "dispatcher-line", "lock-timeout", "network-timeout")
     defaults = {option.name: option.default for option in options.OPTIONS}
     chosen = {name: values[name] for name in passed if values[name] != defaults[name]}
     _print(cloud_init.user_data(values["url"], values["sha256"], values["part"], chosen).rstrip("\n"))

@@ -45,7 +45,7 @@ OPTIONS = (
     Option("dispatcher-line", TEXT, "auto leaves the line out where audit ignores it", "always", ("always", "auto")),
     Option("lock-timeout", NUMBER, "seconds to wait for a package lock", 300.0, metavar="SECONDS"),
     Option("network-timeout", NUMBER, "seconds to wait for a network that is not there yet (default: 20, and 120"
-           " while the system boots)", None, (), ("apply",), "SECONDS"),
+           " while the system boots)", None, (), ("apply", "cloud-config"), "SECONDS"),
     Option("verbose", FLAG, "show the evidence of what is right, too", False),
     Option("probe", FLAG, "cause one harmless audit event and see it arrive", False, (), ("check", "apply")),
     Option("dry-run", FLAG, "say what would be done; exit 0 whatever is found", False, (), ("apply",)),
