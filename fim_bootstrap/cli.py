@@ -109,8 +109,8 @@ def _apply(values: Mapping[str, Any], begun: float) -> int:
         return 0
     _need_root("apply")
     session = _Session(values)
-    own = session.settings.guard or session.settings.first_boot
-    if own and from_source() and not session.host.stat(facts.PROGRAM):
+    guarded = session.settings.guard and session.host.which("systemctl")
+    if (guarded or session.settings.first_boot) and from_source() and not session.host.stat(facts.PROGRAM):
         raise Blocked(f"{facts.PROGRAM} has to be the one-file binary; this is a source run", "make binary")
     with session.host.alone():
         changes.tidy(session.host, journal.entries(session.host))

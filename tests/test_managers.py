@@ -318,6 +318,7 @@ def test_what_shows_a_container_is_named(dict_host: DictHost) -> None:
 def test_a_source_run_that_cannot_install_itself_is_refused_before_the_first_change(
     tree: Tree, words: tuple[str, ...]
 ) -> None:
+    tree.write("/usr/bin/systemctl", "#!/bin/false\n", 0o755)
     before = tree.read("/etc/audit/auditd.conf")
     refused = tree.fim("apply", *words)
     assert (refused.status, "this is a source run" in refused.err) == (4, True), refused
