@@ -287,7 +287,8 @@ def test_user_data_carries_url_checksum_and_options() -> None:
     assert script.startswith("#!/bin/sh\n")
     assert document.startswith("#cloud-config\n")
     assert "".join(f"      {line}".rstrip() + "\n" for line in script.splitlines()) in document
-    assert '      mode = "dispatcher"\n      skip = ["delivery"]\n      no-install = true\n      network-timeout = 60.0\n' in document
+    options = ('mode = "dispatcher"', 'skip = ["delivery"]', "no-install = true", "network-timeout = 60.0")
+    assert "".join(f"      {line}\n" for line in options) in document
     assert f"url='https://h/x'\nsha256='{'5' * 64}'\n" in script
 
 
