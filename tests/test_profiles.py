@@ -74,7 +74,9 @@ def test_the_table_that_an_unknown_system_gets_loads_and_selects_it(
     (tmp_path / "etc").mkdir()
     (tmp_path / path.lstrip("/")).write_text(text)
     release = identify(LiveHost(str(tmp_path)))
-    for odd in (release, release._replace(name='The "odd" one\\', id=release.id + '."x'), OsRelease("")):
+    named_as_a_table = OsRelease("leap", "16", ("suse",))
+    strange = release._replace(name='The "odd" one\\', id=release.id + '."x')
+    for odd in (release, strange, named_as_a_table, OsRelease("")):
         snippet = _snippet(SHIPPED, odd)
         (tmp_path / "mine.toml").write_text(snippet)
         if odd is release and expected[0] not in "-~":
