@@ -62,7 +62,7 @@ class Image:
     def run(self, url: str, sha256: str = SHA256) -> Ran:
         """The script."""
         script = user_data(url, sha256, "script", {})
-        for name in ("/usr/local/sbin", "/lib/ld-musl", "/etc/fapolicyd"):
+        for name in ("/usr/local/sbin", "/lib/ld-musl", "/lib64/ld-linux", "/lib/ld-linux", "/lib/*/", "/etc/fapolicyd"):
             script = script.replace(name, f"{self.folder}{name}")
         done = subprocess.run(["/bin/sh"], input=script, capture_output=True, text=True, timeout=120, check=False,
                               env={"PATH": str(self.folder / "bin"), "NOTIFY_SOCKET": ""})  # fmt: skip
@@ -113,6 +113,9 @@ def test_musl_is_refused_before_anything_is_installed(tmp_path: Path, url: str) 
     ran = image.run(f"{url}/fim-bootstrap")
     assert (ran.status, "musl instead of glibc" in ran.err) == (69, True)
     assert not (tmp_path / "usr").exists()
+    (tmp_path / "lib64").mkdir()
+    (tmp_path / "lib64/ld-linux-x86-64.so.2").touch()
+    assert image.run(f"{url}/fim-bootstrap").status == 0
 
 
 def test_fapolicyd_that_refuses_it_is_named_with_the_rule_to_add(tmp_path: Path, url: str) -> None:

@@ -28,9 +28,15 @@ fetch() { # each says by itself why it failed, but GNU wget only without -q
     fi
 }
 
-for loader in /lib/ld-musl-*; do
-    [ ! -e "$$loader" ] || fail 69 'this system has musl instead of glibc (Alpine and others); the binary does not run here'
+musl='' # which a system with glibc may have besides
+for loader in /lib/ld-musl-* /lib64/ld-linux* /lib/ld-linux* /lib/*/ld-linux*; do
+    case $$loader in
+    *'*') ;;
+    */ld-musl-*) musl=yes ;;
+    *) musl='' ;;
+    esac
 done
+[ -z "$$musl" ] || fail 69 'this system has musl instead of glibc (Alpine and others); the binary does not run here'
 unset NOTIFY_SOCKET
 export TMPDIR=/var/tmp # systemd-tmpfiles may still clear /tmp
 mkdir -p /usr/local/sbin
