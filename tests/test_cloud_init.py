@@ -19,6 +19,7 @@ from tests.conftest import Ran
 
 PROGRAM = "#!/bin/sh\n[ ! -e $0.refused ] || exit 126\n[ $1 != reboot-required ] || exit 1\necho \"ran $*\"\n"
 TOOLS = ("sh", "cp", "mv", "mkdir", "chmod", "sha256sum", "grep", "sleep", "cat")
+SYSTEM = ("/usr/local/sbin", "/lib/ld-musl", "/lib64/ld-linux", "/lib/ld-linux", "/lib/*/", "/etc/fapolicyd")
 SHA256 = hashlib.sha256(PROGRAM.encode()).hexdigest()
 
 
@@ -62,7 +63,7 @@ class Image:
     def run(self, url: str, sha256: str = SHA256) -> Ran:
         """The script."""
         script = user_data(url, sha256, "script", {})
-        for name in ("/usr/local/sbin", "/lib/ld-musl", "/lib64/ld-linux", "/lib/ld-linux", "/lib/*/", "/etc/fapolicyd"):
+        for name in SYSTEM:
             script = script.replace(name, f"{self.folder}{name}")
         done = subprocess.run(["/bin/sh"], input=script, capture_output=True, text=True, timeout=120, check=False,
                               env={"PATH": str(self.folder / "bin"), "NOTIFY_SOCKET": ""})  # fmt: skip
