@@ -52,7 +52,8 @@ class Manager(NamedTuple):
 
 _DPKG = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
 _DNF = ("-y", "--setopt=exit_on_lock=True", "--setopt=install_weak_deps=False")
-_REPOQUERY = ("-q", "--setopt=exit_on_lock=True", "repoquery", "--qf", r"%{name}\n")
+# not -q: no word of a repository that is passed over
+_REPOQUERY = ("--setopt=exit_on_lock=True", "repoquery", "--qf", r"%{name}\n")
 _YUM = ("-y", "--setopt=exit_on_lock=True")
 _ZYPPER_REHEARSAL = ("zypper", "--non-interactive", "install", "--no-recommends", "--dry-run")
 _ZYPPER_SEARCH = ("zypper", "--non-interactive", "--quiet", "--xmlout", "search", "--match-exact")
@@ -95,7 +96,7 @@ MANAGERS: Mapping[str, Manager] = {
             candidate=_NAME_LINE,
             provides=("dnf", *_REPOQUERY),
             rehearse=("dnf", "--setopt=exit_on_lock=True", "--assumeno", "install"),
-            refresh=("dnf", "--setopt=exit_on_lock=True", "makecache", "--refresh"),  # -q: no word of a dead repository
+            refresh=("dnf", "--setopt=exit_on_lock=True", "makecache", "--refresh"),
             install=("dnf", *_DNF, "install"),
             reinstall=("dnf", *_DNF, "reinstall"),
             locks=RPM_LOCKS,

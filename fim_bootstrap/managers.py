@@ -65,7 +65,8 @@ def available(host: Reader, order: Order) -> tuple[frozenset[str], str]:
         return lookup.found, ""
     from . import package_causes as causes
 
-    reason = causes.why(host, manager, order.release, names, lookup.said) or causes.trouble(host, manager, lookup.said)
+    said = [*lookup.said, *(host.query((*manager.rehearse, *_first(order))) if manager.rehearse else ())]
+    reason = causes.why(host, manager, order.release, names, said) or causes.trouble(host, manager, lookup.said)
     return lookup.found, f"{reason.what}; {reason.remedy}" if reason else _unaskable(manager, names)
 
 

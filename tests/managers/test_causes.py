@@ -19,6 +19,7 @@ import pytest
 
 from tests.cache import run
 from tests.conftest import Ran
+from tests.live.guest import FIM
 from tests.managers.roots import Root, ordinary
 from tests.managers.test_managers import dressed
 
@@ -474,7 +475,8 @@ def test_resolve_on_empty_lists_says_that_it_did_not_look() -> None:
         answer = here.fim("profiles --resolve")
         assert answer.status == 3
         assert "apt-get -q update" in answer.report["not_looked_up"]
-        text = here.run("python3 /opt/fim-bootstrap/bootstrap.py profiles --resolve", check=False)
+        text = here.run(f"{FIM} profiles --resolve", check=False)
+        assert "not looked up" in text.out
         assert "NOT IN THE REPOSITORIES" not in text.out
         here.run("apt-get update")
         assert here.fim("profiles --resolve").status in (0, 3)
@@ -489,3 +491,18 @@ def test_a_late_network_is_waited_for() -> None:
                 at(here, f"http://{address}")
                 applied = here.fim("apply --network-timeout 120")
             assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out
+
+
+@pytest.mark.parametrize("name", ["forbidden-dnf", "forbidden-dnf5", "forbidden-zypper", "sles-not-registered",
+                                  "rhel-not-registered-dnf", "excluded-dnf5", "vendor-forbidden-dnf"])  # fmt: skip
+def test_resolve_never_takes_silence_for_an_answer(name: str, server: str) -> None:
+    situation = SITUATIONS[name]
+    with dressed(situation.release) as (here, _):
+        situation.make(here, server)
+        answer = here.fim("profiles --resolve")
+        assert answer.status == 3, answer
+        assert situation.cause in answer.report["not_looked_up"]
+        text = here.run(f"{FIM} profiles --resolve", check=False)
+        assert "not looked up" in text.out
+        assert "NOT IN THE REPOSITORIES" not in text.out
+        assert situation.cause in text.err
