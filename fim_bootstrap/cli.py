@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from . import changes, engine, export, facts, journal, managers, options, profiles, report, waiting
+from . import changes, dialects, engine, export, facts, journal, managers, options, profiles, report, waiting
 from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported
 from .host import LOG, RUN, LiveHost, sweep
 from .model import Change, Environment, Facts, Profile, Settings, Status
-from .redact import SENTENCE, redacted, shown
+from .progress import Progress
+from .redact import SENTENCE, one_line, redacted, shown
+from .resources import from_source
 
 # what the vendor says of the other systems it has agents for
 FOREIGN = {
@@ -91,7 +93,7 @@ class _Session:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.settings: Settings = options.settings(values)
-        self.host = LiveHost(self.settings.root or "/")
+        self.host = LiveHost(self.settings.root or "/", _progress())
         self.release = facts.identify(self.host)
         table = profiles.load(profiles.standard_places(self.host, self.settings.profiles))
         self.profile: Profile = profiles.select(table, self.release, self.settings.profile, self.host.which)
@@ -100,8 +102,9 @@ class _Session:
         """The facts as they are now."""
         found = facts.gather(self.host, self.profile, self.settings, self.release)
         if found.environment is Environment.CONTAINER:
+            mark = facts.container_mark(self.host) or "/run/systemd/system is missing, and process 1 is not init"
             raise Unsupported(
-                "a container, or a system without an init: the kernel's audit belongs to the host outside",
+                f"a container, or a system without an init ({mark}): the kernel's audit belongs to the host outside",
                 "run it on that host; to prepare an image, name the tree: --root /",
             )
         return engine.asked(self.host, found, self.profile, self.settings)
@@ -135,6 +138,9 @@ def _apply(values: Mapping[str, Any], begun: float) -> int:
     _need_root("apply")
     with _reported("apply", values, begun) as place:
         session = _Session(values)
+        own = session.settings.guard or session.settings.first_boot
+        if own and from_source() and not session.host.stat(facts.PROGRAM):
+            raise Blocked(f"{facts.PROGRAM} has to be the one-file binary; this is a source run", "make binary")
         with session.host.alone():
             outcome = _converged(session, begun)
             document = _document("apply", outcome, session, begun)
@@ -183,7 +189,7 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
 
     _need_root("revert")
     settings = options.settings(values)
-    host = LiveHost(settings.root or "/")
+    host = LiveHost(settings.root or "/", _progress())
     with host.alone():
         steps = journal.entries(host)
         changes.tidy(host, steps)
@@ -233,14 +239,17 @@ def _profiles(values: Mapping[str, Any], begun: float) -> int:
     name, _ = managers.choose(host, profile)
     if not name:
         raise Unsupported(f"none of {', '.join(profile.managers)} is here", "choose another profile with --profile")
-    names = sorted({name for alternatives in profile.packages.values() for name in alternatives})
-    found = managers.available(host, managers.MANAGERS[name], names)
+    order = managers.Order(dialects.MANAGERS[name], profile, profile.packages, 0.0)
+    found, unasked = managers.available(host, order)
     rows = {c: [n for n in alternatives if n in found] for c, alternatives in profile.packages.items()}
     if values["format"] == "json":
-        _print(_dump({"profile": profile.id, "packages": rows}))
+        _print(_dump({"profile": profile.id, "packages": rows, "not_looked_up": unasked}))
     else:
         head = f"profile {profile.id}: {profile.title}" + (f" ({profile.nearest})" if profile.nearest else "")
-        _say((head, *(f"{c:18} {' '.join(n) or 'NOT IN THE REPOSITORIES'}" for c, n in rows.items())))
+        lacking = "not looked up" if unasked else "NOT IN THE REPOSITORIES"
+        _say((head, *(f"{c:18} {' '.join(n) or lacking}" for c, n in rows.items())))
+        if unasked:
+            _tell(f"not looked up: {unasked}")
     return 0 if all(rows.values()) else 3
 
 
@@ -348,6 +357,16 @@ def _print(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except OSError as error:
         raise BootstrapError(f"the result cannot be printed: {error.strerror}", "--report FILE") from error
+
+
+def _progress() -> Progress:
+    return Progress(_tell, _rewrite if sys.stderr.isatty() else None)
+
+
+def _rewrite(line: str) -> None:
+    """Replace the last line of the terminal, which holds no more than its width."""
+    width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    print(f"\r\x1b[K{one_line(line)[: width - 1]}", end="", file=sys.stderr, flush=True)
 
 
 def _tell(line: str) -> None:

@@ -48,9 +48,9 @@ def user_data(url: str, sha256: str, part: str, options: Mapping[str, Any]) -> s
     if not re.fullmatch(r"(https?|file)://[^\s']+", url):
         raise Usage(f"--url {url or '(nothing)'}: must be an http(s):// or file:// URL of the binary", "give --url URL")
     sha256 = sha256 or (hashlib.sha256(content).hexdigest() if (content := program()) else "")
-    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise Usage(f"--sha256 {sha256 or '(nothing)'}: must be the 64 hex digits of the binary", "sha256sum FILE")
-    script = Template(text_of("cloud-init/apply.sh")).substitute(url=url, sha256=sha256)
+    script = Template(text_of("cloud-init/apply.sh")).substitute(url=url, sha256=sha256.lower())
     table = "".join(f"{name} = {_toml(value)}\n" for name, value in options.items())
     if part == "script":
         if options:

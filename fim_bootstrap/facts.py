@@ -19,6 +19,7 @@ from . import (
     agent,
     audit_rules,
     auditd_conf,
+    dialects,
     journal,
     locked_by,
     managers,
@@ -34,6 +35,8 @@ from .model import LOCKED, AgentFacts, AuditFacts, Environment, Facts, OsRelease
 from .resources import text_of
 
 AUDIT_COMMANDS = ("auditd", "auditctl", "augenrules")
+# what the agent's own start script calls, besides what is above; it restarts auditd by service(8) on every system
+AGENT_COMMANDS = ("which", "service", "pidof", "pkill", "awk", "sed", "grep")
 SELINUX_COMMANDS = ("checkmodule", "semodule_package", "semodule", "restorecon", "sestatus", "getenforce")
 AUDITD_CONF = "/etc/audit/auditd.conf"
 AUDIT_RULES = "/etc/audit/audit.rules"
@@ -48,6 +51,8 @@ UNITS = "/etc/systemd/system"
 FIRST_BOOT = {
     f"{UNITS}/{name}": f"units/{name}" for name in ("fim-bootstrap-firstboot.service", "fim-bootstrap-ready.target")
 }
+FIRST_BOOT_NETWORK = f"{UNITS}/fim-bootstrap-firstboot.service.d/50-network.conf"
+FETCHING = {FIRST_BOOT_NETWORK: "units/fim-bootstrap-firstboot-network.conf"}
 GUARD = {f"{UNITS}/fim-bootstrap-guard.{kind}": f"units/fim-bootstrap-guard.{kind}"
          for kind in ("service", "timer", "path")}  # fmt: skip
 GUARD_PATH = "fim-bootstrap-guard.path"
@@ -84,8 +89,9 @@ def identify(host: Reader) -> OsRelease:
         name=info.get("pretty_name", "") or info.get("name", ""),
         platform=info.get("platform_id", ""),
         variant=info.get("variant_id", ""),
-        codename=info.get("version_codename", ""),
+        codename=info.get("version_codename", "") or info.get("release_codename", "").lower(),
         parent=info.get("ubuntu_codename", "") or info.get("debian_codename", ""),
+        base=info.get("rhel_version", ""),
     )
 
 
@@ -137,11 +143,19 @@ def environment(host: Reader, offline: bool) -> Environment:
     init, mine = host.read("/proc/1/comm"), _root_mount(host, "self")
     if mine is None or mine != (_root_mount(host, "1") or mine):
         return Environment.CHROOT
-    marks = ("/run/systemd/container", "/run/host/container-manager", "/run/.containerenv", "/.dockerenv")
-    if any(host.stat(mark) for mark in marks) or b"container=" in (host.read_bytes("/proc/1/environ") or b""):
+    if container_mark(host):
         return Environment.CONTAINER
     booted = host.stat("/run/systemd/system") is not None or (init and init.text.strip() == "init")
     return Environment.BOOTED if booted else Environment.CONTAINER
+
+
+def container_mark(host: Reader) -> str:
+    """What shows that this is a container, or ''."""
+    marks = ("/run/systemd/container", "/run/host/container-manager", "/run/.containerenv", "/.dockerenv")
+    if mark := next((mark for mark in marks if host.stat(mark)), ""):
+        return f"{mark} is there"
+    inside = b"container=" in (host.read_bytes("/proc/1/environ") or b"")
+    return "the environment of process 1 says container=" if inside else ""
 
 
 def _root_mount(host: Reader, process: str) -> Optional[tuple[str, str]]:
@@ -157,8 +171,8 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     where = environment(host, bool(settings.root))
     privileged = os.geteuid() == 0
     manager, image_based = managers.choose(host, profile)
-    half = managers.unfinished(host, managers.MANAGERS[manager]) if manager else frozenset()
-    names = {*AUDIT_COMMANDS, *SELINUX_COMMANDS, *profile.packages, "setfiles", "systemctl"}
+    half = managers.unfinished(host, dialects.MANAGERS[manager]) if manager else frozenset()
+    names = {*AUDIT_COMMANDS, *AGENT_COMMANDS, *SELINUX_COMMANDS, *profile.packages, "setfiles", "systemctl"}
     unfinished = {name for name in names if half.intersection(profile.packages.get(name, ()))}
     commands = {name: path for name in sorted(names - unfinished) if (path := host.which(name))}
     answers = _ask(host, where, commands, privileged)
@@ -193,6 +207,7 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         os=release,
         commands=commands,
         unfinished=frozenset(unfinished),
+        half=half,
         manager=manager,
         image_based=image_based,
         staged=tuple(name for step in steps if _staged(step, boot) for name in step.get("packages", ())),
@@ -229,7 +244,7 @@ def _ask(host: Reader, where: Environment, commands: Mapping[str, str], privileg
 def _prepared(host: Reader) -> frozenset[str]:
     """Which of our own files are there: the units as they are shipped now, the rest whatever it holds."""
     there = {path for path in (PRESET, PROGRAM, *GUARD_UNITS.values()) if host.stat(path)}
-    shipped = {path for path, name in {**FIRST_BOOT, **GUARD}.items()
+    shipped = {path for path, name in {**FIRST_BOOT, **FETCHING, **GUARD}.items()
                if (file := host.read(path)) and file.text == text_of(name)}  # fmt: skip
     return frozenset(there | shipped)
 

@@ -19,6 +19,7 @@ from glob import glob as expand
 from typing import Any, NamedTuple, Optional, Protocol
 
 from .errors import BootstrapError, Busy
+from .progress import Progress
 from .redact import shown
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -35,6 +36,7 @@ RAW_LIMIT = 32 << 20  # bytes of a file that is searched: dpkg's status, a store
 HELD_LIMIT = 256 << 20  # bytes of one that is looked through piece by piece: a policy
 NOT_FOUND = 127
 TIMED_OUT = 124
+MINUTES = 300.0  # seconds; a command that may take longer is spoken of while it is at work
 KILL_AFTER = 5.0  # seconds between SIGTERM and SIGKILL for a command that ran out of time
 TEMPORARY = ".fim-bootstrap."  # auditd's plugin loader and augenrules pass over a name that begins with a dot
 SCRATCH = "work."
@@ -146,6 +148,9 @@ class Host(Reader, Protocol):
     def log(self, line: str) -> None:
         """Add a line to the log."""
 
+    def waits(self, what: str, left: float) -> None:
+        """Log what the run waits for, and show it with the seconds that are left."""
+
     def scratch(self, context: str = "") -> contextlib.AbstractContextManager[str]:
         """A private directory (0700) that is gone afterwards; `context` is its SELinux label, if it needs one."""
 
@@ -153,7 +158,8 @@ class Host(Reader, Protocol):
 class LiveHost:
     """The machine we run on, or the tree below `root` as a chroot would see it."""
 
-    def __init__(self, root: str = "/") -> None:
+    def __init__(self, root: str = "/", progress: Optional[Progress] = None) -> None:
+        self._progress = progress or Progress()
         self.root = os.path.realpath(root)
         self._way: Optional[tuple[str, ...]] = None
 
@@ -339,7 +345,8 @@ class LiveHost:
     ) -> Output:
         """Run a command to its end; any status outside `ok` raises."""
         begun = time.monotonic()
-        output = _finish(argv, self._start(argv, env), timeout)
+        with self._progress.step(" ".join(argv)) if timeout >= MINUTES else contextlib.nullcontext():
+            output = _finish(argv, self._start(argv, env), timeout)
         took = time.monotonic() - begun
         self.log(f"ran {' '.join(argv)}: exit status {output.status} after {took:.1f} s")
         for line in (output.stdout + output.stderr).splitlines():
@@ -508,6 +515,11 @@ class LiveHost:
             handle = os.open(target, flags, 0o600)
             with open(handle, "wb"):  # closes it
                 _add(handle, os.fstat(handle).st_size, said.encode(), sync=False)
+
+    def waits(self, what: str, left: float) -> None:
+        """Log what the run waits for, and show it."""
+        self.log(what)
+        self._progress.wait(what, left)
 
     @contextlib.contextmanager
     def scratch(self, context: str = "") -> Iterator[str]:

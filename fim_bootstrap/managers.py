@@ -1,194 +1,28 @@
-"""Package managers, each a row: how to resolve a name, install, refresh, and what a held lock looks like.
+"""Ask the package managers, install with them, and wait where waiting helps: for a lock, for a network.
 
-All waiting for locks and all retrying live here. Exit statuses say little: apt-get exits 100 for a lock, an
-unknown name and a dead network alike, and yum 3 exits 0 when it passed over a name; so each name is resolved
-before the transaction, the text decides in between (in the C locale), and the commands are looked up afterwards.
+Each name is resolved before the transaction, and the commands are looked up afterwards. A question ends in one of
+three ways: found, not found, or could not be asked; only what was asked is ever said to have nothing.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
+import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Optional
 
-from .errors import BootstrapError, Busy
+from .dialects import MANAGERS, NETWORK, Manager
+from .errors import Blocked, BootstrapError, Busy
 from .host import Host, Output, Reader
-from .model import Profile
+from .model import OsRelease, Profile
 
 INSTALL_TIMEOUT = 1800.0  # seconds; a slow mirror is no error
 RESOLVE_TIMEOUT = 600.0  # the metadata may have to be fetched first
-PAUSE = 2.0  # seconds between two tries for a lock
-NETWORK_TRIES = 3
-NETWORK = (
-    r"Temporary failure resolving|Temporary failure in name resolution|Could not resolve host|Couldn't resolve host"
-    r"|Could not connect|Failed to connect|Connection timed out|Connection failed|Connection reset|Operation too slow"
-    r"|Timeout was reached|Hash Sum mismatch|Timeout exceeded"
-)
-RPM_LOCKS = ("/var/lib/rpm/.rpm.lock", "/usr/lib/sysimage/rpm/.rpm.lock")
-
-
-class Manager(NamedTuple):
-    """One package manager's dialect. Names are appended to what ends without them."""
-
-    name: str
-    program: str
-    resolve: tuple[str, ...]
-    candidate: str  # pattern in what resolve says; its first group is a name that can be installed
-    refresh: tuple[str, ...]
-    install: tuple[str, ...]
-    reinstall: tuple[str, ...]
-    locks: tuple[str, ...]  # files that a manager at work has locked (fcntl)
-    locked: str  # pattern in the output of a run that met a lock; a group `pid` may name the holder
-    installed: tuple[str, ...] = ("rpm", "-q")  # exits 0 where a package is there
-    remove: tuple[str, ...] = ("rpm", "-e")  # not the manager itself, which would remove all that depends on it
-    provides: tuple[str, ...] = ()  # resolves the path of a file; empty: the manager cannot
-    good: tuple[int, ...] = (0,)  # statuses after which the second look at the commands decides
-    again: tuple[int, ...] = ()  # statuses that ask for the same run once more
-    unfinished: str = "(?!)"  # pattern: an interrupted run has to be finished first ...
-    finish: tuple[str, ...] = ()  # ... by this
-    records: tuple[str, ...] = ()  # where the state of each package stands (globs) ...
-    half: str = "(?!)"  # ... and the pattern of one that was begun and not finished; its first group is the name
-    torn: str = "(?!)"  # pattern: a package was being unpacked; only installing it anew helps
-    metadata: str = ""  # files that a refresh leaves; where there are none, nothing has to be asked before it
-    stale: str = "(?!)"  # pattern: the metadata names files that are gone; a refresh helps
-    staged: bool = False  # installs into the system of the next boot
-    env: Mapping[str, str] = {}
-
-
-_DPKG = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
-_DNF = ("-y", "--setopt=exit_on_lock=True", "--setopt=install_weak_deps=False")
-_REPOQUERY = ("-q", "--setopt=exit_on_lock=True", "repoquery", "--qf", "%{name}\n")
-_YUM = ("-y", "--setopt=exit_on_lock=True")
-_ZYPPER_SEARCH = ("zypper", "--non-interactive", "--quiet", "--xmlout", "search", "--match-exact")
-_NAME_LINE = r"(?m)^([\w.+-]+)$"
-_LIST_LINE = r"(?m)^([\w.+-]+)\.(?:noarch|\w*86\w*|aarch64|ppc64\w*|s390x)\s+[\w:.~^+-]*\d[\w:.~^+-]*\s+@?\S+"
-_XML_NAME = r'<solvable [^>]*name="([^"]+)"'
-_RPM_LOCKED = r"can't create transaction lock|Failed to obtain rpm transaction lock"
-
-MANAGERS: Mapping[str, Manager] = {
-    manager.name: manager
-    for manager in (
-        Manager(
-            "apt", "apt-get",
-            resolve=("apt-cache", "policy"),
-            candidate=r"(?m)^(\S+):\n  Installed: .*\n  Candidate: (?!\(none\))",
-            refresh=("apt-get", "-q", "update"),
-            install=("apt-get", "-q", "-y", "--no-remove", "--no-install-recommends", *_DPKG, "install"),
-            reinstall=("apt-get", "-q", "-y", "--no-remove", "--no-install-recommends", *_DPKG, "--reinstall",
-                       "install"),
-            installed=("dpkg-query", "-W"),
-            remove=("dpkg", "--remove"),
-            locks=("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock",
-                   "/var/cache/apt/archives/lock"),
-            locked=r"held by process (?P<pid>\d+)|Could not get lock|Unable to acquire the dpkg frontend lock"
-            r"|Unable to lock directory",
-            unfinished=r"dpkg was interrupted",
-            finish=("dpkg", "--configure", "-a", "--force-confdef", "--force-confold"),
-            records=("/var/lib/dpkg/status", "/var/lib/dpkg/updates/[0-9]*"),
-            half=r"(?m)^Package: (\S+)\nStatus: \S+ \S+ (?:unpacked|half-configured|half-installed)$",
-            torn=r"reinstall it before attempting",
-            metadata="/var/lib/apt/lists/*_Packages*",
-            stale=r"Unable to fetch some archives|404 +Not Found|File not found - ",
-            # needrestart would restart services on its own, or ask
-            env={"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "NEEDRESTART_MODE": "l"},
-        ),
-        Manager(
-            "dnf", "dnf",
-            resolve=("dnf", *_REPOQUERY),
-            candidate=_NAME_LINE,
-            provides=("dnf", *_REPOQUERY),
-            refresh=("dnf", "--setopt=exit_on_lock=True", "makecache", "--refresh"),  # -q: no word of a dead repository
-            install=("dnf", *_DNF, "install"),
-            reinstall=("dnf", *_DNF, "reinstall"),
-            locks=RPM_LOCKS,
-            locked=rf"already locked by (?P<pid>\d+)|{_RPM_LOCKED}",
-            stale=r"incorrect checksum|Cannot download|Status code: 404",
-        ),
-        Manager(
-            "dnf5", "dnf5",
-            resolve=("dnf5", *_REPOQUERY),
-            candidate=_NAME_LINE,
-            provides=("dnf5", *_REPOQUERY),
-            refresh=("dnf5", "makecache", "--refresh"),
-            install=("dnf5", *_DNF, "install"),
-            reinstall=("dnf5", *_DNF, "reinstall"),
-            locks=RPM_LOCKS,
-            locked=_RPM_LOCKED,
-            stale=r"Cannot download|Status code: 404|Curl error \(37\)",
-        ),
-        Manager(
-            "microdnf", "microdnf",
-            resolve=("microdnf", "repoquery"),
-            candidate=r"(?m)^([\w.+-]+)-[^-\s]+-[^-\s]+$",
-            refresh=("microdnf", "makecache"),
-            install=("microdnf", "-y", "--setopt=install_weak_deps=0", "install"),
-            reinstall=("microdnf", "-y", "reinstall"),
-            locks=RPM_LOCKS,
-            locked=_RPM_LOCKED,
-        ),
-        Manager(
-            "yum", "yum",
-            resolve=("yum", "-q", "--setopt=exit_on_lock=True", "list"),
-            candidate=_LIST_LINE,
-            provides=("yum", "-q", "--setopt=exit_on_lock=True", "provides"),
-            refresh=("yum", "-q", "--setopt=exit_on_lock=True", "makecache", "fast"),
-            install=("yum", *_YUM, "install"),
-            reinstall=("yum", *_YUM, "reinstall"),
-            locks=RPM_LOCKS,
-            locked=r"another copy is running as pid (?P<pid>\d+)|Another app is currently holding the yum lock"
-            rf"|{_RPM_LOCKED}",
-        ),
-        Manager(
-            "tdnf", "tdnf",
-            resolve=("tdnf", "-q", "list"),
-            candidate=_LIST_LINE,
-            refresh=("tdnf", "-q", "makecache"),
-            install=("tdnf", "-y", "install"),
-            reinstall=("tdnf", "-y", "reinstall"),
-            locks=("/var/run/.tdnf-instance-lockfile", *RPM_LOCKS),
-            locked=rf"tdnf_instance lock|{_RPM_LOCKED}",
-        ),
-        Manager(
-            "zypper", "zypper",
-            resolve=(*_ZYPPER_SEARCH, "--type", "package"),
-            candidate=_XML_NAME,
-            provides=(*_ZYPPER_SEARCH, "--provides"),
-            refresh=("zypper", "--non-interactive", "--quiet", "refresh"),
-            install=("zypper", "--non-interactive", "install", "--no-recommends"),
-            reinstall=("zypper", "--non-interactive", "install", "--no-recommends", "--force"),
-            locks=RPM_LOCKS,
-            locked=rf"locked by the application with pid (?P<pid>\d+)|{_RPM_LOCKED}",
-            good=(0, 102, 106, 107),  # reboot suggested; a repository was passed over; a %post script failed
-            again=(103,),  # zypper itself was updated
-            stale=r"Problem retrieving files|not found on medium|Specified path .* is not a directory",
-        ),
-        Manager(
-            "transactional-update", "transactional-update",
-            resolve=(*_ZYPPER_SEARCH, "--type", "package"),
-            candidate=_XML_NAME,
-            refresh=("zypper", "--non-interactive", "--quiet", "refresh"),
-            install=("transactional-update", "--non-interactive", "--continue", "pkg", "install"),
-            reinstall=("transactional-update", "--non-interactive", "--continue", "pkg", "install", "--force"),
-            remove=("transactional-update", "--non-interactive", "--continue", "pkg", "remove"),
-            locks=RPM_LOCKS,
-            locked=r"locked by the application with pid (?P<pid>\d+)|another instance already running",
-            staged=True,
-        ),
-        Manager(
-            "rpm-ostree", "rpm-ostree",
-            resolve=("rpm-ostree", "search"),
-            candidate=r"(?m)^([\w.+-]+) : ",
-            refresh=("rpm-ostree", "refresh-md"),
-            install=("rpm-ostree", "install", "--idempotent", "--allow-inactive", "-y"),
-            reinstall=("rpm-ostree", "install", "--idempotent", "--allow-inactive", "-y"),
-            remove=("rpm-ostree", "uninstall", "-y"),
-            locks=(),
-            locked=r"Transaction in progress",
-            staged=True,
-        ),
-    )
-}  # fmt: skip
+PAUSE = 2.0  # seconds between two tries for a lock, and after the first failure of the network
+LONGEST_PAUSE = 10.0
+NETWORK_TRIES = 3  # at least, however short the patience
 
 
 def choose(host: Reader, profile: Profile) -> tuple[str, bool]:
@@ -210,10 +44,50 @@ def unfinished(host: Reader, manager: Manager) -> frozenset[str]:
     return frozenset(name.decode() for text in texts for name in re.findall(manager.half.encode(), text))
 
 
-def available(host: Reader, manager: Manager, names: Sequence[str]) -> set[str]:
-    """Those of the names, or of the files' paths, that the manager could install now; nothing is changed."""
+class Lookup(NamedTuple):
+    """What a manager answered: the names that can be had, and all that it said on the way."""
+
+    found: frozenset[str]
+    said: tuple[Output, ...] = ()
+
+
+def available(host: Reader, order: Order) -> tuple[frozenset[str], str]:
+    """Those of the wanted names that could be installed now, and why others could not be looked up, or ''.
+
+    Nothing is changed, so no list of packages is fetched either.
+    """
+    manager, names = order.manager, _names(order)
+    if _bare(host, manager):
+        return frozenset(), f"there are no package lists here; fetch them first: {shlex.join(manager.refresh)}"
     questions = _questions(manager, names)
-    return _found(manager, zip(questions, host.query(*questions.values(), timeout=RESOLVE_TIMEOUT)))
+    lookup = _heard(manager, questions, host.query(*questions.values(), timeout=RESOLVE_TIMEOUT))
+    if _enough(order, lookup):
+        return lookup.found, ""
+    from . import package_causes as causes
+
+    said = [*lookup.said, *(host.query((*manager.rehearse, *_first(order))) if manager.rehearse else ())]
+    reason = causes.why(host, manager, order.release, names, said) or causes.trouble(host, manager, lookup.said)
+    return lookup.found, f"{reason.what}; {reason.remedy}" if reason else _unaskable(manager, names)
+
+
+def _names(order: Order) -> list[str]:
+    return sorted({*order.profile.along, *(name for names in order.wanted.values() for name in names)})
+
+
+def _first(order: Order) -> list[str]:
+    """What a person would install by hand."""
+    return sorted({names[0] for names in order.wanted.values()})
+
+
+def _bare(host: Reader, manager: Manager) -> bool:
+    """Whether the manager has no metadata at all, so that nothing can be found before a refresh."""
+    return bool(manager.metadata) and not host.glob(manager.metadata)
+
+
+def _unaskable(manager: Manager, names: Sequence[str]) -> str:
+    """Why names were not asked for: a file's path, and a manager that knows packages by name alone."""
+    paths = [name for name in names if name.startswith("/")]
+    return f"{manager.name} cannot look up which package holds {paths[0]}" if paths and not manager.provides else ""
 
 
 def _questions(manager: Manager, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -223,15 +97,15 @@ def _questions(manager: Manager, names: Sequence[str]) -> dict[str, tuple[str, .
     return {**({"": (*manager.resolve, *plain)} if plain else {}), **paths}
 
 
-def _found(manager: Manager, answers: Iterable[tuple[str, Output]]) -> set[str]:
+def _heard(manager: Manager, questions: Iterable[str], answers: Sequence[Output]) -> Lookup:
     found: set[str] = set()
-    for path, output in answers:
+    for path, output in zip(questions, answers):
         names = re.findall(manager.candidate, output.stdout)
         if not path:
             found.update(names)
         elif names or f": {path}" in output.stdout:  # yum 3 names the file and not the package alone
             found.add(path)
-    return found
+    return Lookup(frozenset(found), tuple(answers))
 
 
 class Order(NamedTuple):
@@ -242,6 +116,8 @@ class Order(NamedTuple):
     wanted: Mapping[str, Sequence[str]]
     patience: float  # seconds to wait for a lock
     today: str = ""  # ISO date, to tell whether the release is past its end of life
+    network: float = 0.0  # seconds to wait for a network that is not there yet
+    release: OsRelease = OsRelease("")
 
 
 def install(
@@ -250,22 +126,46 @@ def install(
     """Install a package for each wanted command in one transaction; the names, which `tell` gets beforehand.
 
     Every name is resolved before the transaction. A command that is still missing although its package is
-    there has its package installed anew. Raises Busy when a lock is held longer than the patience.
+    there has its package installed anew. What fails beside what is wanted, such as the script of somebody
+    else's package, is logged and no failure. Raises Busy when a lock is held longer than the patience.
     """
     manager, deadline = order.manager, time.monotonic() + order.patience
-    along = order.profile.along
-    names = sorted({*along, *(name for alternatives in order.wanted.values() for name in alternatives)})
-    bare, said = manager.metadata and not host.glob(manager.metadata), ""
-    found = set() if bare else _resolve(host, order, names, deadline)
-    if not all(found.intersection(alternatives) for alternatives in order.wanted.values()):
-        said = _text(_patiently(host, order, manager.refresh, deadline, strict=False))
-        found = _resolve(host, order, names, deadline)
+    _need_null(host)
+    found, said = _search(host, order, deadline)
     for command, alternatives in order.wanted.items():
         if not found.intersection(alternatives):
-            raise _unknown(order, command, alternatives, said)
+            raise _unknown(host, order, command, said)
     chosen = {command: next(n for n in names if n in found) for command, names in order.wanted.items()}
-    packages = sorted({*chosen.values(), *found.intersection(along)})
+    packages = sorted({*chosen.values(), *found.intersection(order.profile.along)})
     tell(packages)
+    try:
+        _transact(host, order, packages, deadline)
+    except BootstrapError as error:
+        if isinstance(error, Busy) or manager.staged or not _there(host, manager, chosen):
+            raise
+        host.log(f"{error}; what was asked for is there all the same")
+    broken = sorted({name for command, name in chosen.items() if not host.which(command)})
+    if broken and not manager.staged:
+        _patiently(host, order, (*manager.reinstall, *broken), deadline)
+    return tuple(packages)
+
+
+def _need_null(host: Host) -> None:
+    """The scripts of packages write to /dev/null; where it is no device they would leave a file there."""
+    null, folder = host.stat("/dev/null"), host.root.rstrip("/")
+    if (null and not stat.S_ISCHR(null.mode)) or (null is None and host.stat("/dev")):
+        what = "is a file and no device" if null else "is missing"
+        remove = f"rm {folder}/dev/null; " if null else ""
+        remedy = f"mount --bind /dev {folder}/dev" if folder else "mount -t devtmpfs dev /dev"
+        raise Blocked(f"/dev/null {what} here, and packages need it", remove + remedy)
+    (opened,) = host.query(("head", "-c", "0", "/dev/null"))
+    if "Permission denied" in opened.stderr:
+        remedy = f"mount --bind /dev {folder}/dev" if folder else "mount -o remount,dev /"
+        raise Blocked("/dev/null cannot be opened here: it lies on a file system that is mounted nodev", remedy)
+
+
+def _transact(host: Host, order: Order, packages: Sequence[str], deadline: float) -> None:
+    manager = order.manager
     try:
         _patiently(host, order, (*manager.install, *packages), deadline)
     except _Stale:
@@ -273,10 +173,44 @@ def install(
         _patiently(host, order, (*manager.install, *packages), deadline)
     except _Torn:
         _patiently(host, order, (*manager.reinstall, *packages), deadline)
-    broken = sorted({name for command, name in chosen.items() if not host.which(command)})
-    if broken and not manager.staged:
-        _patiently(host, order, (*manager.reinstall, *broken), deadline)
-    return tuple(packages)
+
+
+def _there(host: Reader, manager: Manager, chosen: Mapping[str, str]) -> bool:
+    """Whether all commands are there, and none of their packages is half installed."""
+    return all(host.which(command) for command in chosen) and not unfinished(host, manager).intersection(
+        chosen.values()
+    )
+
+
+def _search(host: Host, order: Order, deadline: float) -> Lookup:
+    """Look for all names; where one is lacking, refresh, and wait for a network that is not there yet."""
+    manager, names = order.manager, _names(order)
+    lookup = Lookup(frozenset()) if _bare(host, manager) else _resolve(host, order, names, deadline)
+    give_up, failures = time.monotonic() + order.network, 0
+    while not _enough(order, lookup):
+        refreshed = _patiently(host, order, manager.refresh, deadline, strict=False)
+        if not refreshed.status and _bare(host, manager):
+            refreshed = refreshed._replace(stderr=f"{refreshed.stderr}\nthere are no package lists after it")
+        found, said = _resolve(host, order, names, deadline)
+        lookup = Lookup(found, (refreshed, *said))
+        if _enough(order, lookup) or not any(re.search(NETWORK, _text(output)) for output in lookup.said):
+            break
+        if failures >= NETWORK_TRIES and time.monotonic() >= give_up:
+            break
+        failures += 1
+        _await_network(host, failures, refreshed, give_up)
+    return lookup
+
+
+def _enough(order: Order, lookup: Lookup) -> bool:
+    """Whether each wanted command has a package."""
+    return all(lookup.found.intersection(alternatives) for alternatives in order.wanted.values())
+
+
+def _await_network(host: Host, failures: int, output: Output, give_up: float) -> None:
+    host.log(f"the network failed, try {failures}: {output.why()}")
+    host.waits("waiting for the network", give_up - time.monotonic())
+    time.sleep(min(PAUSE * failures, LONGEST_PAUSE))
 
 
 def remove(host: Host, manager: Manager, names: Sequence[str], patience: float) -> None:
@@ -287,10 +221,10 @@ def remove(host: Host, manager: Manager, names: Sequence[str], patience: float) 
         _patiently(host, order, (*manager.remove, *there), time.monotonic() + patience)
 
 
-def _resolve(host: Host, order: Order, names: Sequence[str], deadline: float) -> set[str]:
+def _resolve(host: Host, order: Order, names: Sequence[str], deadline: float) -> Lookup:
     questions = _questions(order.manager, names)
-    answers = [_patiently(host, order, argv, deadline, strict=False) for argv in questions.values()]
-    return _found(order.manager, zip(questions, answers))
+    return _heard(order.manager, questions, [_patiently(host, order, argv, deadline, strict=False)
+                                             for argv in questions.values()])  # fmt: skip
 
 
 class _Stale(BootstrapError):
@@ -304,14 +238,15 @@ class _Torn(BootstrapError):
 def _patiently(host: Host, order: Order, argv: Sequence[str], deadline: float, strict: bool = True) -> Output:
     """Run a manager; wait while another has the lock, and try a network that fails a few times more.
 
-    Not `strict`: any answer will do that is not about a lock or the network.
+    Not `strict`: any answer will do that is not about a lock.
     """
     manager, failures, finished = order.manager, 0, False
+    give_up, timeout = time.monotonic() + order.network, INSTALL_TIMEOUT if strict else RESOLVE_TIMEOUT
     while True:
         if (pid := _holder(host, manager.locks)) is not None:
             _wait(host, manager, pid, deadline)
             continue
-        output = host.run(*argv, ok=range(256), timeout=INSTALL_TIMEOUT, env=manager.env)
+        output = host.run(*argv, ok=range(256), timeout=timeout, env=manager.env)
         if output.status in manager.good:
             return output
         said = _text(output)
@@ -321,21 +256,21 @@ def _patiently(host: Host, order: Order, argv: Sequence[str], deadline: float, s
             finished = True
             if manager.finish:  # what it cannot finish, the second try will tell
                 host.run(*manager.finish, ok=range(256), timeout=INSTALL_TIMEOUT, env=manager.env)
-        elif failures < NETWORK_TRIES and re.search(NETWORK, said):
-            failures += 1
-            host.log(f"the network failed, try {failures} of {NETWORK_TRIES}: {output.why()}")
-            time.sleep(PAUSE)
-        elif strict:
-            raise _failure(order, argv, output)
-        else:
+        elif not strict:
             return output
+        elif re.search(NETWORK, said) and (failures < NETWORK_TRIES or time.monotonic() < give_up):
+            failures += 1
+            _await_network(host, failures, output, give_up)
+        else:
+            raise _failure(host, order, argv, output)
 
 
 def _wait(host: Host, manager: Manager, pid: int, deadline: float) -> None:
     holder = _named(host, pid)
-    if time.monotonic() > deadline:
+    left = deadline - time.monotonic()
+    if left < 0:
         raise Busy(f"{manager.name} is locked by {holder}", "try again later")
-    host.log(f"waiting for the lock of {manager.name}, held by {holder}")
+    host.waits(f"waiting for the lock of {manager.name}, held by {holder}", left)
     time.sleep(PAUSE)
 
 
@@ -343,38 +278,55 @@ def _text(output: Output) -> str:
     return output.stdout + output.stderr
 
 
-def _failure(order: Order, argv: Sequence[str], output: Output) -> BootstrapError:
-    said = _text(output)
-    kinds = {order.manager.stale: _Stale, order.manager.torn: _Torn}
+def _failure(host: Reader, order: Order, argv: Sequence[str], output: Output) -> BootstrapError:
+    from . import package_causes as causes
+
+    manager, said = order.manager, _text(output)
+    kinds = {manager.stale: _Stale, manager.torn: _Torn}
     kind = next((kind for pattern, kind in kinds.items() if re.search(pattern, said)), BootstrapError)
-    advice = _end_of_life(order, said) or "run that command by hand to see more"
-    return kind(f"{' '.join(argv)} failed: {output.why()}", advice)
+    reason = causes.why(host, manager, order.release, _first(order), [output])
+    reason = reason or causes.Why(f"{output.why()} (exit status {output.status})", shlex.join(argv))
+    remedy = causes.with_notes(reason.remedy, _end_of_life(order, [output]))
+    return kind(f"{shlex.join(argv)} failed: {reason.what}", remedy)
 
 
-def _unknown(order: Order, command: str, alternatives: Sequence[str], said: str) -> BootstrapError:
-    profile, asked = order.profile, _questions(order.manager, alternatives)
+def _unknown(host: Host, order: Order, command: str, said: Sequence[Output]) -> BootstrapError:
+    """Why there is no package for a command: its name could not be asked for, is kept out, or is not there."""
+    from . import package_causes as causes
+
+    manager, profile, names = order.manager, order.profile, order.wanted[command]
+    listed = ", ".join(names)
+    wanted = _first(order)
     doubt = profile.confidence.get(command) or profile.confidence.get("all", "")
-    advice = [_end_of_life(order, said)] if _end_of_life(order, said) else []
-    advice += [f"enable the repository {profile.repository}"] if profile.repository else []
-    advice += [f"this name is not certain ({doubt})"] if doubt else []
-    advice += [f"look at the answer of: {' '.join(next(iter(asked.values()), order.manager.resolve))}"]
-    lines, signs = [line.strip() for line in said.splitlines()], (NETWORK, "(?i)error|failed|cannot")
-    trouble = next((line for sign in signs for line in lines if re.search(sign, line)), "")
+    notes = [f"enable the repository {profile.repository}" if profile.repository else "",
+             f"this name is not certain ({doubt})" if doubt else ""]  # fmt: skip
+    if cannot := _unaskable(manager, names):
+        what, remedy, notes = cannot, "fim-bootstrap profiles", ["choose one with --profile"]
+    elif reason := causes.why(host, manager, order.release, wanted, said) or causes.trouble(host, manager, said):
+        kept = f"{listed} cannot be taken" if reason.answered else f"the repositories could not be asked for {listed}"
+        what, remedy = f"{kept}: {reason.what}", reason.remedy
+        notes = []
+    elif manager.rehearse and (
+        reason := causes.why(host, manager, order.release, wanted, [_rehearse(host, order, names)])
+    ):
+        what, remedy, notes = f"{listed} cannot be taken: {reason.what}", reason.remedy, []
+    else:
+        what = f"the repositories of this host have none of {listed}"
+        remedy = shlex.join(next(iter(_questions(manager, names).values())))
     return BootstrapError(
-        f"no package for the command {command}: the repositories of this host have none of {', '.join(alternatives)}"
-        + (f" (refreshing them said: {trouble})" if trouble else ""),
-        "; ".join(advice),
+        f"no package for the command {command}: {what}", causes.with_notes(remedy, _end_of_life(order, said), *notes)
     )
 
 
-def _end_of_life(order: Order, said: str) -> str:
-    """What to do about repositories that are gone, where the release is past its end or the text gives it away."""
-    profile = order.profile
-    over = bool(profile.eol) and profile.eol < order.today
-    known = bool(profile.eol_signature) and re.search(profile.eol_signature, said) is not None
-    if not (known or (over and re.search(NETWORK, said))):
-        return ""
-    return f"{profile.title} reached its end of life on {profile.eol}: {profile.eol_advice or 'upgrade it'}"
+def _rehearse(host: Host, order: Order, names: Sequence[str]) -> Output:
+    manager = order.manager
+    return _patiently(host, order, (*manager.rehearse, *names), time.monotonic() + order.patience, strict=False)
+
+
+def _end_of_life(order: Order, said: Sequence[Output]) -> str:
+    from .package_causes import end_of_life
+
+    return end_of_life(order.profile, order.today, order.release.name, "\n".join(map(_text, said)))
 
 
 def _holder(host: Reader, locks: Sequence[str]) -> Optional[int]:

@@ -56,6 +56,7 @@ class OsRelease(NamedTuple):
     variant: str = ""
     codename: str = ""
     parent: str = ""
+    base: str = ""  # VERSION_ID of the Red Hat Enterprise Linux that RHEL CoreOS is made from
 
 
 class Process(NamedTuple):
@@ -247,6 +248,7 @@ class Facts(NamedTuple):
     os: OsRelease
     commands: Mapping[str, str] = {}  # command -> path, absent ones left out
     unfinished: frozenset[str] = frozenset()  # commands left out because their package is only half installed
+    half: frozenset[str] = frozenset()  # packages whose installation was begun and not finished
     manager: str = ""  # the package manager of the profile that is here
     image_based: bool = False  # packages live in an image or a snapshot, and change at a boot
     staged: tuple[str, ...] = ()  # packages that this tool put into the system of the next boot
@@ -295,6 +297,7 @@ class Profile(NamedTuple):
     repository: str = ""
     lsm: str = ""
     eol: str = ""
+    eol_of: Mapping[str, str] = {}  # ID, VERSION_ID, or both -> its own date
     eol_signature: str = ""
     eol_advice: str = ""
     tested: str = "from facts"
@@ -318,6 +321,7 @@ class Settings(NamedTuple):
     guard: bool = False
     lock_timeout: float = 300.0
     agent_timeout: float = 300.0  # seconds without a sign of life after which an agent that starts counts as failed
+    network_timeout: Optional[float] = None  # None: as long as suits, longer while the system boots
     probe: bool = False
 
     def chosen(self, requirement: str) -> bool:

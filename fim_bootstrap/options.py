@@ -60,6 +60,8 @@ OPTIONS = (
            (*JUDGING, "cloud-config")),
     Option("lock-timeout", NUMBER, "seconds to wait for a package lock", 300.0, (),
            ("apply", "revert", "cloud-config"), "SECONDS"),
+    Option("network-timeout", NUMBER, "seconds to wait for a network that is not there yet (default: 20, and 120"
+            " while the system boots)", None, (), ("apply", "cloud-config"), "SECONDS"),
     Option("agent-timeout", NUMBER, "seconds without a sign of life after which an agent that starts has failed", 300.0,
            (), (*JUDGING, "cloud-config"), "SECONDS"),
     Option("wait", FLAG, "wait for an agent that is starting before judging it", False, (), ("check",)),

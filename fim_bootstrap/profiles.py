@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import importlib
 import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Optional, get_type_hints
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Optional, Union, get_type_hints
 
+from .dialects import MANAGERS
 from .errors import BadConfig, Unsupported
 from .host import LiveHost, Reader
-from .managers import MANAGERS
 from .model import OsRelease, Profile
 from .resources import profile_folder
 
@@ -29,6 +30,9 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
     "tested": ("live", "real manager", "replay", "from facts"),
 }
 FALLBACK = "rpm-files"  # the table that knows files instead of packages
+UNNAMED = "linux"  # os-release(5): what ID is where there is none
+# systems whose packages are no RPMs, even where somebody has installed an RPM manager
+OTHER_FORMATS = frozenset(("debian", "ubuntu", "arch", "alpine", "gentoo", "slackware"))
 
 
 def load(places: Iterable[str]) -> tuple[Profile, ...]:
@@ -93,12 +97,13 @@ def select(
     profiles: Sequence[Profile],
     release: OsRelease,
     forced: str = "",
-    has: Optional[Callable[[str], object]] = None,
+    has: Callable[[str], object] = lambda _: None,
 ) -> Profile:
-    """The profile of a release; raises Unsupported with what was seen and what to try.
+    """The profile of a release, with its own end of life; Unsupported, with what to try, where there is none.
 
-    ID and version count first, exactly as written; a release that no table names gets the nearest by
-    PLATFORM_ID, then by ID_LIKE, and on an RPM system (`has` finds its programs) the table of files.
+    ID and version count first, exactly as written. A release that no table names gets the nearest: by its ID in
+    other letters, PLATFORM_ID, the codename of its parent, as an image-based relative, by ID_LIKE, and on an RPM
+    system (`has` finds its programs) the table of files.
     """
     named = [profile for profile in profiles if profile.ids or profile.platform]
     if forced:
@@ -106,24 +111,61 @@ def select(
         if not found:
             raise Unsupported(f"there is no profile {forced!r}", f"one of: {', '.join(p.id for p in named)}")
         return found[0]
-    if exact := _best(named, release.id, release):
-        return exact
+    if exact := _best(named, release.id or UNNAMED, release):
+        return exact._replace(eol=_end_of_life(exact, release))
     who = release.name or release.id or "this system"
-    for profile in named:
-        if release.platform and profile.platform == release.platform:
-            return _nearest(profile, f"{who} is not in the table; {profile.id} is taken for {release.platform}")
-    # the first word that a table knows decides: after "rhel", "fedora" would only be a guess
-    word = next((word for word in release.like if any(word in profile.ids for profile in named)), "")
-    if like := _best(named, word, release):
-        return _nearest(like, f"{who} is not in the table; {like.id} is taken because it is like {word}")
+    for profile, why in _relatives(named, release, has):
+        if profile:
+            return _nearest(profile, f"{who} is not in the table; {profile.id} is taken {why}")
     files = next((profile for profile in profiles if profile.id == FALLBACK), None)
-    if files and has and has("rpm") and any(has(name) for name in files.managers):
+    rpm = has("rpm") and not OTHER_FORMATS.intersection((release.id, *release.like))
+    if files and rpm and any(has(name) for name in files.managers):
         return _nearest(files, f"{who} is not in the table; packages are looked up by the files that they hold")
     raise Unsupported(
         f"no profile for this system: {_seen(release)}",
         "name the nearest profile with --profile ID (fim-bootstrap profiles lists them), or write one to"
-        f" {DROP_INS}/{release.id or 'mine'}.toml, beginning with:\n{_snippet(release)}",
+        f" {DROP_INS}/{_word(release.id or 'mine')}.toml:\n{_snippet(profiles, release)}",
     )
+
+
+def _relatives(
+    named: Sequence[Profile], release: OsRelease, has: Callable[[str], object]
+) -> Iterator[tuple[Optional[Profile], str]]:
+    """What may be taken for a release that no table names, the surest first, and why."""
+    folded = next((name for p in named for name in p.ids if name.lower() == release.id.lower()), "")
+    yield _best(named, folded, release), f"because its ID is {folded} in other letters"
+    platform = (p for p in named if p.platform and fnmatch.fnmatchcase(release.platform, p.platform))
+    yield next(platform, None), f"for {release.platform}"
+    parents = [name for name in (release.parent, release.codename) if name]
+    if release.parent or {"debian", "ubuntu"}.intersection(release.like):
+        found = next((p for name in parents for p in named if name in p.codenames), None)
+        yield found, f"because it is made from {found.title if found else ''}"
+    words = " ".join((release.id, *release.like))
+    if "suse" in words and ("micro" in words or has("transactional-update")):
+        yield _image_based(named, "transactional-update", release), "because it is an image-based SUSE"
+    # the first word that a table knows decides: after "rhel", "fedora" would only be a guess
+    word = next((word for word in release.like if any(word in p.ids for p in named)), "")
+    # what was made before there was a PLATFORM_ID has none, and a derivative of a codename counts releases of its own
+    like = [p for p in named if not p.codenames and (p.platform or not release.platform)]
+    yield _best(like, word, release._replace(version=release.base or release.version)), f"because it is like {word}"
+    if has("rpm-ostree"):
+        yield _image_based(named, "dnf5", release), "because packages come by rpm-ostree here"
+
+
+def _image_based(named: Sequence[Profile], manager: str, release: OsRelease) -> Optional[Profile]:
+    """The profile of a manager whose version fits, or the one that has none."""
+    found = [profile for profile in named if profile.managers[:1] == (manager,)]
+    fitting = [p for p in found if not p.versions or any(_within(release.version, v) for v in p.versions)]
+    return max(fitting, key=lambda profile: len(profile.versions), default=None)
+
+
+def _end_of_life(profile: Profile, release: OsRelease) -> str:
+    """The date of the release at hand: by ID and version, ID, or version, each up to a dot; else the profile's."""
+    version = release.version.split(".")
+    versions = [".".join(version[:length]) for length in range(len(version), 0, -1)]
+    stream = "stream " if "stream" in release.name.lower() else ""
+    keys = [*(f"{stream}{release.id} {v}" for v in versions), f"{stream}{release.id}", *versions]
+    return next((profile.eol_of[key] for key in keys if key in profile.eol_of), profile.eol)
 
 
 def _best(profiles: Sequence[Profile], name: str, release: OsRelease) -> Optional[Profile]:
@@ -134,8 +176,6 @@ def _best(profiles: Sequence[Profile], name: str, release: OsRelease) -> Optiona
 
 def _rank(profile: Profile, release: OsRelease) -> int:
     """How well a profile fits the version: the longest beginning, then the codename, then any version."""
-    if release.parent and release.parent in profile.codenames:
-        return 100
     fitting = [len(version) for version in profile.versions if _within(release.version, version)]
     if fitting:
         return 2 + max(fitting)
@@ -145,7 +185,8 @@ def _rank(profile: Profile, release: OsRelease) -> int:
 
 
 def _nearest(profile: Profile, why: str) -> Profile:
-    return profile._replace(nearest=why)
+    """The profile, without the dates of what it was made for."""
+    return profile._replace(nearest=why, eol="", eol_signature="", eol_advice="")
 
 
 def _no_two_alike(profiles: Sequence[Profile], tables: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
@@ -172,16 +213,47 @@ def _seen(release: OsRelease) -> str:
     return ", ".join(f"{key}={value}" for key, value in parts.items() if value) or "no os-release at all"
 
 
-def _snippet(release: OsRelease) -> str:
-    relatives = (("suse", "leap-15.4"), ("rhel", "el9"), ("fedora", "fedora"))
-    model = next((model for word, model in relatives if word in " ".join((release.id, *release.like))), "debian-12")
-    from json import dumps  # whose texts are TOML's, too
+def _snippet(profiles: Sequence[Profile], release: OsRelease) -> str:
+    """A table for this release that loads beside the shipped ones, and that selects it."""
+    taken, name = {profile.id for profile in profiles}, release.id or UNNAMED
+    key = _word(f"{name}-{release.version}")
+    while key in taken:
+        key += "-mine"
+    values = {"like": _model(profiles, release), "title": release.name or name, "ids": [name]}
+    values.update({"versions": [release.version]} if release.version else {})
+    return f"[{key}]\n" + "\n".join(f"{name} = {_toml(value)}" for name, value in values.items())
 
-    head = release.id if re.fullmatch(r"[\w-]+", release.id, re.ASCII) else "mine"
-    return (
-        f'[{head}]\nlike = "{model}"\ntitle = {dumps(release.name, ensure_ascii=False)}\n'
-        f"ids = {dumps([release.id], ensure_ascii=False)}\nversions = {dumps([release.version], ensure_ascii=False)}"
-    )
+
+def _word(text: str) -> str:
+    """The text as a key of TOML and a file's name."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-") or "mine"
+
+
+def _toml(value: Union[str, Sequence[str]]) -> str:
+    """A text or a list of texts, as TOML has it."""
+    if not isinstance(value, str):
+        return f"[{', '.join(map(_toml, value))}]"
+    plain = re.sub(r'(["\\])', r"\\\1", value)
+    return '"' + re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", lambda odd: f"\\u{ord(odd[0]):04x}", plain) + '"'
+
+
+def _model(profiles: Sequence[Profile], release: OsRelease) -> str:
+    """The table to inherit from: the nearest release of the same ID, or a relative."""
+
+    def nearness(profile: Profile) -> tuple[int, float]:
+        there = profile.versions[-1] if profile.versions else ""
+        alike = next((i for i, pair in enumerate(zip(there, release.version)) if len(set(pair)) > 1), len(there))
+        return -alike, abs(_number(there) - _number(release.version))
+
+    if same := [profile for profile in profiles if release.id in profile.ids]:
+        return min(same, key=nearness).id
+    relatives = (("suse", "leap-15.4"), ("rhel", "el9"), ("fedora", "fedora"), ("ubuntu", "ubuntu-24.04"))
+    return next((model for word, model in relatives if word in " ".join((release.id, *release.like))), "debian-12")
+
+
+def _number(version: str) -> float:
+    found = re.match(r"\d+(?:\.\d+)?", version)
+    return float(found[0]) if found else 0.0
 
 
 def _checked(path: str, name: str, table: Any) -> Mapping[str, Any]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from . import __version__, chain, consequences, generated
+from .dialects import MANAGERS
 from .engine import Outcome
 from .errors import Blocked, BootstrapError
-from .managers import MANAGERS
 from .model import LOCKED, Facts, Finding, Hop, Profile, Settings, Status
 from .redact import SENTENCE, one_line, redacted, shown
 from .requirements import agent, packages, rules

@@ -14,9 +14,14 @@ def text_of(name: str) -> str:
         return file.read()
 
 
+def from_source() -> bool:
+    """Whether this is no one-file binary, which alone can be copied to a host."""
+    return not hasattr(sys, "_MEIPASS")
+
+
 def program() -> bytes:
     """The one-file binary that is running, or nothing in a source run."""
-    if not hasattr(sys, "_MEIPASS"):
+    if from_source():
         return b""
     with open(sys.executable, "rb") as file:
         return file.read()

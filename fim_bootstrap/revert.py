@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import journal, managers, merge, selinux
+from . import dialects, journal, managers, merge, selinux
 from .changes import difference, enable, restart_running, semodule
 from .errors import BootstrapError
 from .host import STATE, Host, starts_at_boot, unit_of
@@ -173,7 +173,7 @@ def remove_packages(
     removed, problems = 0, []
     for step in reversed([step for step in steps if step.get("kind") == "install"]):
         try:
-            managers.remove(host, managers.MANAGERS[step["manager"]], step["packages"], patience)
+            managers.remove(host, dialects.MANAGERS[step["manager"]], step["packages"], patience)
             journal.undone(host, step)
             removed += 1
         except KeyError as error:

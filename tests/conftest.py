@@ -48,7 +48,7 @@ disk_error_action = SUSPEND
 """
 RULES = "## First rule - delete all\n-D\n\n-b 8192\n\n--backlog_wait_time 60000\n\n-f 1\n"
 PROGRAMS = ("auditd", "auditctl", "augenrules", "checkmodule", "semodule_package", "semodule", "restorecon",
-            "sestatus", "getenforce")  # fmt: skip
+            "sestatus", "getenforce", "which", "service", "pidof", "pkill", "awk", "sed", "grep")  # fmt: skip
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

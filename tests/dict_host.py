@@ -223,6 +223,10 @@ class DictHost:
         """Keep the line."""
         self.logged.append(line)
 
+    def waits(self, what: str, left: float) -> None:
+        """Keep the line."""
+        self.logged.append(what)
+
     @contextlib.contextmanager
     def scratch(self, context: str = "") -> Iterator[str]:
         """A folder that is gone afterwards."""

@@ -25,9 +25,10 @@ from fim_bootstrap.changes import (
     StopService,
     restart_running,
 )
+from fim_bootstrap.dialects import MANAGERS
 from fim_bootstrap.errors import Blocked, BootstrapError, Busy
 from fim_bootstrap.host import Output
-from fim_bootstrap.managers import MANAGERS, Order
+from fim_bootstrap.managers import Order
 from fim_bootstrap.model import Change, Profile
 from tests.conftest import AUDITD_CONF
 from tests.dict_host import BOOT, Answer, DictHost

@@ -286,11 +286,12 @@ def test_user_data_that_cannot_work_is_not_printed(words: tuple[str, ...], said:
 def test_user_data_carries_url_checksum_and_options() -> None:
     words = ("cloud-config", "--url", "https://h/x", "--sha256", "5" * 64)
     script = fim(*words, "--part", "script").out
-    document = fim(*words, "--mode", "dispatcher", "--skip", "delivery", "--no-install").out
+    document = fim(*words, "--mode", "dispatcher", "--skip", "delivery", "--no-install", "--network-timeout", "60").out
     assert script.startswith("#!/bin/sh\n")
     assert document.startswith("#cloud-config\n")
     assert "".join(f"      {line}".rstrip() + "\n" for line in script.splitlines()) in document
-    assert '      mode = "dispatcher"\n      skip = ["delivery"]\n      no-install = true\n' in document
+    options = ('mode = "dispatcher"', 'skip = ["delivery"]', "no-install = true", "network-timeout = 60.0")
+    assert "".join(f"      {line}\n" for line in options) in document
     assert f"url='https://h/x'\nsha256='{'5' * 64}'\n" in script
 
 

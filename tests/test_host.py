@@ -21,7 +21,7 @@ from typing import Optional
 
 import pytest
 
-from fim_bootstrap import changes, facts, journal, managers
+from fim_bootstrap import changes, dialects, facts, journal, managers
 from fim_bootstrap.errors import BootstrapError, Busy
 from fim_bootstrap.host import CHUNK, LIMIT, LINE, LOG_LIMIT, LOG_LINE, File, LiveHost, Output, booted
 from fim_bootstrap.journal import digest
@@ -302,7 +302,7 @@ def test_a_network_that_fails_is_tried_a_few_times(tmp_path: Path, monkeypatch: 
     script = 'echo x >> "$0.tries"; [ $(wc -l < "$0.tries") -gt 2 ] && exit 0; echo "Could not resolve host: a"; exit 1'
     (tmp_path / "dead").write_text('echo x >> "$0.tries"; echo "Could not resolve host: a"; exit 1')
     (tmp_path / "slow").write_text(script)
-    row = managers.MANAGERS["dnf"]._replace(installed=("test", "-e"), remove=("sh",), locks=())
+    row = dialects.MANAGERS["dnf"]._replace(installed=("test", "-e"), remove=("sh",), locks=())
     managers.remove(LiveHost(), row, [str(tmp_path / "slow")], 1.0)
     assert (tmp_path / "slow.tries").read_text() == "x\n" * 3
     with pytest.raises(BootstrapError, match="Could not resolve host"):
@@ -322,7 +322,7 @@ def test_children_get_the_proxies_and_nothing_else_of_the_environment(
 
 def order(wanted: Mapping[str, tuple[str, ...]], patience: float) -> managers.Order:
     """What to install with this machine's apt."""
-    return managers.Order(managers.MANAGERS["apt"], Profile("debian-12", "Debian 12"), wanted, patience)
+    return managers.Order(dialects.MANAGERS["apt"], Profile("debian-12", "Debian 12"), wanted, patience)
 
 
 @needs_root

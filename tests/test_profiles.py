@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from fim_bootstrap.changes import InstallPackages
 from fim_bootstrap.errors import BadConfig, Unsupported
-from fim_bootstrap.facts import AUDIT_COMMANDS, SELINUX_COMMANDS, identify
+from fim_bootstrap.facts import AGENT_COMMANDS, AUDIT_COMMANDS, SELINUX_COMMANDS, identify
 from fim_bootstrap.host import LiveHost
 from fim_bootstrap.model import OsRelease, Profile, Settings, Status
-from fim_bootstrap.profiles import load, select
+from fim_bootstrap.profiles import _snippet, load, select
 from fim_bootstrap.requirements import packages
 from fim_bootstrap.resources import profile_folder
 from tests.conftest import Tree
@@ -22,6 +22,8 @@ from tests.test_requirements import READY
 
 SHIPPED = load([profile_folder()])
 SELECTABLE = [profile for profile in SHIPPED if profile.ids]
+RPM = {"rpm": "/bin/rpm", "dnf": "/bin/dnf"}.get  # what an RPM system has
+NOTHING = dict[str, str]().get
 GOOD = '[mine]\ntitle = "Mine"\nids = ["mine"]\nmanagers = ["apt"]\n'
 
 
@@ -55,17 +57,94 @@ def test_what_a_release_says_of_itself_selects_its_profile(
     (tmp_path / "etc").mkdir()
     (tmp_path / path.lstrip("/")).write_text(text)
     release = identify(LiveHost(str(tmp_path)))
-    if expected == "-":
-        with pytest.raises(Unsupported, match=r"no profile for this system: .*ID="):
-            select(SHIPPED, release)
-    else:
-        profile = select(SHIPPED, release)
-        assert ("~" if profile.nearest else "") + profile.id == expected
+    for has in (NOTHING, RPM):
+        if expected == "-" or (expected == "~rpm-files" and has is NOTHING):
+            with pytest.raises(Unsupported, match=r"no profile for this system: .*ID="):
+                select(SHIPPED, release, has=NOTHING)
+        else:
+            profile = select(SHIPPED, release, has=has)
+            assert ("~" if profile.nearest else "") + profile.id == expected
+
+
+@pytest.mark.parametrize(("expected", "path", "text"), os_releases())
+def test_the_table_that_an_unknown_system_gets_loads_and_selects_it(
+    tmp_path: Path, expected: str, path: str, text: str
+) -> None:
+    """It never gets in the way of the shipped ones, whatever stands in a name."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / path.lstrip("/")).write_text(text)
+    release = identify(LiveHost(str(tmp_path)))
+    named_as_a_table = OsRelease("leap", "16", ("suse",))
+    strange = release._replace(name='The "odd" one\\', id=release.id + '."x')
+    for odd in (release, strange, named_as_a_table, OsRelease("")):
+        snippet = _snippet(SHIPPED, odd)
+        (tmp_path / "mine.toml").write_text(snippet)
+        if odd is release and expected[0] not in "-~":
+            continue  # no table is written for what is known, and two may not claim the same release
+        table = load([profile_folder(), str(tmp_path)])
+        assert {profile.id for profile in SHIPPED} < {profile.id for profile in table}
+        found = select(table, odd)
+        assert f"[{found.id}]" in snippet
+        assert not found.nearest
+
+
+@pytest.mark.parametrize(
+    ("release", "model"),
+    [
+        (OsRelease("debian", "8"), "debian-9"),
+        (OsRelease("ubuntu", "26.10"), "ubuntu-26.04"),
+        (OsRelease("sles", "11.4"), "sles-12"),
+        (OsRelease("unheard-of", "11", ("rhel", "fedora")), "el9"),
+        (OsRelease("kali", "2025.4", ("debian",)), "debian-12"),
+    ],
+)
+def test_a_new_table_is_made_after_the_nearest(release: OsRelease, model: str) -> None:
+    with pytest.raises(Unsupported) as refused:
+        select(SHIPPED, release)
+    assert f'like = "{model}"' in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("release", "ends"),
+    [
+        (OsRelease("centos", "8", name="CentOS Linux 8"), "2021-12-31"),
+        (OsRelease("centos", "8", name="CentOS Stream 8"), "2024-05-31"),
+        (OsRelease("rocky", "8.10"), "2029-05-31"),
+        (OsRelease("centos", "9"), "2027-05-31"),
+        (OsRelease("ol", "7.9"), "2024-12-31"),
+        (OsRelease("opensuse-leap", "15.5"), "2024-12-31"),
+        (OsRelease("opensuse-leap", "15.6"), "2026-04-30"),
+        (OsRelease("sles", "15.3"), "2022-12-31"),
+        (OsRelease("sles", "15.6"), "2025-12-31"),
+        (OsRelease("sles_sap", "12.1.0.1"), "2017-05-31"),
+        (OsRelease("ubuntu", "25.04"), "2026-01-15"),
+        (OsRelease("fedora", "40"), "2025-05-13"),
+        (OsRelease("fedora", "99"), ""),
+        (OsRelease("OpenCloudOS", "8.6", ("rhel",)), ""),
+    ],
+)
+def test_the_end_of_life_is_that_of_the_release_at_hand(release: OsRelease, ends: str) -> None:
+    assert select(SHIPPED, release).eol == ends
+
+
+def test_an_image_based_system_never_looks_packages_up_by_their_files() -> None:
+    for tool, release, expected in (
+        ("transactional-update", OsRelease("alp-dolomite", "1.0", ("suse",)), "microos"),
+        ("rpm-ostree", OsRelease("unheard-of", "1"), "fedora"),
+    ):
+        found = select(SHIPPED, release, has={"rpm": 1, "zypper": 1, "dnf": 1, tool: 1}.get)
+        assert (found.id, bool(found.nearest)) == (expected, True)
+
+
+def test_an_rpm_manager_on_a_system_of_another_kind_installs_nothing() -> None:
+    for release in (OsRelease("kali", "2025.4", ("debian",)), OsRelease("debian", "8"), OsRelease("arch")):
+        with pytest.raises(Unsupported):
+            select(SHIPPED, release, has=RPM)
 
 
 def test_every_profile_is_selected_by_some_release() -> None:
     expected = {line[0].lstrip("~") for line in os_releases()}
-    assert {p.id for p in SHIPPED if p.ids} == expected - {"-"}
+    assert {p.id for p in SHIPPED if p.ids} == expected - {"-", "rpm-files"}
 
 
 def test_an_rpm_system_without_a_profile_looks_packages_up_by_their_files() -> None:
@@ -76,7 +155,7 @@ def test_an_rpm_system_without_a_profile_looks_packages_up_by_their_files() -> N
         select(SHIPPED, OsRelease("altlinux", "10.1"), has={"rpm": "/bin/rpm"}.get)
 
 
-@pytest.mark.parametrize("release", [OsRelease(""), OsRelease("Debian", "12"), OsRelease("debian", "121")])
+@pytest.mark.parametrize("release", [OsRelease(""), OsRelease("Debian", "121"), OsRelease("debian", "121")])
 def test_what_is_not_known_is_refused(release: OsRelease) -> None:
     with pytest.raises(Unsupported, match="no profile for this system") as refused:
         select(SHIPPED, release)
@@ -92,19 +171,19 @@ def test_a_forced_profile_must_exist() -> None:
 
 @pytest.mark.parametrize("profile", SELECTABLE, ids=lambda p: p.id)
 def test_every_needed_command_has_a_package_or_a_reason(profile: Profile) -> None:
-    for command in (*AUDIT_COMMANDS, *SELINUX_COMMANDS):
+    for command in (*AUDIT_COMMANDS, *AGENT_COMMANDS, *SELINUX_COMMANDS):
         answers = [command in table for table in (profile.packages, profile.not_applicable, profile.unavailable)]
         assert answers.count(True) == 1, command
     assert profile.managers
     assert set(profile.confidence) <= {"all", *profile.packages}
 
 
-MISSING = st.sets(st.sampled_from((*AUDIT_COMMANDS, *SELINUX_COMMANDS, "semanage")), min_size=1)
+MISSING = st.sets(st.sampled_from((*AUDIT_COMMANDS, *AGENT_COMMANDS, *SELINUX_COMMANDS, "semanage")), min_size=1)
 
 
 @given(st.sampled_from(SELECTABLE), MISSING, st.sampled_from(["enforcing", "disabled"]))
 def test_every_profile_yields_a_plan_for_whatever_is_missing(profile: Profile, gone: set[str], mode: str) -> None:
-    there = {c: c for c in (*AUDIT_COMMANDS, *SELINUX_COMMANDS, *profile.packages) if c not in gone}
+    there = {c: c for c in (*AUDIT_COMMANDS, *AGENT_COMMANDS, *SELINUX_COMMANDS, *profile.packages) if c not in gone}
     facts = READY._replace(
         commands=there, manager=profile.managers[0], selinux=READY.selinux._replace(mode=mode),
     )  # fmt: skip

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fim_bootstrap import cli
-from fim_bootstrap.host import Output
-from fim_bootstrap.managers import MANAGERS, Order, _failure
+from fim_bootstrap.dialects import MANAGERS
+from fim_bootstrap.host import LiveHost, Output
+from fim_bootstrap.managers import Order, _failure
 from fim_bootstrap.model import Profile
 from fim_bootstrap.redact import redact, shown
 from tests.conftest import AUDITD_CONF, PROJECT, RULES, Ran, Tree, needs_root
@@ -194,7 +195,7 @@ def test_what_a_package_manager_says_about_a_repository_is_redacted(
     order = Order(MANAGERS["apt"], Profile("debian-12", "Debian 12"), {"auditd": ("auditd",)}, 1)
 
     def fails(values: object, begun: float) -> int:
-        raise _failure(order, said.argv, said)
+        raise _failure(LiveHost(), order, said.argv, said)
 
     monkeypatch.setitem(cli.COMMANDS, "check", fails)
     assert cli.main(["check", "--format", "json"]) == 1

@@ -7,7 +7,18 @@ from typing import Any
 import pytest
 
 from fim_bootstrap import engine, report
-from fim_bootstrap.facts import AUDIT_COMMANDS, GUARD, GUARD_UNITS, PROGRAM, SELINUX_COMMANDS
+from fim_bootstrap.changes import CreateFiles
+from fim_bootstrap.facts import (
+    AGENT_COMMANDS,
+    AUDIT_COMMANDS,
+    FIRST_BOOT,
+    FIRST_BOOT_NETWORK,
+    GUARD,
+    GUARD_UNITS,
+    PRESET,
+    PROGRAM,
+    SELINUX_COMMANDS,
+)
 from fim_bootstrap.host import File, Stat
 from fim_bootstrap.model import (
     AgentFacts,
@@ -27,9 +38,11 @@ from fim_bootstrap.model import (
     Settings,
     Status,
 )
+from fim_bootstrap.requirements import auditd
 from tests.conftest import AUDITD_CONF, RULES
 
-PROFILE = Profile("debian-12", "Debian 12", managers=("apt",), packages=dict.fromkeys(AUDIT_COMMANDS, ("auditd",)))
+PACKAGES = {**dict.fromkeys(AUDIT_COMMANDS, ("auditd",)), **{command: (command,) for command in AGENT_COMMANDS}}
+PROFILE = Profile("debian-12", "Debian 12", managers=("apt",), packages=PACKAGES)
 CONF = "/etc/audit/auditd.conf"
 READY = Facts(
     environment=Environment.BOOTED,
@@ -39,7 +52,7 @@ READY = Facts(
     privileged=True,
     os=OsRelease("debian", "12"),
     manager="apt",
-    commands={command: f"/usr/sbin/{command}" for command in (*AUDIT_COMMANDS, *SELINUX_COMMANDS)},
+    commands={command: f"/usr/sbin/{command}" for command in (*AUDIT_COMMANDS, *AGENT_COMMANDS, *SELINUX_COMMANDS)},
     audit=AuditFacts(
         generation=3,
         conf=File(CONF, f"{AUDITD_CONF}dispatcher = /sbin/audispd\n", 100.0),
@@ -284,3 +297,22 @@ def test_a_restart_that_the_agent_could_not_make_blocks_until_its_plugin_runs() 
     bare = seen._replace(commands={})
     (found,) = (item for item in engine.plan(bare, PROFILE, Settings()) if item.id == "auditd")
     assert (found.status, found.waits_for) == (Status.WAITING, "packages")
+
+
+def test_a_first_boot_waits_for_the_network_only_where_packages_are_left_to_it() -> None:
+    settings = Settings(root="/t", first_boot=True, skip=("packages",))
+    tree = facts(environment=Environment.OFFLINE, prepared=frozenset({PRESET, PROGRAM, *FIRST_BOOT}))
+    bare = tree._replace(commands={}, audit=AuditFacts())
+    for found, chosen, written in (
+        (tree, settings, None),
+        (bare, settings, "After=network-online.target time-sync.target"),
+        (bare._replace(prepared=bare.prepared | {FIRST_BOOT_NETWORK}), settings, None),
+        (tree._replace(prepared=tree.prepared | {FIRST_BOOT_NETWORK}), settings, "# nothing is fetched"),
+        (bare, settings._replace(skip=()), None),
+        (bare, settings._replace(first_boot=False), None),
+    ):
+        finding = auditd.assess(found, PROFILE, chosen)
+        texts = [change.texts for change in finding.changes if isinstance(change, CreateFiles)]
+        files = {path: text for table in texts for path, text in table.items()}
+        assert (FIRST_BOOT_NETWORK in files) == (written is not None), finding
+        assert written is None or written in files[FIRST_BOOT_NETWORK]

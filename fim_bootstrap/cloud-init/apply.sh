@@ -1,29 +1,61 @@
 #!/bin/sh
 # Fetch fim-bootstrap, make sure that it is the right one, and make this host ready (fim-bootstrap cloud-config).
 # cloud-init runs it on each new instance before the user's own runcmd; neither stops the other by failing, and
-# `cloud-init status --long` names this script when it failed: its reason is in /var/log/fim-bootstrap.log.
+# `cloud-init status --long` names this script when it failed: its reason is in /var/log/cloud-init-output.log,
+# and what fim-bootstrap itself did is in /var/log/fim-bootstrap.log.
 set -eu
 url='$url'
 sha256='$sha256'
 program=/usr/local/sbin/fim-bootstrap
 
+fail() { # exit status, message
+    echo "fim-bootstrap: $$2" >&2
+    exit "$$1"
+}
+fetch() { # each says by itself why it failed, but GNU wget only without -q
+    if command -v curl >/dev/null; then
+        curl -fsSL --retry 5 --retry-connrefused --max-time 300 -o $$program.new "$$url"
+    elif ! command -v wget >/dev/null; then
+        fail 1 'neither curl nor wget is here to fetch it with'
+    elif wget --help 2>&1 | grep -q BusyBox; then # it knows no tries, and that of Debian 12 crashes with -T
+        for pause in 2 4 8 16 0; do
+            wget -O $$program.new "$$url" && return
+            sleep $$pause
+        done
+        return 1
+    else
+        wget -nv -T 60 -t 5 -O $$program.new "$$url"
+    fi
+}
+
+musl='' # which a system with glibc may have besides
+for loader in /lib/ld-musl-* /lib64/ld-linux* /lib/ld-linux* /lib/*/ld-linux*; do
+    case $$loader in
+    *'*') ;;
+    */ld-musl-*) musl=yes ;;
+    *) musl='' ;;
+    esac
+done
+[ -z "$$musl" ] || fail 69 'this system has musl instead of glibc (Alpine and others); the binary does not run here'
 unset NOTIFY_SOCKET
 export TMPDIR=/var/tmp # systemd-tmpfiles may still clear /tmp
 mkdir -p /usr/local/sbin
 case $$url in
 file://*) cp "$${url#file://}" $$program.new ;;
-*)
-    if command -v curl >/dev/null; then
-        curl -fsSL --retry 5 --retry-connrefused --max-time 300 -o $$program.new "$$url"
-    else
-        wget -q -T 60 -t 5 -O $$program.new "$$url"
-    fi
-    ;;
+*) fetch || fail 1 "$$url cannot be had: the reason stands above" ;;
 esac
-echo "$$sha256  $$program.new" | sha256sum -c - >/dev/null
+echo "$$sha256  $$program.new" | sha256sum -c - >/dev/null || fail 1 "$$url is not the file with the checksum $$sha256"
 chmod 755 $$program.new
 mv $$program.new $$program
 if command -v restorecon >/dev/null; then restorecon $$program || true; fi
+if ! $$program --version >/dev/null; then
+    if [ -d /etc/fapolicyd ] && pidof fapolicyd >/dev/null; then
+        echo "fapolicyd refuses it; allow it in /etc/fapolicyd/rules.d/30-fim-bootstrap.rules, then fagenrules --load:" >&2
+        echo "allow perm=execute all : path=$$program" >&2
+        echo "allow perm=any exe=$$program : all" >&2
+    fi
+    fail 1 "$$program does not start"
+fi
 $$program apply
 if $$program reboot-required >/dev/null; then # runcmd and this script do not run again after the reboot
     cat >/etc/systemd/system/fim-bootstrap-after-reboot.service <<'UNIT'

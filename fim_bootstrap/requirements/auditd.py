@@ -13,9 +13,10 @@ from typing import Optional
 from .. import auditd_conf
 from ..agent import DISPATCHER_KEY, PLUGIN, USE_DISPATCHER
 from ..changes import CreateFiles, EnableService, LabelTree, RestartService, StopService
-from ..facts import AUDITD_CONF, FIRST_BOOT, GUARD_UNITS, PRESET, PROGRAM
+from ..facts import AUDITD_CONF, FETCHING, FIRST_BOOT, FIRST_BOOT_NETWORK, GUARD_UNITS, PRESET, PROGRAM
 from ..model import Change, Environment, Facts, Finding, Profile, Settings, Status
 from ..resources import text_of
+from . import packages
 from .agent import restart_refused
 
 ID = "auditd"
@@ -36,7 +37,8 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if certain and not direct:
         evidence = tuple(f"{obstacle.where}: {obstacle.why}" for obstacle in certain)
         return Finding(ID, TITLE, Status.BLOCKED, certain[0].why, evidence, remedy=certain[0].remedy)
-    if audit.generation == 0:
+    late = _left_to_the_first_boot(facts, profile, settings)
+    if audit.generation == 0 and not late:
         return Finding(ID, TITLE, Status.WAITING, "audit is not installed yet")
     impostors = facts.impostors("auditd", "audispd")
     if facts.uncertain(audit.daemon):
@@ -51,14 +53,14 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
             ID, TITLE, Status.BLOCKED, f"{audit.owner} holds the kernel's audit connection, so auditd cannot have it",
             remedy=f"configure {audit.owner} not to take the audit socket (multicast, or leave it to auditd)",
         )  # fmt: skip
-    enabling: list[Change] = [] if audit.service.enabled else [EnableService("auditd")]
-    return _running(facts, enabling) if facts.environment.live else _at_rest(facts, settings, enabling)
+    enabling: list[Change] = [] if audit.service.enabled or not audit.generation else [EnableService("auditd")]
+    return _running(facts, enabling) if facts.environment.live else _at_rest(facts, settings, enabling, late)
 
 
-def _at_rest(facts: Facts, settings: Settings, enabling: list[Change]) -> Finding:
+def _at_rest(facts: Facts, settings: Settings, enabling: list[Change], late: bool) -> Finding:
     """A tree or a chroot, in which nothing is started."""
     offline = facts.environment is Environment.OFFLINE
-    changes, warnings = tuple(_prepare(facts, settings, enabling) if offline else enabling), _warnings(facts)
+    changes, warnings = tuple(_prepare(facts, settings, enabling, late) if offline else enabling), _warnings(facts)
     if changes:
         summary = "not all is prepared for the first boot"
         return Finding(ID, TITLE, Status.CHANGE, summary, changes=changes, warnings=warnings)
@@ -117,7 +119,14 @@ def _warnings(facts: Facts) -> tuple[str, ...]:
     return facts.impostors("auditd", "audispd") + later + ((unasked,) if answer and answer.accepted is None else ())
 
 
-def _prepare(facts: Facts, settings: Settings, enabling: list[Change]) -> list[Change]:
+def _left_to_the_first_boot(facts: Facts, profile: Profile, settings: Settings) -> bool:
+    """Whether packages are missing in a tree and are left out here, so that the first boot has to fetch them."""
+    here = packages.ID not in settings.skip and (not settings.only or packages.ID in settings.only)
+    missing = any(command not in facts.commands for command in packages.needed(facts, profile))
+    return settings.first_boot and missing and not here
+
+
+def _prepare(facts: Facts, settings: Settings, enabling: list[Change], late: bool) -> list[Change]:
     """A preset, since image builders run `systemctl preset-all`; the unit for the first boot; and labels.
 
     The labels come last: what was installed and created before them has none where the builder's kernel
@@ -131,6 +140,9 @@ def _prepare(facts: Facts, settings: Settings, enabling: list[Change]) -> list[C
     if settings.first_boot and missing:
         texts = {path: text_of(name) for path, name in FIRST_BOOT.items() if path in missing}
         changes.append(CreateFiles(texts, (FIRST_BOOT_UNIT,), PROGRAM if PROGRAM in missing else ""))
+    if settings.first_boot and late is not (FIRST_BOOT_NETWORK in facts.prepared):
+        text = text_of(FETCHING[FIRST_BOOT_NETWORK]) if late else "# nothing is fetched at the first boot\n"
+        changes.append(CreateFiles({FIRST_BOOT_NETWORK: text}))
     if facts.selinux.file_contexts and "setfiles" in facts.commands and (changes or facts.selinux.mislabelled):
         changes.append(LabelTree(facts.selinux.file_contexts))
     return changes

@@ -1,33 +1,39 @@
-"""The audit daemon and the SELinux tools are installed.
+"""The audit daemon, the SELinux tools and what the agent's start script calls are installed.
 
 Vendor, prerequisites 1-3 and "How to install packages". Half of the names on that page are commands, not
 packages, so what is required is each command; the profile knows which package has it on this release.
-The SELinux tools are required where SELinux is on; elsewhere there is nothing to build a module for.
+The SELinux tools are required where SELinux is on; elsewhere there is nothing to build a module for. Where one of
+the script's commands is missing, the agent gives up, or never restarts auditd, without a word.
 """
 
 from __future__ import annotations
 
 from ..changes import InstallPackages
-from ..facts import AUDIT_COMMANDS, SELINUX_COMMANDS
-from ..managers import MANAGERS, Order
-from ..model import Facts, Finding, Profile, Settings, Status
+from ..dialects import MANAGERS
+from ..facts import AGENT_COMMANDS, AUDIT_COMMANDS, SELINUX_COMMANDS
+from ..managers import Order
+from ..model import Environment, Facts, Finding, Profile, Settings, Status
 
 ID = "packages"
+NETWORK = {True: 120.0, False: 20.0}  # seconds to wait for a network that is not there yet; True: while booting
 TITLE = "the audit daemon and the SELinux tools are installed"
 
 
 def needed(facts: Facts, profile: Profile) -> tuple[str, ...]:
     """The commands that this host must have; a profile may name more than the usual ones."""
     selinux = facts.selinux.mode in ("permissive", "enforcing")
-    tools = dict.fromkeys((*SELINUX_COMMANDS, *(c for c in profile.packages if c not in AUDIT_COMMANDS)))
-    return tuple(c for c in (*AUDIT_COMMANDS, *(tools if selinux else ())) if c not in profile.not_applicable)
+    always = (*AUDIT_COMMANDS, *AGENT_COMMANDS)
+    tools = dict.fromkeys((*SELINUX_COMMANDS, *(c for c in profile.packages if c not in always)))
+    return tuple(c for c in (*always, *(tools if selinux else ())) if c not in profile.not_applicable)
 
 
 def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     """Find the missing commands, and the packages that have them; say so where the profile is a guess."""
     finding = _judge(facts, profile, settings)
     guess = (profile.nearest,) if profile.nearest and finding.status is not Status.OK else ()
-    return finding._replace(warnings=guess)
+    others = sorted(facts.half.difference(*profile.packages.values()))
+    half = (f"not fully installed: {', '.join(others)} (dpkg --configure -a tells why)",) if others else ()
+    return finding._replace(warnings=(*guess, *half))
 
 
 def _judge(facts: Facts, profile: Profile, settings: Settings) -> Finding:
@@ -68,7 +74,11 @@ def _judge(facts: Facts, profile: Profile, settings: Settings) -> Finding:
             f"{', '.join(missing)} missing, and {' or '.join(profile.managers)} is not here to install them", evidence,
             f"install {names} by hand, or choose a fitting profile with --profile",
         )  # fmt: skip
-    order = Order(MANAGERS[facts.manager], profile, wanted, settings.lock_timeout, facts.today)
+    booting = facts.environment is Environment.BOOTING
+    network = NETWORK[booting] if settings.network_timeout is None else settings.network_timeout
+    order = Order(
+        MANAGERS[facts.manager], profile, wanted, settings.lock_timeout, facts.today, network, facts.os
+    )
     return Finding(
         ID, TITLE, Status.CHANGE, f"{', '.join(missing)} missing", evidence, (InstallPackages(order, facts.boot),),
         remedy=f"fim-bootstrap apply, or install {names} by hand",

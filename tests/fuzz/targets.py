@@ -12,6 +12,7 @@ from fim_bootstrap import (
     agent,
     audit_rules,
     auditd_conf,
+    dialects,
     engine,
     facts,
     journal,
@@ -26,6 +27,7 @@ from fim_bootstrap import (
 from fim_bootstrap.errors import BadConfig, BootstrapError, Unsupported
 from fim_bootstrap.host import LIMIT, File, LiveHost, Output, Stat
 from fim_bootstrap.model import OsRelease, Profile, Settings
+from fim_bootstrap.package_causes import trouble, why
 from fim_bootstrap.redact import redact
 from fim_bootstrap.resources import profile_folder
 from tests.conftest import AUDITD_CONF, DEBIAN_12, PROGRAMS, RULES
@@ -228,10 +230,13 @@ def merged(before: str, after: str, now: str) -> None:
 
 def said(text: str) -> None:
     """What a package manager says."""
-    for manager in managers.MANAGERS.values():
-        answers = [("auditd", Output(("x",), 0, text)), ("audit", Output(("x",), 1, "", text))]
-        managers._found(manager, answers)
-    managers._holder(Tree({"/var/lib/dpkg/lock": "", "/proc/locks": text}, {"any": ""}), ["/var/lib/dpkg/lock"])
+    host = Tree({"/var/lib/dpkg/lock": "", "/proc/locks": text}, {"any": ""})
+    for manager in dialects.MANAGERS.values():
+        answers = [Output(("x",), 0, text), Output(("x",), 1, "", text)]
+        managers._heard(manager, ["", "/usr/sbin/auditd"], answers)
+        for found in (why(host, manager, OsRelease("rhel"), ["audit"], answers), trouble(host, manager, answers)):
+            assert found is None or (found.what and "\n" not in found.remedy)
+    managers._holder(host, ["/var/lib/dpkg/lock"])
     assert redact(redact(text)) == redact(text)
 
 

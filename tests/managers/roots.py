@@ -34,7 +34,8 @@ PROFILES: Mapping[str, Profile] = {profile.id: profile for profile in load([prof
 COMMON = ("python3", "systemd", "createrepo-c", "rpm", "apt-utils")
 SUITES = {"bookworm": (*COMMON, "dnf", "zypper"), "sid": (*COMMON, "dnf5")}
 # Debian's packages behind the commands, and the libraries that they need and that are not under test
-HELD = ("auditd", "checkpolicy", "semodule-utils", "policycoreutils", "selinux-utils", "policycoreutils-python-utils")
+HELD = ("auditd", "checkpolicy", "semodule-utils", "policycoreutils", "selinux-utils", "policycoreutils-python-utils",
+        "procps")  # fmt: skip
 DEB_OF = {**{c: names[0] for c, names in PROFILES["debian-12"].packages.items()},
           "semanage": "policycoreutils-python-utils"}  # fmt: skip
 BIN = ("usr/sbin", "usr/bin", "sbin", "bin")
@@ -74,7 +75,7 @@ def _build(suite: str, root: Path) -> None:
     )  # fmt: skip
     apt = ("chroot", str(root), "apt-get", "-q", "-y", "-o", "Acquire::Check-Valid-Until=false")
     parse = "libauparse0" if suite == "bookworm" else "libauparse0t64"
-    run(*apt, "--no-install-recommends", "install", parse, "libwrap0", f"libsemanage2/{suite}")
+    run(*apt, "--no-install-recommends", "install", parse, "libwrap0", "procps", f"libsemanage2/{suite}")
     run(*apt, "--download-only", "--reinstall", "--no-install-recommends", "install", *HELD)
     (root / "debs").mkdir()
     for package in (root / "var/cache/apt/archives").glob("*.deb"):

@@ -1,0 +1,326 @@
+"""Asking, waiting and installing, on a host made of dictionaries; the managers' words are replays of the real ones."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+
+import pytest
+
+from fim_bootstrap import managers
+from fim_bootstrap.dialects import MANAGERS
+from fim_bootstrap.errors import Blocked, BootstrapError
+from fim_bootstrap.facts import container_mark
+from fim_bootstrap.host import Output
+from fim_bootstrap.managers import Order
+from fim_bootstrap.model import Environment, OsRelease, Settings
+from fim_bootstrap.profiles import load
+from fim_bootstrap.requirements import packages
+from fim_bootstrap.resources import profile_folder
+from tests.conftest import Tree, needs_root
+from tests.dict_host import BOOT, DictHost
+from tests.test_requirements import READY
+
+PROFILES = {profile.id: profile for profile in load([profile_folder()])}
+LISTS = "/var/lib/apt/lists/deb_Packages"
+POLICY = "auditd:\n  Installed: (none)\n  Candidate: 1:3.0.9-1\n  Version table:\n     1:3.0.9-1 500\n"
+UNRESOLVED = "W: Failed to fetch http://deb.debian.org/dists/InRelease  Temporary failure resolving 'deb.debian.org'\n"
+
+
+def order(manager: str, profile: str = "debian-12", network: float = 0.0, release: str = "debian") -> Order:
+    """auditd is wanted."""
+    chosen = PROFILES[profile]
+    wanted = {"auditd": chosen.packages["auditd"]}
+    bare = chosen._replace(along=())
+    return Order(MANAGERS[manager], bare, wanted, 5.0, "2026-11-27", network, OsRelease(release))
+
+
+def refused(host: DictHost, wanted: Order) -> BootstrapError:
+    """What the installation fails with."""
+    with pytest.raises(BootstrapError) as caught:
+        managers.install(host, wanted)
+    assert "\n" not in caught.value.remedy
+    shlex.split(caught.value.remedy.partition("  # ")[0])
+    return caught.value
+
+
+def network_from(moment: float) -> Callable[[DictHost, tuple[str, ...]], Output]:
+    """apt-get update, on a network that is there from a moment on; it exits with 0 in either case."""
+
+    def update(host: DictHost, argv: tuple[str, ...]) -> Output:
+        host.sleep(1)
+        if host.now < moment:
+            return Output(argv, 0, "Err:1 http://deb.debian.org InRelease\n", UNRESOLVED)
+        host.write(LISTS)
+        host.answers["apt-cache policy"] = POLICY
+        return Output(argv, 0, "Get:1 http://deb.debian.org InRelease\n")
+
+    return update
+
+
+def has_auditd(host: DictHost, argv: tuple[str, ...]) -> int:
+    """A transaction that succeeds."""
+    host.programs("auditd")
+    return 0
+
+
+def late(host: DictHost, seconds: float) -> None:
+    """A network that comes some seconds from now."""
+    host.programs("apt-get", "apt-cache")
+    host.answers.update({"apt-get -q update": network_from(host.now + seconds), "apt-cache policy": "",
+                         "apt-get": has_auditd})  # fmt: skip
+
+
+def test_a_network_that_comes_late_is_waited_for(dict_host: DictHost) -> None:
+    late(dict_host, 15)
+    assert managers.install(dict_host, order("apt", network=20)) == ("auditd",)
+    assert dict_host.now < BOOT + 5000 + 30
+
+
+@pytest.mark.parametrize(("patience", "least", "most"), [(20.0, 20, 45), (120.0, 120, 150), (0.0, 3, 25)])
+def test_a_network_that_does_not_come_is_given_up(
+    dict_host: DictHost, patience: float, least: float, most: float
+) -> None:
+    late(dict_host, 1000)
+    error = refused(dict_host, order("apt", network=patience))
+    assert "could not be asked for auditd: a name does not resolve" in str(error)
+    assert "Temporary failure resolving 'deb.debian.org'" in str(error)
+    assert error.remedy.startswith("cat /etc/resolv.conf; getent hosts deb.debian.org")
+    assert least <= dict_host.now - BOOT - 5000 <= most
+
+
+@pytest.mark.parametrize("words", [
+    "Network is unreachable", "connect (101: Network is unreachable)", "Could not connect to 10.0.0.1:80",
+    "Could not resolve host: mirror", "Status code: 503 for http://mirror/repodata/repomd.xml",
+    "503  Service Unavailable [IP: 10.0.0.1 80]", "No route to host",
+])  # fmt: skip
+def test_what_may_pass_is_tried_again(dict_host: DictHost, words: str) -> None:
+    dict_host.programs("apt-get", "apt-cache")
+    tries: list[float] = []
+
+    def install(host: DictHost, argv: tuple[str, ...]) -> Output:
+        tries.append(host.now)
+        host.programs(*(["auditd"] if len(tries) > 2 else []))
+        return Output(argv, 0) if len(tries) > 2 else Output(argv, 100, "", f"E: {words}")
+
+    dict_host.write(LISTS)
+    dict_host.answers.update({"apt-cache policy": POLICY, "apt-get": install})
+    assert managers.install(dict_host, order("apt", network=20)) == ("auditd",)
+    assert len(tries) == 3
+
+
+def test_what_will_not_pass_is_not_waited_for(dict_host: DictHost) -> None:
+    dict_host.programs("dnf")
+    dict_host.answers["dnf"] = Output(("dnf",), 1, "", "Status code: 403 for http://m/repomd.xml\n")
+    refused(dict_host, order("dnf", "el9", network=120))
+    assert dict_host.now == BOOT + 5000
+
+
+@pytest.mark.parametrize(("where", "given", "expected"), [
+    (Environment.BOOTED, None, 20.0), (Environment.BOOTING, None, 120.0), (Environment.BOOTING, 3.0, 3.0),
+])  # fmt: skip
+def test_a_host_that_boots_waits_longer(where: Environment, given: float | None, expected: float) -> None:
+    facts = READY._replace(environment=where, commands={})
+    finding = packages.assess(facts, PROFILES["debian-12"], Settings(network_timeout=given))
+    assert finding.changes[0].order.network == expected  # type: ignore[attr-defined]
+
+
+SAID = {
+    "yum 3, RHEL without a subscription": (
+        "yum", "el7", "rhel", Output(("yum",), 1, "This system is not registered with an entitlement server. You can"
+        " use subscription-manager to register.\n", "There are no enabled repos.\n Run \"yum repolist all\" to see the"
+        " repos you have.\n"),
+        "could not be asked for audit: this host is not registered: This system is not registered",
+        "subscription-manager register --org ORG"),
+    "yum 3, CentOS whose mirrors are gone": (
+        "yum", "el7", "centos", Output(("yum",), 1, "", "14: curl#6 - \"Could not resolve host: mirrorlist.centos.org;"
+        " Unknown error\"\nCannot find a valid baseurl for repo: base/7/x86_64\n"),
+        "a name does not resolve", "cat /etc/resolv.conf"),
+    "yum 3, forbidden": (
+        "yum", "el7", "centos", Output(("yum",), 1, "", "https://repo.example/repodata/repomd.xml: [Errno 14] HTTPS"
+        " Error 403 - Forbidden\nfailure: repodata/repomd.xml from vendor: [Errno 256] No more mirrors to try.\n"),
+        "a repository refuses this host: https://repo.example", "yum --disablerepo=vendor install audit"),
+    "yum 3, excluded": (
+        "yum", "el7", "centos", Output(("yum",), 1, "", "Error: No matching Packages to list\n"),
+        "the repositories of this host have none of audit", "yum -q --setopt=exit_on_lock=True list audit"),
+    "microdnf, killed": (
+        "microdnf", "el9", "rhel", Output(("microdnf",), 137), "the manager was killed", "fallocate -l 2G /swapfile"),
+    "microdnf, no repository": (
+        "microdnf", "el9", "rhel", Output(("microdnf",), 1, "", "error: There are no enabled repositories in"
+        " \"/etc/yum.repos.d\".\n"), "no repository is enabled", "subscription-manager register"),
+    "tdnf, forbidden": (
+        "tdnf", "photon-5", "photon", Output(("tdnf",), 22, "", "Error: 403 when downloading https://packages.vmware.com/"
+        "photon/repodata/repomd.xml. Please check repo url\nError(1403) : Forbidden\n"),
+        "could not be asked for audit", "tdnf"),
+    "rpm-ostree, forbidden": (
+        "rpm-ostree", "fedora", "fedora", Output(("rpm-ostree",), 1, "", "error: Updating rpm-md repo 'vendor': cannot"
+        " update repo 'vendor': Cannot download repomd.xml: Status code: 403 for https://v/repomd.xml\n"),
+        "a repository refuses this host", "cat /etc/yum.repos.d/*.repo"),
+    "rpm-ostree, no such package": (
+        "rpm-ostree", "fedora", "fedora", Output(("rpm-ostree",), 1, "No matches found.\n"),
+        "the repositories of this host have none of audit", "rpm-ostree search audit"),
+    "transactional-update, not registered": (
+        "transactional-update", "sle-micro-5", "suse-microos", Output(("zypper",), 6, "", "Warning: No repositories"
+        " defined.\n"), "no repository is enabled", "transactional-update register -r CODE"),
+    "a clock that is behind, TLS": (
+        "dnf", "el9", "rocky", Output(("dnf",), 1, "", "  - Curl error (60): SSL peer certificate or SSH remote key was"
+        " not OK for https://m/repomd.xml [SSL certificate problem: certificate is not yet valid]\n"),
+        "the clock of this host is behind", "chronyc makestep || timedatectl set-ntp true"),
+    "a certificate that has expired": (
+        "apt", "debian-12", "debian", Output(("apt-get",), 100, "", "W: Failed to fetch https://m/InRelease"
+        "  Certificate verification failed: The certificate is NOT trusted. The certificate chain uses expired"
+        " certificate.\n"),
+        "has expired", "chronyc makestep || timedatectl set-ntp true"),
+    "SLES in a cloud": (
+        "zypper", "sles-15.4", "sles", Output(("zypper",), 4, "", "Permission to access"
+        " 'https://smt-ec2.susecloud.net/repo/repomd.xml' denied.\n"),
+        "the registration of the cloud is refused", "registercloudguest --force-new"),
+    "versionlock of dnf 4": (
+        "dnf", "el8", "rocky", Output(("dnf",), 1, "All matches were filtered out by exclude filtering for argument:"
+        " audit\n", "Error: Unable to find a match: audit\n"),
+        "audit cannot be taken: the package is locked to a version", "dnf versionlock delete audit"),
+    "a word that nobody knows": (
+        "dnf", "el8", "rocky", Output(("dnf",), 3, "", "Error: the moon is full\n"),
+        "could not be asked for audit: Error: the moon is full (dnf exit status 3)", "dnf"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_replay_of_what_managers_say(dict_host: DictHost, name: str) -> None:
+    manager, profile, release, said, summary, remedy = SAID[name]
+    dict_host.programs(said.argv[0], manager)
+    dict_host.answers[said.argv[0]] = said
+    dict_host.write(LISTS)
+    dict_host.write("/etc/dnf/plugins/versionlock.list", "audit-0:3.0-1.*\n" if "versionlock" in name else "")
+    error = refused(dict_host, order(manager, profile, release=release))
+    assert summary in str(error)
+    assert error.remedy.startswith(remedy)
+    assert ("have none of" in str(error)) == (summary.startswith("the repositories of this host have none"))
+
+
+@pytest.mark.parametrize(("name", "over"), [("debian-11", True), ("leap-15.4", True), ("debian-13", False)])
+def test_past_its_end_a_release_is_advised_whatever_the_words(dict_host: DictHost, name: str, over: bool) -> None:
+    manager = PROFILES[name].managers[0]
+    dict_host.programs("apt-get", "apt-cache", "zypper")
+    dict_host.write(LISTS)
+    error = refused(dict_host, order(manager, name))
+    assert (f"reached its end of life on {PROFILES[name].eol}: " in error.remedy) == over
+
+
+def test_a_manager_that_knows_no_files_does_not_say_that_there_are_none(dict_host: DictHost) -> None:
+    dict_host.programs("rpm-ostree")
+    error = refused(dict_host, order("rpm-ostree", "rpm-files"))
+    assert "rpm-ostree cannot look up which package holds /usr/sbin/auditd" in str(error)
+    assert "have none" not in str(error)
+
+
+def test_the_script_of_somebody_else_s_package_fails_nothing(dict_host: DictHost) -> None:
+    def install(host: DictHost, argv: tuple[str, ...]) -> Output:
+        host.programs("auditd")
+        host.write("/var/lib/dpkg/status", "Package: auditd\nStatus: install ok installed\n\n"
+                   "Package: other\nStatus: install ok half-configured\n")  # fmt: skip
+        return Output(argv, 100, "", "E: Sub-process /usr/bin/dpkg returned an error code (1)\n")
+
+    dict_host.programs("apt-get", "apt-cache")
+    dict_host.write(LISTS)
+    dict_host.answers.update({"apt-cache policy": POLICY, "apt-get": install})
+    assert managers.install(dict_host, order("apt")) == ("auditd",)
+    assert any("what was asked for is there all the same" in line for line in dict_host.logged)
+
+
+@pytest.mark.parametrize("state", ["half-configured", "unpacked"])
+def test_our_own_package_is_not_there_before_it_is_configured(dict_host: DictHost, state: str) -> None:
+    def install(host: DictHost, argv: tuple[str, ...]) -> Output:
+        host.programs("auditd")
+        host.write("/var/lib/dpkg/status", f"Package: auditd\nStatus: install ok {state}\n")
+        return Output(argv, 100, "", "E: Sub-process /usr/bin/dpkg returned an error code (1)\n")
+
+    dict_host.programs("apt-get", "apt-cache")
+    dict_host.write(LISTS)
+    dict_host.answers.update({"apt-cache policy": POLICY, "apt-get": install})
+    assert "Sub-process /usr/bin/dpkg" in str(refused(dict_host, order("apt")))
+
+
+def test_resolve_says_that_it_did_not_look(dict_host: DictHost) -> None:
+    dict_host.programs("apt-get", "apt-cache")
+    found, unasked = managers.available(dict_host, order("apt"))
+    assert (found, dict_host.asked) == (frozenset(), [])
+    assert "apt-get -q update" in unasked
+    dict_host.write(LISTS)
+    dict_host.answers["apt-cache policy"] = POLICY
+    assert managers.available(dict_host, order("apt")) == (frozenset({"auditd"}), "")
+    dict_host.answers["apt-cache policy"] = ""
+    assert managers.available(dict_host, order("apt")) == (frozenset(), "")
+    dict_host.programs("dnf")
+    dict_host.answers["dnf"] = Output(("dnf",), 1, "", "Error: Failed to download metadata for repo 'fim'\n")
+    assert "Failed to download metadata" in managers.available(dict_host, order("dnf", "el9"))[1]
+    assert dict_host.done == []
+
+
+def test_a_tree_whose_resolv_conf_leads_nowhere(dict_host: DictHost) -> None:
+    late(dict_host, 1000)
+    dict_host.root = "/mnt/tree"
+    error = refused(dict_host, order("apt"))
+    assert error.remedy.startswith("cp -L --remove-destination /etc/resolv.conf /mnt/tree/etc/resolv.conf")
+
+
+def test_names_are_asked_for_ten_minutes_and_installed_for_thirty(
+    dict_host: DictHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dict_host.programs("apt-get", "apt-cache")
+    dict_host.write(LISTS)
+    dict_host.answers.update({"apt-cache policy": POLICY, "apt-get": has_auditd})
+    seen: dict[str, float] = {}
+    run = dict_host.run
+
+    def noting(*argv: str, timeout: float = 0, **rest: object) -> Output:
+        seen[argv[0]] = timeout
+        return run(*argv, timeout=timeout, **rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(dict_host, "run", noting)
+    managers.install(dict_host, order("apt"))
+    assert seen == {"apt-cache": 600.0, "apt-get": 1800.0}
+
+
+@pytest.mark.parametrize(("root", "null", "head", "remedy"), [
+    ("/mnt/t", None, "", "mount --bind /dev /mnt/t/dev"),
+    ("/mnt/t", 0o100644, "", "rm /mnt/t/dev/null; mount --bind /dev /mnt/t/dev"),
+    ("/mnt/t", 0o20666, "head: cannot open '/dev/null' for reading: Permission denied", "mount --bind /dev /mnt/t/dev"),
+    ("/", None, "", "mount -t devtmpfs dev /dev"),
+])  # fmt: skip
+def test_a_tree_without_a_usable_dev_null_is_refused(
+    dict_host: DictHost, root: str, null: int | None, head: str, remedy: str
+) -> None:
+    dict_host.root = root
+    dict_host.folder("/dev")
+    if null is not None:
+        dict_host.write("/dev/null")
+        seen = dict_host.stat("/dev/null")
+        assert seen
+        dict_host.stat = lambda path: seen._replace(mode=null) if path == "/dev/null" else None  # type: ignore[method-assign]
+    dict_host.answers["head"] = Output(("head",), 1, "", head)
+    with pytest.raises(Blocked, match="/dev/null") as caught:
+        managers.install(dict_host, order("apt"))
+    assert caught.value.remedy == remedy
+    assert dict_host.done == []
+
+
+def test_what_shows_a_container_is_named(dict_host: DictHost) -> None:
+    assert container_mark(dict_host) == ""
+    dict_host.write("/proc/1/environ", "PATH=/bin\0container=podman\0")
+    assert container_mark(dict_host) == "the environment of process 1 says container="
+    dict_host.write("/run/.containerenv")
+    assert container_mark(dict_host) == "/run/.containerenv is there"
+
+
+@needs_root
+@pytest.mark.parametrize("words", [("--guard",), ("--first-boot",)])
+def test_a_source_run_that_cannot_install_itself_is_refused_before_the_first_change(
+    tree: Tree, words: tuple[str, ...]
+) -> None:
+    tree.write("/usr/bin/systemctl", "#!/bin/false\n", 0o755)
+    before = tree.read("/etc/audit/auditd.conf")
+    refused = tree.fim("apply", *words)
+    assert (refused.status, "this is a source run" in refused.err) == (4, True), refused
+    assert tree.read("/etc/audit/auditd.conf") == before
+    assert not tree.path("/etc/systemd/system-preset").exists()
