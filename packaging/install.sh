@@ -20,6 +20,7 @@ RELEASE_URL=''
 SHA256_x86_64=''
 SHA256_aarch64=''
 PUBLIC_KEY=''
+LIMIT=131072 # of a download, in the units of ulimit: 512 bytes, and 1024 in bash
 
 say() { printf 'fim-bootstrap install: %s\n' "$*" >&2; }
 fail() { # status, message, what to type
@@ -37,11 +38,45 @@ system() {
     *) fail 69 "there is no binary for $(uname -m)" 'run it from source: python3 bootstrap.py (Python 3.9 or newer)' ;;
     esac
     FILE=fim-bootstrap-linux-$(uname -m)
+    ! musl || fail 69 'this system has musl instead of glibc (Alpine and others); the binary does not run here' \
+        'run it from source: python3 bootstrap.py (Python 3.9 or newer)'
+}
+
+musl() { # and no glibc besides
+    found=1
+    for loader in /lib/ld-musl-* /lib64/ld-linux* /lib/ld-linux* /lib/*/ld-linux*; do
+        case $loader in
+        *'*') ;;
+        */ld-musl-*) found=0 ;;
+        *) return 1 ;;
+        esac
+    done
+    return $found
+}
+
+fapolicyd() { # whether it decides here what may run
+    [ -d /etc/fapolicyd ] && has pidof && pidof fapolicyd >/dev/null
+}
+RULES='put these lines into /etc/fapolicyd/rules.d/30-fim-bootstrap.rules, then fagenrules --load:
+allow perm=execute all : path=/usr/local/sbin/fim-bootstrap
+allow perm=any exe=/usr/local/sbin/fim-bootstrap : all'
+
+private() { # a folder: nobody but root and who runs this may put something else in the place of what lies there
+    above=$1
+    while [ -n "$above" ]; do # / itself is trusted, or nothing is
+        # shellcheck disable=SC2012 # its mode, links and user; the name is not looked at
+        ls -ldn "$above/" | {
+            read -r mode _ user _
+            case $mode in d????-??-* | d????????[tT]*) [ "$user" = 0 ] || [ "$user" = "$(id -u)" ] ;; *) false ;; esac
+        } || return 1
+        above=${above%/*}
+    done
 }
 
 executable_folder() { # a private folder from which programs may run, whatever is mounted noexec
     for place in "${TMPDIR:-}" /tmp /var/tmp /run /var/lib /root; do
-        [ -n "$place" ] || continue
+        place=$(CDPATH='' cd -P -- "${place:-/nowhere}" 2>/dev/null && pwd -P) || continue
+        private "$place" || continue
         FOLDER=$(mktemp -d "$place/fim-bootstrap.XXXXXXXX" 2>/dev/null) || continue
         printf '#!/bin/sh\n' >"$FOLDER/try"
         chmod 700 "$FOLDER" "$FOLDER/try"
@@ -51,27 +86,42 @@ executable_folder() { # a private folder from which programs may run, whatever i
         fi
         rm -r "$FOLDER"
     done
-    fail 1 'no folder from which a program may run' 'set TMPDIR to one that is not mounted noexec'
+    ! fapolicyd || fail 1 'fapolicyd lets no program run that it does not know' "$RULES"
+    fail 1 'no folder of root alone from which a program may run' 'set TMPDIR to one that is not mounted noexec'
 }
 
-fetch() { # name, into the private folder
+told() { # run it; what it says is shown if it fails
+    "$@" 2>"$FOLDER/said" || {
+        cat "$FOLDER/said" >&2
+        return 1
+    }
+}
+
+download() { # name, into the private folder
     case $URL in
     http://* | https://*)
         stall=${FIM_INSTALL_STALL:-30}
         if has curl; then
             curl -fsSL --retry 2 --connect-timeout "$stall" --speed-limit 1000 --speed-time "$stall" \
                 -o "$FOLDER/$1" "$URL/$1"
-        elif has wget; then
-            wget -q -t 2 -T "$stall" -O "$FOLDER/$1" "$URL/$1"
-        else
+        elif ! has wget; then
             fail 1 'neither curl nor wget is here' 'install one of them, or set FIM_INSTALL_URL to a folder'
+        else
+            case $(wget --help 2>&1) in
+            *BusyBox*) told wget -O "$FOLDER/$1" "$URL/$1" ;; # it knows no tries, and that of Debian 12 crashes with -T
+            *) told wget -nv -t 2 -T "$stall" -O "$FOLDER/$1" "$URL/$1" ;;
+            esac
         fi
         ;;
     *) cp "${URL#file://}/$1" "$FOLDER/$1" ;;
-    esac || {
-        rm -f "${FOLDER:?}/$1"
-        return 1
-    }
+    esac
+}
+
+fetch() { # name: the download, of which the kernel takes no more than LIMIT
+    if (trap '' XFSZ && ulimit -f "$LIMIT" && download "$1"); then return 0; fi
+    [ ! -e "$FOLDER/$1" ] || [ "$(wc -c <"$FOLDER/$1")" -lt "$((LIMIT * 512))" ] || say "$URL/$1 is too large"
+    rm -f "${FOLDER:?}/$1"
+    return 1
 }
 
 sum_of() {
@@ -90,6 +140,7 @@ signature_is_good() { # 0 good, 1 bad, 2 cannot be told
 verify() {
     actual=$(sum_of "$FOLDER/$FILE")
     trusted=${FIM_INSTALL_SHA256:-$PINNED}
+    case $trusted in *[A-F]*) trusted=$(printf '%s' "$trusted" | tr A-F a-f) ;; esac
     signature=0
     signature_is_good || signature=$?
     [ "$signature" != 1 ] || fail 1 "the signature of $URL/SHA256SUMS is bad or missing" 'do not run this file; ask where it comes from'
@@ -116,7 +167,8 @@ main() {
     mask=$(umask)
     umask 077
     executable_folder
-    trap 'rm -rf "$FOLDER"' EXIT
+    NEW=$FOLDER/new
+    trap 'rm -rf "$FOLDER" "$NEW"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' HUP TERM
     fetch "$FILE" || fail 1 "$URL/$FILE cannot be had" 'look at the message above; a proxy is taken from https_proxy'
@@ -125,8 +177,8 @@ main() {
     if [ "${1:-}" = install ]; then
         shift
         target=${FIM_INSTALL_DIR:-/usr/local/sbin}
-        if ! { mkdir -p "$target" && cp "$program" "$target/.fim-bootstrap.new" &&
-            chmod 755 "$target/.fim-bootstrap.new" && mv "$target/.fim-bootstrap.new" "$target/fim-bootstrap"; }; then
+        if ! { mkdir -p "$target" && NEW=$(mktemp "$target/.fim-bootstrap-install.XXXXXXXX") &&
+            cp "$program" "$NEW" && chmod 755 "$NEW" && mv -f "$NEW" "$target/fim-bootstrap"; }; then
             fail 1 "cannot install into $target" 'run it as root, or set FIM_INSTALL_DIR'
         fi
         program=$target/fim-bootstrap
@@ -138,6 +190,7 @@ main() {
     umask "$mask"
     status=0
     TMPDIR=$FOLDER "$program" "$@" </dev/null || status=$?
+    [ "$status" != 126 ] || ! fapolicyd || fail 126 "fapolicyd refuses $program" "$RULES"
     exit "$status"
 }
 

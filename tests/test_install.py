@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import os
@@ -34,16 +35,23 @@ class Release(NamedTuple):
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves the folder; /stalled/ and /cut/ do with the same files what their names say."""
+    """Serves the folder; /stalled/, /cut/ and /endless/ do with the same files what their names say."""
 
     def log_message(self, *_: object) -> None:
         """Quiet."""
 
     def do_GET(self) -> None:
-        """Send a file, or half of one."""
+        """Send a file, or half of one, or one that has no end."""
         kind, _, name = self.path.lstrip("/").rpartition("/")
-        if kind not in ("stalled", "cut"):
+        if kind not in ("stalled", "cut", "endless"):
             super().do_GET()
+            return
+        if kind == "endless":
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):  # the other side has enough
+                while True:
+                    self.wfile.write(b"x" * 65536)
             return
         content = (Path(self.directory) / name).read_bytes()
         self.send_response(200)
@@ -140,6 +148,32 @@ def test_a_stalled_download_is_given_up(release: Release) -> None:
         for ran in pool.map(under, SHELLS):
             assert (ran.status, ran.out) == (1, ""), ran.err
             assert "cannot be had" in ran.err
+
+
+ENOUGH = SCRIPT.replace("LIMIT=131072", "LIMIT=2048")  # 1 MB, or 2
+
+
+@pytest.mark.parametrize("fetcher", [name for name in ("curl", "wget") if shutil.which(name)])
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_a_download_without_an_end_is_given_up(
+    release: Release, tmp_path: Path, shell: list[str], fetcher: str
+) -> None:
+    if (shell[0], fetcher) == ("busybox", "wget"):
+        pytest.skip("busybox would take its own wget, and Debian's static one ends in a segmentation fault")
+    path = only(tmp_path / "bin", *shell, fetcher)
+    ran = piped(ENOUGH, "apply", shell=[shutil.which(shell[0]) or "", *shell[1:]], PATH=path,
+                FIM_INSTALL_URL=f"{release.url}/endless", FIM_INSTALL_SHA256=release.sha256)  # fmt: skip
+    assert (ran.status, ran.out) == (1, ""), ran.err
+    assert f"{release.url}/endless/{NAME} is too large" in ran.err
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_a_file_that_is_too_large_is_not_copied(release: Release, shell: list[str]) -> None:
+    with (release.folder / NAME).open("r+b") as file:
+        file.truncate(3 << 20)
+    ran = piped(ENOUGH, "apply", shell=shell, FIM_INSTALL_URL=str(release.folder), FIM_INSTALL_SHA256=release.sha256)
+    assert (ran.status, ran.out) == (1, ""), ran.err
+    assert "too large" in ran.err
 
 
 def test_where_to_fetch_from_must_be_known() -> None:
@@ -261,21 +295,91 @@ def test_a_noexec_temporary_folder_is_passed_over(release: Release, tmp_path: Pa
         subprocess.run(["umount", place], check=True)
 
 
+# who it belongs to and its mode; the last but two are of somebody else further up
+PLACES = {
+    "somebody's": [("nobody", 0o700)],
+    "of a group": [("root", 0o770)],
+    "of all": [("root", 0o777)],
+    "a group's below": [("root", 0o770), ("root", 0o700)],
+    "somebody's below": [("nobody", 0o755), ("root", 0o700)],
+    "sticky, somebody's": [("nobody", 0o1777), ("root", 0o700)],
+    "root's": [("root", 0o755)],
+    "sticky": [("root", 0o1777)],
+}
+
+
+@needs_root
+@pytest.mark.parametrize("linked", [False, True], ids=["plain", "linked"])
+@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_a_temporary_folder_that_others_may_write_to_is_passed_over(
+    release: Release, tmp_path: Path, shell: list[str], kind: str, linked: bool
+) -> None:
+    place = tmp_path
+    for owner, mode in PLACES[kind]:
+        place /= "a * b"
+        place.mkdir()
+        shutil.chown(place, owner)
+        place.chmod(mode)
+    (release.folder / NAME).write_text(program := '#!/bin/sh\necho "$TMPDIR"\n')
+    (tmp_path / "link").symlink_to(place)
+    ran = piped(SCRIPT, "check", shell=shell, FIM_INSTALL_URL=str(release.folder),
+                FIM_INSTALL_SHA256=hashlib.sha256(program.encode()).hexdigest(),
+                TMPDIR=str(tmp_path / "link" if linked else place))  # fmt: skip
+    assert ran.status == 0, ran.err
+    assert ran.out.startswith(str(place)) is (kind in ("root's", "sticky")), ran.out
+
+
+def test_nobody_foresees_the_name_of_the_installed_file(release: Release, tmp_path: Path) -> None:
+    """What lies in its place, or is a link there, is neither written nor followed; a failure leaves nothing."""
+    target, victim = tmp_path / "sbin", tmp_path / "victim"
+    target.mkdir()
+    victim.write_text("theirs")
+    (target / ".fim-bootstrap.new").symlink_to(victim)
+
+    def install(script: str) -> Ran:
+        return piped(script, "install", FIM_INSTALL_URL=release.url, FIM_INSTALL_SHA256=release.sha256,
+                     FIM_INSTALL_DIR=str(target))  # fmt: skip
+
+    assert install(SCRIPT).status == 0
+    assert victim.read_text() == "theirs"
+    assert install(SCRIPT.replace("mv -f", "false")).status == 1
+    assert sorted(path.name for path in target.iterdir()) == [".fim-bootstrap.new", "fim-bootstrap"]
+
+
+def test_parallel_installations_all_succeed(release: Release, tmp_path: Path) -> None:
+    target = tmp_path / "sbin"
+
+    def install(number: int) -> Ran:
+        return piped(SCRIPT, "install", "check", shell=SHELLS[number % len(SHELLS)], FIM_INSTALL_URL=release.url,
+                     FIM_INSTALL_SHA256=release.sha256, FIM_INSTALL_DIR=str(target))  # fmt: skip
+
+    with ThreadPoolExecutor(8) as pool:
+        for ran in pool.map(install, range(24)):
+            assert (ran.status, ran.out) == (0, "ran: check\n"), ran.err
+    assert [path.name for path in target.iterdir()] == ["fim-bootstrap"]
+
+
 def test_it_is_clean_shell() -> None:
     if not shutil.which("shellcheck"):
         pytest.skip("needs shellcheck")
-    scripts = ["packaging/install.sh", "packaging/binary/build.sh", "tests/needs.sh"]
+    scripts = [*(str(p) for p in sorted((PROJECT / "tests/live/agent").glob("*.sh"))),
+               "packaging/install.sh", "packaging/binary/build.sh", "tests/needs.sh"]
     subprocess.run(["shellcheck", *scripts], cwd=PROJECT, check=True)
+
+
+def only(folder: Path, *names: str) -> str:
+    """A PATH with the commands that the script needs and these, and no others."""
+    folder.mkdir()
+    for name in {"uname", "mktemp", "chmod", "rm", "cut", "sha256sum", "ls", "id", "wc", *names} - {"sh"}:
+        (folder / name).symlink_to(str(shutil.which(name)))
+    return str(folder)
 
 
 @pytest.mark.skipif(not shutil.which("wget"), reason="there is no wget here")
 @pytest.mark.parametrize("trouble", ["", "/no-such-folder", "/cut", "/stalled"])
 def test_it_fetches_with_wget_where_there_is_no_curl(release: Release, tmp_path: Path, trouble: str) -> None:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for name in ("uname", "mktemp", "chmod", "rm", "cut", "sha256sum", "wget"):
-        (folder / name).symlink_to(str(shutil.which(name)))
-    ran = piped(SCRIPT, "check", shell=["/bin/sh"], PATH=str(folder), FIM_INSTALL_STALL="1",
+    ran = piped(SCRIPT, "check", shell=["/bin/sh"], PATH=only(tmp_path / "bin", "wget"), FIM_INSTALL_STALL="1",
                 FIM_INSTALL_URL=release.url + trouble, FIM_INSTALL_SHA256=release.sha256)  # fmt: skip
     assert (ran.status, ran.out) == ((1, "") if trouble else (0, "ran: check\n")), ran.err
     assert not trouble or "cannot be had" in ran.err
