@@ -19,7 +19,7 @@ from tests.cache import CACHE, kept, output, run, source
 
 HERE = Path(__file__).resolve().parent
 SUITES = ("bookworm", "bullseye", "trixie", "sid")
-PACKAGES = ("linux-image-cloud-amd64", "systemd-sysv", "udev", "dbus", "python3", "kmod", "procps")
+PACKAGES = ("linux-image-cloud-amd64", "systemd-sysv", "udev", "dbus", "python3", "kmod")
 # sid's own policy does not install (semodule: Failed on likewise), so sid gets the one of trixie
 POLICY_FROM = {"sid": "trixie"}
 SERVED = ("auditd", "checkpolicy", "semodule-utils", "policycoreutils", "selinux-utils")
