@@ -360,13 +360,15 @@ def _print(text: str) -> None:
 
 
 def _progress() -> Progress:
-    return Progress(_tell, _rewrite if sys.stderr.isatty() else None)
+    terminal = bool(sys.stderr) and sys.stderr.isatty()  # there is no stderr where it was closed
+    return Progress(_tell, _rewrite if terminal else None)
 
 
 def _rewrite(line: str) -> None:
     """Replace the last line of the terminal, which holds no more than its width."""
-    width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    print(f"\r\x1b[K{one_line(line)[: width - 1]}", end="", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        print(f"\r\x1b[K{one_line(line)[: width - 1]}", end="", file=sys.stderr, flush=True)
 
 
 def _tell(line: str) -> None:

@@ -38,7 +38,28 @@ system() {
     *) fail 69 "there is no binary for $(uname -m)" 'run it from source: python3 bootstrap.py (Python 3.9 or newer)' ;;
     esac
     FILE=fim-bootstrap-linux-$(uname -m)
+    ! musl || fail 69 'this system has musl instead of glibc (Alpine and others); the binary does not run here' \
+        'run it from source: python3 bootstrap.py (Python 3.9 or newer)'
 }
+
+musl() { # and no glibc besides
+    found=1
+    for loader in /lib/ld-musl-* /lib64/ld-linux* /lib/ld-linux* /lib/*/ld-linux*; do
+        case $loader in
+        *'*') ;;
+        */ld-musl-*) found=0 ;;
+        *) return 1 ;;
+        esac
+    done
+    return $found
+}
+
+fapolicyd() { # whether it decides here what may run
+    [ -d /etc/fapolicyd ] && has pidof && pidof fapolicyd >/dev/null
+}
+RULES='put these lines into /etc/fapolicyd/rules.d/30-fim-bootstrap.rules, then fagenrules --load:
+allow perm=execute all : path=/usr/local/sbin/fim-bootstrap
+allow perm=any exe=/usr/local/sbin/fim-bootstrap : all'
 
 private() { # a folder: nobody but root and who runs this may put something else in the place of what lies there
     above=$1
@@ -65,7 +86,15 @@ executable_folder() { # a private folder from which programs may run, whatever i
         fi
         rm -r "$FOLDER"
     done
+    ! fapolicyd || fail 1 'fapolicyd lets no program run that it does not know' "$RULES"
     fail 1 'no folder of root alone from which a program may run' 'set TMPDIR to one that is not mounted noexec'
+}
+
+told() { # run it; what it says is shown if it fails
+    "$@" 2>"$FOLDER/said" || {
+        cat "$FOLDER/said" >&2
+        return 1
+    }
 }
 
 download() { # name, into the private folder
@@ -75,10 +104,13 @@ download() { # name, into the private folder
         if has curl; then
             curl -fsSL --retry 2 --connect-timeout "$stall" --speed-limit 1000 --speed-time "$stall" \
                 -o "$FOLDER/$1" "$URL/$1"
-        elif has wget; then
-            wget -q -t 2 -T "$stall" -O "$FOLDER/$1" "$URL/$1"
-        else
+        elif ! has wget; then
             fail 1 'neither curl nor wget is here' 'install one of them, or set FIM_INSTALL_URL to a folder'
+        else
+            case $(wget --help 2>&1) in
+            *BusyBox*) told wget -O "$FOLDER/$1" "$URL/$1" ;; # it knows no tries, and that of Debian 12 crashes with -T
+            *) told wget -nv -t 2 -T "$stall" -O "$FOLDER/$1" "$URL/$1" ;;
+            esac
         fi
         ;;
     *) cp "${URL#file://}/$1" "$FOLDER/$1" ;;
@@ -108,6 +140,7 @@ signature_is_good() { # 0 good, 1 bad, 2 cannot be told
 verify() {
     actual=$(sum_of "$FOLDER/$FILE")
     trusted=${FIM_INSTALL_SHA256:-$PINNED}
+    case $trusted in *[A-F]*) trusted=$(printf '%s' "$trusted" | tr A-F a-f) ;; esac
     signature=0
     signature_is_good || signature=$?
     [ "$signature" != 1 ] || fail 1 "the signature of $URL/SHA256SUMS is bad or missing" 'do not run this file; ask where it comes from'
@@ -157,6 +190,7 @@ main() {
     umask "$mask"
     status=0
     TMPDIR=$FOLDER "$program" "$@" </dev/null || status=$?
+    [ "$status" != 126 ] || ! fapolicyd || fail 126 "fapolicyd refuses $program" "$RULES"
     exit "$status"
 }
 

@@ -196,7 +196,6 @@ def test_a_ready_host_is_left_alone_and_auditd_is_not_asked(machine: Machine) ->
         ("agent down, conf", True, False, ["auditd", "qualys-cloud-agent"]),
         ("plugin", True, False, ["auditd", "qualys-cloud-agent"]),
         ("plugin", True, True, ["qualys-cloud-agent"]),
-        ("no service", True, True, ["auditd", "qualys-cloud-agent"]),
     ],
 )
 def test_each_service_is_restarted_once_at_most_and_last(
@@ -207,10 +206,8 @@ def test_each_service_is_restarted_once_at_most_and_last(
     if "never,task" in cause:
         machine.silenced = True
         machine.host.write("/etc/audit/rules.d/no.rules", "-a task,never\n")
-    if "conf" in cause or cause == "no service":
+    if "conf" in cause:
         machine.change_conf()
-    if cause == "no service":
-        del machine.host.nodes["/usr/sbin/service"]
     if cause.startswith("down"):
         machine.host.end(500)
         machine.host.end(602)
