@@ -150,6 +150,13 @@ def test_the_content_on_the_host_names_its_own_version_and_ids(dict_host: DictHo
     assert "9.9" not in run(dict_host, locked())
 
 
+def test_content_that_cannot_be_read_is_told(dict_host: DictHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = controls.content_files(RHEL)[0]
+    dict_host.write(path, DATASTREAM)
+    monkeypatch.setattr(dict_host, "read_bytes", lambda _: None)  # as of one that is too large
+    assert command.run(dict_host, locked(), OPTIONS).told == (f"{path}: {command.UNREAD}",)
+
+
 def test_a_profile_can_be_named_and_without_content_has_to_be(dict_host: DictHost) -> None:
     tailoring = run(dict_host, locked(), format="xccdf-tailoring", **{"profile-id": ["xccdf_a_profile_b"]})
     assert '<xccdf:Profile id="xccdf_a_profile_b_fim" extends="xccdf_a_profile_b">' in tailoring

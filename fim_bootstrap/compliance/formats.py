@@ -60,8 +60,8 @@ def markdown(record: Record) -> str:
 def as_json(record: Record) -> str:
     """The same as data."""
     document = {
-        "schema_version": 1, "rule": RULE, "reason": REASON, "watch": list(WATCHED), **_plain(record),
-        "unwatched": list(unwatched(record)),
+        "schema_version": 1, "needed": record.needed, "rule": RULE, "reason": REASON, **_plain(record),
+        "watch": list(WATCHED), "unwatched": list(unwatched(record)),
     }  # fmt: skip
     return json.dumps(document, indent=2) + "\n"
 
