@@ -124,7 +124,7 @@ def test_the_ansible_role_keeps_the_record_of_a_host_that_needs_one(ansible: Pat
     words = f"{sys.executable} {PROJECT}/bootstrap.py exception --root {tree.folder}"
     program.write_text(f'#!/bin/sh\nshift\nexec {words} "$@"\n')
     program.chmod(0o755)
-    said = {"fim_bootstrap_binary": str(program)}
+    said = {"fim_bootstrap_binary": str(program), "ansible_python_interpreter": sys.executable}
     signed = {**said, "fim_bootstrap_exception": {"expires": "2999-01-31", "owner": "Ops; $(id)", "ticket": "CHG-7"}}
     include = {"include_role": {"name": "fim_bootstrap", "tasks_from": "exception"}}
     play = [{"hosts": "all", "gather_facts": False, "tasks": [include]}]
