@@ -13,7 +13,7 @@ import pytest
 
 from fim_bootstrap import __version__, engine, journal, report
 from fim_bootstrap.changes import EditFile
-from fim_bootstrap.compliance import command, controls, formats, record, scap
+from fim_bootstrap.compliance import command, controls, record, scap
 from fim_bootstrap.compliance.controls import CONTROL_FILES
 from fim_bootstrap.errors import BadConfig, Blocked, Usage
 from fim_bootstrap.host import File
@@ -176,7 +176,7 @@ def test_a_blueprint_is_toml_and_a_waiver_names_a_control(dict_host: DictHost, t
     waiver = run(dict_host, locked(OsRelease("rhel", "8.10")), format="inspec-waiver")
     assert waiver.startswith('"SV-230402":\n  expiration_date: 2999-01-31\n  run: false\n  justification: "')
     with pytest.raises(Blocked, match="no InSpec control id is known"):
-        run(dict_host, locked(), format="inspec-waiver")
+        run(dict_host, locked(OsRelease("debian", "12")), format="inspec-waiver")
     assert run(dict_host, locked(), format="inspec-waiver", control=["x: y"]).startswith('"x: y":\n')
 
 
@@ -303,6 +303,9 @@ def test_json_is_all_that_the_page_says(dict_host: DictHost) -> None:
     document = json.loads(run(dict_host, locked(), format="json"))
     assert document["schema_version"] == 1
     assert document["controls"][0]["id"] == "6.3.3.20"
-    assert document["watch"] == list(record.WATCHED)
+    assert document["watch"] == [*record.WATCHED, "/etc/audit/plugins.d"]
     assert document["terms"]["expires"] == "2999-01-31"
-    assert formats.watch_rules().count("-p wa") == len(record.WATCHED)
+    old = locked()
+    said = run(dict_host, old._replace(audit=old.audit._replace(generation=2)))
+    assert "\n-w /etc/audisp/plugins.d -p wa -k audit-configuration\n" in said
+    assert "/etc/audit/plugins.d" not in said

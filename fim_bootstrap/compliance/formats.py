@@ -10,7 +10,7 @@ from typing import Any
 from ..agent import PAGE, PAGE_ON_EXCEPTIONS
 from ..errors import Blocked
 from ..redact import SENTENCE, shown
-from .record import REASON, WATCHED, Record, Relaxed, sources, unwatched
+from .record import REASON, Record, Relaxed, sources, unwatched
 from .scap import RULE
 
 SHORT = RULE.rpartition("content_rule_")[2]
@@ -48,7 +48,7 @@ def markdown(record: Record) -> str:
         "## What locks the rules, and what was taken out\n\n" + ("\n".join(found) or UNEXPLAINED),
         "## What asks for it\n\n" + "\n".join(asked),
         "## Instead\n\nFIM, or audit rules, watch the audit configuration (PCI DSS 4.0.1, 10.3.4):\n\n"
-        + "\n".join(f"* {path}" for path in WATCHED) + f"\n\nAs audit rules:\n\n```\n{watch_rules()}```\n\n"
+        + "\n".join(f"* {path}" for path in record.watch) + f"\n\nAs audit rules:\n\n```\n{watch_rules(record)}```\n\n"
         + "\n\n".join(seen),
         f"## What stays\n\n{STAY}\n\n{PRECEDENT}\n\n{AIDE}",
     ]  # fmt: skip
@@ -61,7 +61,7 @@ def as_json(record: Record) -> str:
     """The same as data."""
     document = {
         "schema_version": 1, "needed": record.needed, "rule": RULE, "reason": REASON, **_plain(record),
-        "watch": list(WATCHED), "unwatched": list(unwatched(record)),
+        "unwatched": list(unwatched(record)),
     }  # fmt: skip
     return json.dumps(document, indent=2) + "\n"
 
@@ -122,14 +122,14 @@ def image_builder(record: Record) -> str:
     return f'# {_reason(record)}\n[customizations.openscap.tailoring]\nunselected = ["{RULE}"]\n'
 
 
-def watch_rules() -> str:
+def watch_rules(record: Record) -> str:
     """The compensating control as audit rules."""
-    return "".join(f"-w {path} -p wa -k audit-configuration\n" for path in WATCHED)
+    return "".join(f"-w {path} -p wa -k audit-configuration\n" for path in record.watch)
 
 
 def _reason(record: Record) -> str:
     signed = [f"{key}: {value}" for key, value in record.terms._asdict().items() if value]
-    return f"{REASON} Instead the audit configuration is to be watched: {', '.join(WATCHED)}. {'; '.join(signed)}."
+    return f"{REASON} Instead the audit configuration is to be watched: {', '.join(record.watch)}. {'; '.join(signed)}."
 
 
 def _cell(value: str) -> str:

@@ -19,7 +19,9 @@ from .scap import Content
 YEAR = 365 * 86400
 LOCKS = "enabled 2: locked until the next boot"
 # what FIM has to watch instead: the compensating control, which the signer states and nobody here can see
-WATCHED = ("/etc/audit/auditd.conf", "/etc/audit/audit.rules", "/etc/audit/rules.d", "/etc/audit/plugins.d")
+WATCHED = ("/etc/audit/auditd.conf", "/etc/audit/audit.rules", "/etc/audit/rules.d")
+PLUGINS = {2: "/etc/audisp/plugins.d"}  # audit 2 has a dispatcher of its own
+OWN_PLUGINS = "/etc/audit/plugins.d"
 REASON = "The file integrity monitoring agent adds its audit rules when it starts; -e 2 has the kernel refuse them."
 
 
@@ -56,6 +58,7 @@ class Record(NamedTuple):
     controls: tuple[Control, ...]
     roles: tuple[Role, ...]
     content: Optional[Content]
+    watch: tuple[str, ...]  # what is to be watched instead, by FIM or by rules
     watches: tuple[str, ...]  # rules of the kernel that show a watch on the audit configuration
     terms: Terms
 
@@ -67,7 +70,8 @@ class Record(NamedTuple):
 
 def made(host: Reader, facts: Facts, content: Optional[Content], terms: Terms) -> Record:
     """The record of this host."""
-    enabled = (facts.audit.status or {}).get("enabled")
+    enabled, live = (facts.audit.status or {}).get("enabled"), facts.audit.live_rules or ()
+    watch = (*WATCHED, PLUGINS.get(facts.audit.generation, OWN_PLUGINS))
     return Record(
         tool=f"fim-bootstrap {__version__}",
         hostname=facts.hostname,
@@ -79,7 +83,8 @@ def made(host: Reader, facts: Facts, content: Optional[Content], terms: Terms) -
         controls=controls(facts.os),
         roles=roles(facts.os),
         content=content,
-        watches=tuple(rule for rule in facts.audit.live_rules or () if _near(_watched(rule))),
+        watch=watch,
+        watches=tuple(rule for rule in live if any(_covers(_watched(rule), path) for path in watch)),
         terms=terms,
     )
 
@@ -132,15 +137,15 @@ def _locks(rule: Rule) -> bool:
     return rule.locks or (rule.dormant and "task" not in rule.text)
 
 
-def _near(path: str) -> bool:
-    """Whether a watch on a path is one on the audit configuration, or on a part of it."""
-    return bool(path) and any(f"{one}/".startswith(f"{path}/") for one in WATCHED)
-
-
 def unwatched(record: Record) -> tuple[str, ...]:
-    """What of WATCHED no rule in the kernel watches."""
+    """What of that no rule in the kernel watches."""
     seen = [_watched(rule) for rule in record.watches]
-    return tuple(path for path in WATCHED if not any(path == one or path.startswith(f"{one}/") for one in seen))
+    return tuple(path for path in record.watch if not any(_covers(one, path) for one in seen))
+
+
+def _covers(watched: str, path: str) -> bool:
+    """Whether a watch on one path, if there is one, is a watch on another."""
+    return bool(watched) and f"{path}/".startswith(f"{watched}/")
 
 
 def _watched(rule: str) -> str:
