@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from . import __version__, chain, consequences, generated
+from . import __version__, chain, consequences, written_by
 from .dialects import MANAGERS
 from .engine import Outcome
 from .errors import Blocked, BootstrapError
@@ -140,7 +140,7 @@ def _causes(finding: Finding, facts: Facts) -> list[dict[str, Any]]:
     texts = {file.path: file.text for file in facts.audit.rules}
     return [
         {"id": finding.id, "file": cause.file, "line": cause.line, "text": cause.text,
-         "source": generated.writer(texts.get(cause.file, ""))}
+         "source": str(written_by.of(cause.file, texts.get(cause.file, ""), facts.os) or "")}
         for cause in finding.causes if finding.status not in (Status.OK, Status.SKIPPED)
     ]  # fmt: skip
 

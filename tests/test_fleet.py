@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import fleet as bench
-from fim_bootstrap import cli, host, options
+from fim_bootstrap import cli, host, options, written_by
 from fim_bootstrap.fleet import page
 from fim_bootstrap.fleet import text as fleet_text
 from fim_bootstrap.fleet.machines import Fleet
@@ -28,6 +28,7 @@ from fim_bootstrap.fleet.picture import STALE, State, picture
 from fim_bootstrap.fleet.plan import OLD, Wanted, plan
 from fim_bootstrap.fleet.since import since
 from fim_bootstrap.fleet.table import cells, lines, moment
+from fim_bootstrap.model import OsRelease
 from tests.conftest import PROJECT, Ran, Tree, fim
 from tests.fleet_reports import (
     FROZEN,
@@ -83,6 +84,28 @@ def test_a_generated_file_is_changed_where_it_comes_from(tmp_path: Path) -> None
             1,
             "change it where it comes from, then fim-bootstrap apply",
         )
+    }
+
+
+def test_who_writes_a_file_is_told_apart_from_what_to_do_there(tmp_path: Path) -> None:
+    def told(name: str, source: str) -> dict[str, Any]:
+        causes = [{"id": "rules", "file": FROZEN, "line": 7, "text": "-e 2", "source": source}]
+        change = requirement("rules", "change", "lines")
+        return report(name, "not-ready", change, causes=causes, reboot_after_apply=True)
+
+    text = "# Ansible managed\n-e 2\n"
+    reports = [told("a", str(written_by.of(FROZEN, text, OsRelease("debian", "12")))), told("b", "a generator")]
+    assert rows(of(tmp_path, *reports)) == {
+        f"rules: -e 2 in {FROZEN} (Ansible)": (
+            1,
+            1,
+            "change the role or template that writes it, then fim-bootstrap apply, then reboot, in batches",
+        ),
+        f"rules: -e 2 in {FROZEN} (a generator)": (
+            1,
+            1,
+            "change it where it comes from, then fim-bootstrap apply, then reboot, in batches",
+        ),
     }
 
 

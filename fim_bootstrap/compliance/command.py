@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Optional
 
+from .. import journal
 from ..errors import Blocked, BootstrapError
-from ..host import Reader
+from ..host import RAW_LIMIT, Reader
 from ..model import Facts
 from . import formats, record, scap
 from .controls import content_files
 
 NOTHING = "no exception is needed: nothing on this host locks the audit rules, and nothing was taken out"
+UNREAD = f"cannot be read, or is larger than {RAW_LIMIT >> 20} MiB; what it calls the rule is not known"
 
 
 class Outcome(NamedTuple):
@@ -27,11 +29,17 @@ def run(host: Reader, facts: Facts, values: Mapping[str, Any]) -> Outcome:
     terms = record.terms(values)
     content = _content(host, facts, values["datastream"])
     made = record.made(host, facts, content, terms)
-    if not made.relaxed:
+    told = [f"{file.path}: {file.problem}" for file in facts.audit.rules if file.problem]
+    told += filter(None, [journal.damage(host)])
+    if not made.needed:
+        if told:
+            raise Blocked(f"whether an exception is needed cannot be said: {'; '.join(told)}", "mend that, then again")
         return Outcome(formats.as_json(made) if values["format"] == "json" else NOTHING + "\n")
+    if not content and (there := next(filter(host.stat, content_files(facts.os)), "")):
+        told.append(f"{there}: {UNREAD}")
     if not values["output"]:
-        return Outcome(_one(values["format"], made, facts, values))
-    files, told = [], []
+        return Outcome(_one(values["format"], made, facts, values), told=tuple(told))
+    files = []
     names = {**{form: name for form, (name, _) in formats.SIMPLE.items()},
              "xccdf-tailoring": formats.TAILORING, "inspec-waiver": formats.WAIVER}  # fmt: skip
     for form, name in names.items():

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..agent import PAGE, PAGE_ON_EXCEPTIONS
 from ..errors import Blocked
-from .record import REASON, WATCHED, Record, sources
+from ..redact import SENTENCE, shown
+from .record import REASON, Record, Relaxed, sources, unwatched
 from .scap import RULE
 
 SHORT = RULE.rpartition("content_rule_")[2]
@@ -17,6 +18,7 @@ NAMESPACE = "http://checklists.nist.gov/xccdf/1.2"
 NOT_SEEN = "Whether FIM really watches these files cannot be seen from this host; the signer states it."
 STAY = "`-f 2` and immutable login uids stay as STIG profiles want them: neither hinders FIM."
 PRECEDENT = "SUSE deselects this rule in its own profiles for SLES 15 and 16 (anssi_bp28_*, hipaa, pcs-hardening)."
+UNEXPLAINED = "* the kernel is locked; no line that does it was found"
 AIDE = ("PCI DSS 11.5.2 asks for change detection; a scanner's rule for it looks for AIDE and cannot know this FIM:"
         " it is not excepted here.")  # fmt: skip
 
@@ -33,17 +35,21 @@ def markdown(record: Record) -> str:
                   for who, name in content.references]  # fmt: skip
     if not any(control.benchmark.startswith(("CIS", "DISA")) for control in record.controls):
         asked.append("* no CIS or STIG id is known for this release: look it up in the benchmark that is in use")
-    back = [f"* written here by {origin.name}: {origin.remedy}" for origin in sources(record.relaxed)]
-    back += [f"* {role.role}: `{variable}: false`" for role in record.roles for variable in role.variables]
+    found = [_line(one) for one in record.relaxed]
+    found += [f"* {shown(line)}, may lock the kernel" for line in record.elsewhere]
+    seen = [f"Seen in the kernel: {shown('; '.join(record.watches), SENTENCE)}."] if record.watches else []
+    seen += [f"Not seen in the kernel: {', '.join(left)}. {NOT_SEEN}"] if (left := unwatched(record)) else []
+    back = [f"* written here by {writer}" for writer in sources(record.relaxed)]
+    back += [f"* where {role.role} is used: `{name}: false`" for role in record.roles for name in role.variables]
     parts = [
         "# Exception: audit rules stay mutable",
         "\n".join(("| | |", "|---|---|", *(f"| {key} | {_cell(value)} |" for key, value in rows))),
         f"## Why\n\n{REASON} The agent's vendor writes: \"{PAGE_ON_EXCEPTIONS}\" ({PAGE}).",
-        "## What was relaxed\n\n" + "\n".join(_line(one) for one in record.relaxed),
+        "## What locks the rules, and what was taken out\n\n" + ("\n".join(found) or UNEXPLAINED),
         "## What asks for it\n\n" + "\n".join(asked),
         "## Instead\n\nFIM, or audit rules, watch the audit configuration (PCI DSS 4.0.1, 10.3.4):\n\n"
-        + "\n".join(f"* {path}" for path in WATCHED) + f"\n\nAs audit rules:\n\n```\n{watch_rules()}```\n\n"
-        + (f"Seen in the kernel: {'; '.join(record.watches)}." if record.watches else NOT_SEEN),
+        + "\n".join(f"* {path}" for path in record.watch) + f"\n\nAs audit rules:\n\n```\n{watch_rules(record)}```\n\n"
+        + "\n\n".join(seen),
         f"## What stays\n\n{STAY}\n\n{PRECEDENT}\n\n{AIDE}",
     ]  # fmt: skip
     if back:
@@ -54,7 +60,8 @@ def markdown(record: Record) -> str:
 def as_json(record: Record) -> str:
     """The same as data."""
     document = {
-        "schema_version": 1, "rule": RULE, "reason": REASON, "watch": list(WATCHED), **_plain(record),
+        "schema_version": 1, "needed": record.needed, "rule": RULE, "reason": REASON, **_plain(record),
+        "unwatched": list(unwatched(record)),
     }  # fmt: skip
     return json.dumps(document, indent=2) + "\n"
 
@@ -105,7 +112,7 @@ def ansible_lockdown(record: Record) -> str:
         raise Blocked(f"no role of ansible-lockdown is known for {record.release}", "look for -e 2 in your own role")
     lines = ["---", f"# {_reason(record)}"]
     for role in record.roles:
-        lines.append(f"# {role.role}; which of them counts depends on the benchmark's version that the role follows")
+        lines.append(f"# {role.role}; the number is the control's in the benchmark that the role's version follows")
         lines += [f"{variable}: false" for variable in role.variables]
     return "\n".join([*lines, ""])
 
@@ -115,22 +122,23 @@ def image_builder(record: Record) -> str:
     return f'# {_reason(record)}\n[customizations.openscap.tailoring]\nunselected = ["{RULE}"]\n'
 
 
-def watch_rules() -> str:
+def watch_rules(record: Record) -> str:
     """The compensating control as audit rules."""
-    return "".join(f"-w {path} -p wa -k audit-configuration\n" for path in WATCHED)
+    return "".join(f"-w {path} -p wa -k audit-configuration\n" for path in record.watch)
 
 
 def _reason(record: Record) -> str:
     signed = [f"{key}: {value}" for key, value in record.terms._asdict().items() if value]
-    return f"{REASON} Instead the audit configuration is to be watched: {', '.join(WATCHED)}. {'; '.join(signed)}."
+    return f"{REASON} Instead the audit configuration is to be watched: {', '.join(record.watch)}. {'; '.join(signed)}."
 
 
 def _cell(value: str) -> str:
     return value.replace("|", "\\|") or "____________________"
 
 
-def _line(one: Any) -> str:
-    return f"* {one.file}:{one.line}: `{one.text}`, " + (f"taken out {one.when}" if one.when else "in force")
+def _line(one: Relaxed) -> str:
+    state = f"taken out {one.when}" if one.when else f"no effect as written: {one.inert}" if one.inert else "in force"
+    return f"* {shown(f'{one.file}:{one.line}: `{one.text}`')}, {state}"
 
 
 def _plain(value: Any) -> Any:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from .. import __version__, audit_rules, journal
+from .. import __version__, audit_rules, journal, rules_d, written_by
+from ..audit_rules import Rule
 from ..errors import Usage
 from ..host import Reader
-from ..model import Facts
-from . import origins
+from ..model import LOCKED, Facts, OsRelease
+from ..written_by import Writer
 from .controls import Control, Role, controls, roles
 from .scap import Content
 
 YEAR = 365 * 86400
-LOCKED = 2
+LOCKS = "enabled 2: locked until the next boot"
 # what FIM has to watch instead: the compensating control, which the signer states and nobody here can see
-WATCHED = ("/etc/audit/auditd.conf", "/etc/audit/audit.rules", "/etc/audit/rules.d", "/etc/audit/plugins.d")
+WATCHED = ("/etc/audit/auditd.conf", "/etc/audit/audit.rules", "/etc/audit/rules.d")
+PLUGINS = {2: "/etc/audisp/plugins.d"}  # audit 2 has a dispatcher of its own
+OWN_PLUGINS = "/etc/audit/plugins.d"
 REASON = "The file integrity monitoring agent adds its audit rules when it starts; -e 2 has the kernel refuse them."
 
 
@@ -28,7 +32,8 @@ class Relaxed(NamedTuple):
     line: int
     text: str
     when: str = ""
-    origins: tuple[origins.Origin, ...] = ()
+    inert: str = ""  # why a line that was found has no effect as it stands; a scanner may count it all the same
+    written_by: Optional[Writer] = None  # who wrote the file, and will write it again
 
 
 class Terms(NamedTuple):
@@ -49,29 +54,37 @@ class Record(NamedTuple):
     made: str
     relaxed: tuple[Relaxed, ...]
     kernel: str  # what the kernel says of its lock
+    elsewhere: tuple[str, ...]  # where the kernel is locked: what beside the rule files may do it, as FILE:LINE: TEXT
     controls: tuple[Control, ...]
     roles: tuple[Role, ...]
     content: Optional[Content]
+    watch: tuple[str, ...]  # what is to be watched instead, by FIM or by rules
     watches: tuple[str, ...]  # rules of the kernel that show a watch on the audit configuration
     terms: Terms
 
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to be excepted here."""
+        return bool(self.relaxed) or self.kernel == LOCKS
+
 
 def made(host: Reader, facts: Facts, content: Optional[Content], terms: Terms) -> Record:
-    """The record of this host; its `relaxed` is empty where no exception is needed."""
-    status = facts.audit.status or {}
-    locked = {LOCKED: "enabled 2: locked until the next boot"}
-    enabled = status.get("enabled")
+    """The record of this host."""
+    enabled, live = (facts.audit.status or {}).get("enabled"), facts.audit.live_rules or ()
+    watch = (*WATCHED, PLUGINS.get(facts.audit.generation, OWN_PLUGINS))
     return Record(
         tool=f"fim-bootstrap {__version__}",
         hostname=facts.hostname,
         release=facts.os.name or f"{facts.os.id} {facts.os.version}",
-        made=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        relaxed=(*_changed(host), *_found(facts)),
-        kernel="not asked" if enabled is None else locked.get(enabled, f"enabled {enabled}: rules can be changed"),
+        made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(facts.now)),
+        relaxed=(*_changed(host, facts.os), *_found(facts)),
+        kernel={None: "not asked", LOCKED: LOCKS}.get(enabled, f"enabled {enabled}: rules can be changed"),
+        elsewhere=facts.audit.locked_by,
         controls=controls(facts.os),
         roles=roles(facts.os),
         content=content,
-        watches=tuple(rule for rule in facts.audit.live_rules or () if _watches_audit(rule)),
+        watch=watch,
+        watches=tuple(rule for rule in live if any(_covers(_watched(rule), path) for path in watch)),
         terms=terms,
     )
 
@@ -92,14 +105,18 @@ def terms(values: Mapping[str, Any]) -> Terms:
 
 
 def _found(facts: Facts) -> Iterator[Relaxed]:
-    for file in facts.audit.rules:
-        for rule in audit_rules.parse(file.text):
-            if rule.locks:
-                yield Relaxed(file.path, rule.number, rule.text.strip(), "", origins.of(file.text))
+    """The lines that apply takes out, of the files as they are."""
+    texts = {file.path: file.text for file in facts.audit.rules}
+    for line in rules_d.blocking(facts.audit.rules, facts.audit.joins):
+        if _locks(line.rule):
+            path, number = line.spans[0].path, line.spans[0].number
+            writer = written_by.of(path, texts[path], facts.os)
+            yield Relaxed(path, number, line.rule.text.strip(), "", line.why, writer)
 
 
-def _changed(host: Reader) -> Iterator[Relaxed]:
-    """The lines that this tool took out of force, as the journal has them."""
+def _changed(host: Reader, release: OsRelease) -> Iterator[Relaxed]:
+    """The lines that this tool took out of force, as the journal has them; one that came again, by its last time."""
+    found: dict[tuple[str, str], Relaxed] = {}
     for step in journal.entries(host):
         if step.get("kind") != "edit" or not str(step.get("path", "")).endswith(".rules"):
             continue
@@ -107,17 +124,45 @@ def _changed(host: Reader) -> Iterator[Relaxed]:
             before, after = (journal.kept(host, step[key]) for key in ("before", "after"))
         except KeyError:  # the texts are lost; that a file was edited proves nothing of its lines
             continue
-        left = [rule.text for rule in audit_rules.parse(after) if rule.locks]
+        path, left = step["path"], {rule.text for rule in audit_rules.parse(after) if _locks(rule)}
         for rule in audit_rules.parse(before):
-            if rule.locks and rule.text not in left:
-                yield Relaxed(step["path"], rule.number, rule.text.strip(), step.get("time", ""), origins.of(before))
+            if _locks(rule) and rule.text not in left:
+                text, writer = rule.text.strip(), written_by.of(path, before, release)
+                found[path, text] = Relaxed(path, rule.number, text, step.get("time", ""), "", writer)
+    yield from found.values()
 
 
-def _watches_audit(rule: str) -> bool:
-    words = rule.replace("=", " ").split()
-    return any(word.rstrip("/") in ("/etc/audit", *WATCHED) for word in words) and words[:1] != ["-d"]
+def _locks(rule: Rule) -> bool:
+    """Whether a line asks for the lock; one that is dormant may ask for `never,task` instead."""
+    return rule.locks or (rule.dormant and "task" not in rule.text)
 
 
-def sources(relaxed: Sequence[Relaxed]) -> tuple[origins.Origin, ...]:
+def unwatched(record: Record) -> tuple[str, ...]:
+    """What of that no rule in the kernel watches."""
+    seen = [_watched(rule) for rule in record.watches]
+    return tuple(path for path in record.watch if not any(_covers(one, path) for one in seen))
+
+
+def _covers(watched: str, path: str) -> bool:
+    """Whether a watch on one path, if there is one, is a watch on another."""
+    return bool(watched) and f"{path}/".startswith(f"{watched}/")
+
+
+def _watched(rule: str) -> str:
+    """The path on which a rule of the kernel records each write and change of attributes, whoever makes it; or ''."""
+    path = ""
+    for name, value in audit_rules.options(rule):
+        field, how, text = re.split("([!<>&=]+)", f"{value}=")[:3] if name == "F" else (name, "=", value)
+        if field in ("w", "dir", "path") and how == "=":
+            path = text.rstrip("/")
+        elif field in ("p", "perm"):
+            if not {"w", "a"} <= {*text}:
+                return ""
+        elif not (field in ("k", "key", "arch") or (field in "aA" and "always" in text) or value == "all"):
+            return ""
+    return path
+
+
+def sources(relaxed: Sequence[Relaxed]) -> tuple[Writer, ...]:
     """Who will write the lines again, each once."""
-    return tuple(dict.fromkeys(origin for one in relaxed for origin in one.origins))
+    return tuple(dict.fromkeys(one.written_by for one in relaxed if one.written_by))

@@ -22,7 +22,7 @@ class Content(NamedTuple):
 
 def read(path: str, data: bytes) -> Content:
     """Read a data stream; raises BadConfig where it is no XML."""
-    from xml.parsers import expat  # for this command alone
+    import pyexpat as expat  # for this command alone, and without the package xml, which is only Python around it
 
     reader = _Reader()
     parser = expat.ParserCreate(namespace_separator=" ")

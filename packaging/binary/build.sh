@@ -112,7 +112,7 @@ python() {
     { # big modules that this program never imports stay outside libpython
         echo '*shared*'
         for module in _ctypes unicodedata _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw \
-            _multibytecodec _decimal pyexpat _elementtree _lsprof _interpreters _interpchannels _interpqueues \
+            _multibytecodec _decimal _elementtree _lsprof _interpreters _interpchannels _interpqueues \
             _zoneinfo cmath _statistics _multiprocessing _posixshmem; do
             grep -E "^$module " Modules/Setup.stdlib || true
         done
@@ -144,7 +144,7 @@ bootloader() { # the one on PyPI needs the target's libz.so.1; for what else our
 freeze() {
     rm -rf "$WORK/freeze" && mkdir "$WORK/freeze" && cd "$WORK/freeze"
     # a copy at a fixed path: the sources' own path is in the code objects
-    cp -r "$PROJECT"/{bootstrap.py,fim_bootstrap,distro_profiles} "$HERE"/{fim-bootstrap.spec,environment_hook.py} .
+    cp -r "$PROJECT"/{bootstrap.py,fim_bootstrap,distro_profiles,compliance} "$HERE"/{fim-bootstrap.spec,environment_hook.py} .
     find . -name __pycache__ -prune -exec rm -r {} +
     LD_LIBRARY_PATH="$WORK/python/lib" PYINSTALLER_CONFIG_DIR="$WORK/freeze/cache" \
         "$WORK/python/bin/python3.13" -m PyInstaller --noconfirm --clean --log-level WARN \

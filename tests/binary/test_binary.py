@@ -18,6 +18,7 @@ import pytest
 
 from tests.cache import CACHE, kept, run, source
 from tests.conftest import BINARY, PROJECT, Ran, Tree, fim, needs_root
+from tests.test_compliance import DATASTREAM
 
 pytestmark = pytest.mark.binary
 
@@ -108,6 +109,16 @@ def test_it_is_small() -> None:
 def test_its_profiles_are_those_of_the_source() -> None:
     words = ("profiles", "--format", "json")
     assert json.loads(ran(*words).out) == json.loads(fim(*words).out)
+
+
+def test_its_control_ids_and_its_reader_of_xml_are_those_of_the_source(tree: Tree) -> None:
+    tree.write("/etc/audit/rules.d/99-finalize.rules", "# ansible-lockdown CIS baseline\n-e 2\n")
+    tree.write("/ds.xml", DATASTREAM)
+    for form in ("markdown", "json", "xccdf-tailoring", "ansible-lockdown"):
+        words = ("exception", "--root", str(tree.folder), "--datastream", "/ds.xml", "--format", form)
+        mine, theirs = (re.sub(r"T\d\d:\d\d:\d\d", "", one(*words).out) for one in (ran, fim))
+        assert mine == theirs
+        assert "content_profile_cis" in mine or form in ("markdown", "ansible-lockdown")
 
 
 def test_a_damaged_download_says_so(tmp_path: Path) -> None:

@@ -183,6 +183,48 @@ def test_only_the_pinned_binary_is_put_there_and_clean_takes_all_back() -> None:
         unchanged(apply(here, "fim_bootstrap.clean"))
 
 
+def test_the_record_of_the_exception_is_kept_until_something_changes() -> None:
+    """It has an end that somebody set; nothing else renews it."""
+    signed = {"expires": "2999-01-31", "ticket": "CHG-7", "owner": "Ops <ops@example.org>"}
+    with host() as here:
+        folder = here.path / "var/lib/fim-bootstrap/exception"
+        refused = apply(here, "fim_bootstrap.exception", "test=True")["fim-bootstrap-exception"]
+        assert refused["result"] is False
+        assert "exception:expires" in refused["name"]
+        write_pillar(here.path, {"sha256": SHA256, "exception": signed})
+        unknown = apply(here, "fim_bootstrap.exception", "test=True")["fim-bootstrap-exception"]
+        assert (unknown["result"], unknown["changes"]) == (None, {})
+        none = apply(here, "fim_bootstrap.exception")["fim-bootstrap-exception"]
+        assert (none["result"], none["comment"]) == (True, "no exception is needed")
+        assert not list(folder.iterdir())
+
+        rules = here.path / "etc/audit/rules.d"
+        rules.mkdir(parents=True)
+        (rules / "99_auditd.rules").write_text("# Added as part of ansible-lockdown CIS baseline\n-e 2\n")
+        planned = apply(here, "fim_bootstrap.exception", "test=True")["fim-bootstrap-exception"]
+        assert (planned["result"], planned["changes"]["needed"]) == (None, {"old": None, "new": True})
+        assert not list(folder.iterdir())
+        made = apply(here, "fim_bootstrap.exception")["fim-bootstrap-exception"]
+        assert made["result"] is True, made
+        assert {path.name for path in folder.iterdir()} >= {"exception.md", "exception.json", "ansible-lockdown.yml"}
+        kept = json.loads((folder / "exception.json").read_text())
+        assert kept["terms"]["ticket"] == "CHG-7"
+        assert kept["relaxed"][0]["written_by"]["remedy"] == "set deb12cis_rule_6_3_3_20 to false"
+        unchanged(apply(here, "fim_bootstrap.exception"))
+        unchanged(apply(here, "fim_bootstrap.exception", "test=True"))
+
+        read = json.loads(call(here, "file.read /var/lib/fim-bootstrap/exception/exception.json").out)
+        assert json.loads(read["local"]) == kept
+        assert apply(here, "fim_bootstrap")["fim-bootstrap-ready"]["result"] is True
+        again = apply(here, "fim_bootstrap.exception")["fim-bootstrap-exception"]
+        assert again["changes"]["relaxed"]["new"][0]["when"]
+        (folder / "exception.json").write_text("nonsense")
+        assert apply(here, "fim_bootstrap.exception")["fim-bootstrap-exception"]["changes"]
+        write_pillar(here.path, {"sha256": SHA256, "exception": {"expires": "2001-01-01"}})
+        failed = apply(here, "fim_bootstrap.exception")["fim-bootstrap-exception"]
+        assert (failed["result"], "lies in the past" in failed["comment"]) == (False, True)
+
+
 @contextlib.contextmanager
 def mirror() -> Iterator[str]:
     """The binary's URL on a web server of this machine."""

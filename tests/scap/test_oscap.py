@@ -18,6 +18,7 @@ from fim_bootstrap.compliance import command, scap
 from fim_bootstrap.host import LiveHost
 from fim_bootstrap.model import OsRelease
 from tests.ansible.test_ansible import ANSIBLE
+from tests.conftest import PROJECT, Tree
 from tests.fetched import fetched
 from tests.test_compliance import OPTIONS, locked
 
@@ -115,3 +116,32 @@ def test_the_role_s_variables_are_a_file_of_ansible(ansible: Path, tmp_path: Pat
     for words in (["--syntax-check"], ["-c", "local"]):
         done = python(ansible, "-c", run, *words, "-i", "localhost,", "play.yml", cwd=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_ansible_role_keeps_the_record_of_a_host_that_needs_one(ansible: Path, tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "tree")
+    program = tmp_path / "program"
+    words = f"{sys.executable} {PROJECT}/bootstrap.py exception --root {tree.folder}"
+    program.write_text(f'#!/bin/sh\nshift\nexec {words} "$@"\n')
+    program.chmod(0o755)
+    said = {"fim_bootstrap_binary": str(program), "ansible_python_interpreter": sys.executable}
+    signed = {**said, "fim_bootstrap_exception": {"expires": "2999-01-31", "owner": "Ops; $(id)", "ticket": "CHG-7"}}
+    include = {"include_role": {"name": "fim_bootstrap", "tasks_from": "exception"}}
+    play = [{"hosts": "all", "gather_facts": False, "tasks": [include]}]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+    (tmp_path / "roles").symlink_to(PROJECT / "packaging/ansible/roles")
+
+    def done(values: Mapping[str, Any]) -> str:
+        run = "from ansible.cli.playbook import main; main()"
+        words = ["-c", "local", "-i", "web1,", "play.yml", "-e", json.dumps(values)]
+        played = python(ansible, "-c", run, *words, cwd=tmp_path)
+        return f"{played.returncode} {played.stdout}{played.stderr}"
+
+    assert "give fim_bootstrap_exception" in done(said)
+    assert done(signed).startswith("0 ")
+    assert not (tmp_path / "web1.json").exists()
+    tree.write("/etc/audit/rules.d/99-finalize.rules", "-e 2\n")
+    assert re.search(r"^0 (.*\n)*web1 .*changed=0 ", text := done(signed)), text
+    record = json.loads((tmp_path / "web1.json").read_text())
+    assert record["terms"] == {"owner": "Ops; $(id)", "approver": "", "ticket": "CHG-7", "expires": "2999-01-31"}
+    assert [one["file"] for one in record["relaxed"]] == ["/etc/audit/rules.d/99-finalize.rules"]

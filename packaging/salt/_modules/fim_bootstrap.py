@@ -61,6 +61,19 @@ def reboot_required(binary: str = BINARY) -> dict[str, Any]:
     return _report(binary, "reboot-required", ())
 
 
+def exception(binary: str = BINARY, arguments: Sequence[str] = (), output: str = "") -> dict[str, Any]:
+    """The record of the exception for audit rules that stay mutable; `output` is a folder that gets every format.
+
+    CLI example: salt '*' fim_bootstrap.exception arguments='["--ticket", "CHG-4711"]'
+    """
+    if output:
+        argv = [binary, "exception", *arguments, "--output", output]
+        done = __salt__["cmd.run_all"](argv, python_shell=False, ignore_retcode=True)
+        if done["retcode"]:
+            raise CommandExecutionError(f"{' '.join(argv)}: exit status {done['retcode']}: {done['stderr']}")
+    return _report(binary, "exception", arguments)
+
+
 def boot_id() -> dict[str, str]:
     """The kernel's name for this boot; another one means that the host was rebooted.
 

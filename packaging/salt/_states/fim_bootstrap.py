@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,6 +40,48 @@ def ready(name: str, binary: str = BINARY, arguments: Sequence[str] = ()) -> dic
     elif test and report["changed"]:
         ret["result"] = None
     return ret
+
+
+def excepted(
+    name: str, expires: str, owner: str = "", approver: str = "", ticket: str = "", binary: str = BINARY
+) -> dict[str, Any]:
+    """The folder `name`, which is there, holds the record of the exception as the host is now, in every format.
+
+    `expires` is a date: an exception that is renewed by each run would never end. Where none is needed the folder
+    stays as it is, and the comment says so.
+    """
+    ret: dict[str, Any] = {"name": name, "result": True, "changes": {}, "comment": "the record is there"}
+    test = __opts__["test"]
+    if test and not __salt__["fim_bootstrap.installed"](binary):
+        return {**ret, "result": None, "comment": f"{binary} is not there yet; what is excepted is not known"}
+    signed = {"expires": expires, "owner": owner, "approver": approver, "ticket": ticket}
+    words = [f"--{key}={value}" for key, value in signed.items() if value]
+    try:
+        record = __salt__["fim_bootstrap.exception"](binary=binary, arguments=words)
+        if record.get("failed"):
+            return {**ret, "result": False, "comment": record["comment"]}
+        if not record["needed"]:
+            return {**ret, "comment": "no exception is needed"}
+        kept = _kept(f"{name}/exception.json")
+        changed = {key: value for key, value in record.items() if key != "made" and kept.get(key) != value}
+        if not changed:
+            return ret
+        if not test:
+            __salt__["fim_bootstrap.exception"](binary=binary, arguments=words, output=name)
+    except CommandExecutionError as error:
+        return {**ret, "result": False, "comment": str(error)}
+    changes = {key: {"old": kept.get(key), "new": value} for key, value in changed.items()}
+    return {**ret, "result": None if test else True, "changes": changes, "comment": "the record is made anew"}
+
+
+def _kept(path: str) -> Mapping[str, Any]:
+    """The record that is there; one that cannot be read is as none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            record = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _comment(report: Mapping[str, Any]) -> str:
