@@ -24,6 +24,7 @@ from . import (
     managers,
     obstacles,
     processes,
+    reboots,
     rules_d,
     selinux,
     service_restart,
@@ -335,6 +336,7 @@ def _audit(
         # auditctl has something to say even where there are none: «No rules»
         live_rules=audit_rules.parse_listing(said) if (said := _said(listing)) else None,
         locked_by=locked_by.look(host) if (kernel or {}).get("enabled") == LOCKED else (),
+        reboot_spent=reboots.spent(steps, boot),
     )
 
 

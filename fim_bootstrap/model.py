@@ -136,6 +136,7 @@ class AuditFacts(NamedTuple):
     owner: str = ""  # name of the process that owns the audit socket
     live_rules: Optional[tuple[str, ...]] = None
     locked_by: tuple[str, ...] = ()  # where the kernel is locked: what beside the rule files may do it
+    reboot_spent: bool = False  # the reboot that was due for locked rules has been made
 
     @property
     def may_cause_event(self) -> bool:
