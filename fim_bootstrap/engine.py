@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from . import audit_rules, auditd_conf, consequences, journal, preflight, reboots, rule_origin, waiting
+from . import audit_rules, auditd_conf, consequences, journal, preflight, reboots, rule_origin, switched_on, waiting
 from .agent import SERVICE, restarts_auditd
 from .changes import (
     LABELS_POSSIBLE,
@@ -28,6 +28,7 @@ from .errors import BootstrapError
 from .facts import AUDITD_CONF
 from .host import Host, Reader
 from .model import (
+    DISABLED,
     Answer,
     Change,
     Environment,
@@ -253,6 +254,8 @@ class _Run:
         if isinstance(change, DISTURBING):
             waiting.until_quiet(self.host, self.settings.agent_timeout, self.say)
         self.tell(which, change)
+        if isinstance(change, RestartService) and (self.facts.audit.status or {}).get("enabled") == DISABLED:
+            journal.record(self.host, switched_on.EVENT, **moment(self.host))
         try:
             change.apply(self.host, record)
         except BootstrapError as error:

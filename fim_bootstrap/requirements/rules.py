@@ -12,13 +12,13 @@ from collections.abc import Sequence
 
 from .. import audit_rules, generated, rules_d, silence
 from ..changes import DeleteRule, EditFile
-from ..model import LOCKED, AuditFacts, Change, Facts, Finding, Profile, Settings, Status
+from ..model import DISABLED, LOCKED, AuditFacts, Change, Facts, Finding, Profile, Settings, Status
 from ..rules_d import Judged
 from ..silence import Silence
+from ..switched_on import way
 
 ID = "rules"
 TITLE = "audit rules are mutable and let events through"
-DISABLED = 0
 BACKLOG = 8192  # the agent's own default for AuditBacklogLimit
 KERNEL = "kernel"
 OUTSIDE = ("look for units, drop-ins and scripts that run auditctl, and for `immutable` in auditbeat or "
@@ -124,6 +124,12 @@ def _warnings(facts: Facts, lines: Sequence[Judged], silencers: Sequence[Silence
         found.append("failure 2: the kernel panics when audit fails; no test event is ever caused here")
     if 0 < status.get("backlog_limit", 0) < BACKLOG:
         found.append(f"backlog_limit {status['backlog_limit']} is low for FIM; the agent asks for {BACKLOG}")
+    if audit.switched_on is not None:
+        found.append(
+            f"auditing was switched on {audit.switched_on:.0f} s after the boot: what ran before is not audited until"
+            " it is restarted; a reboot is advised, none is required, with audit=1 on the boot command line"
+            f" ({way(facts.manager)})"
+        )
     if status.get("lost", 0) > 0:
         found.append(f"{status['lost']} audit events were lost since boot")
     return tuple(found)
