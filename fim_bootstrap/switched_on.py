@@ -65,7 +65,7 @@ def way(manager: str) -> str:
 
 
 def _first_record(host: Reader, since: float, log: str) -> Optional[tuple[float, bytes]]:
-    """When audit_enabled was first set in this boot (seconds), and what it was before, if the log reaches back to its beginning."""
+    """When audit_enabled was first set in this boot (seconds), and what it was before; None if the log is too short."""
     tail, found = host.tail(log, TAIL), host.stat(log)
     oldest = STAMP.search(tail)
     whole = found is not None and found.size <= TAIL and host.stat(f"{log}.1") is None
