@@ -14,6 +14,7 @@ from io import StringIO
 from typing import NamedTuple, Optional
 
 FOLDER = "/etc/audit"
+LOG = "/var/log/audit/audit.log"  # unless log_file names another
 LONGEST = 158  # bytes before the newline; audit 4.1.4 and later read 510
 YES_NO = frozenset(("yes", "no"))
 SPACE_ACTIONS = frozenset(("ignore", "syslog", "rotate", "email", "exec", "suspend", "single", "halt"))
@@ -185,6 +186,14 @@ def _folder(path: str) -> str:
     """dirname(3)."""
     folder, slash, _ = path.rstrip("/").rpartition("/")
     return folder.rstrip("/") or ("/" if slash else ".")
+
+
+def log_of(text: str) -> str:
+    """The file that auditd writes its records to, or '' where it writes none (auditd.conf(5))."""
+    said = {key: line.value for key, line in settings(parse(text)).items()}
+    if said.get("write_logs", "yes").lower() == "no" or said.get("log_format", "").upper() == "NOLOG":
+        return ""
+    return said.get("log_file", LOG)
 
 
 def dispatcher_of(text: str) -> str:

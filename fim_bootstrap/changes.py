@@ -28,7 +28,10 @@ Record = Callable[..., None]
 
 
 class EditFile(NamedTuple):
-    """Replace a file's text; `inert` says that the daemon which reads it does not act on the difference."""
+    """Replace a file's text; `inert` says that the daemon which reads it does not act on the difference.
+
+    `unlocks` says that audit rules go which lock the kernel, so that a reboot becomes due where they are in force.
+    """
 
     path: str
     before: str
@@ -36,6 +39,7 @@ class EditFile(NamedTuple):
     why: str
     mtime: float = 0.0
     inert: bool = False
+    unlocks: bool = False
 
     def describe(self) -> str:
         """The plan line."""
@@ -49,7 +53,7 @@ class EditFile(NamedTuple):
         """Keep both contents, then replace the file."""
         record(
             "edit", path=self.path, before=journal.keep(host, self.before), after=journal.keep(host, self.after),
-            inert=self.inert, mtime=self.mtime,
+            inert=self.inert, mtime=self.mtime, unlocks=self.unlocks, **moment(host),
         )  # fmt: skip
         host.replace(self.path, self.before, self.after)
 
@@ -182,12 +186,12 @@ class LoadPolicy(NamedTuple):
             host.run("checkmodule", "-M", "-m", "-o", module, source)
             host.run("semodule_package", "-o", package, "-m", module)
             priority = ["-X", selinux.PRIORITY] if self.priorities else []
-            record("policy", module=selinux.MODULE, marker=self.marker, priority=priority, **_moment(host))
+            record("policy", module=selinux.MODULE, marker=self.marker, priority=priority, **moment(host))
             flags = () if self.live else ("-n",)
             semodule(host, *flags, *priority, "-i", package)
 
 
-def _moment(host: Host) -> dict[str, Any]:
+def moment(host: Host) -> dict[str, Any]:
     """Now, in a way that no change of the clock spoils."""
     return {"boot": boot_id(host), "uptime": time.clock_gettime(time.CLOCK_BOOTTIME)}
 
@@ -222,7 +226,7 @@ class ReloadPolicy(NamedTuple):
 
     def apply(self, host: Host, record: Record) -> None:
         """Rebuild and load. Nothing of it is undone; an agent whose own semodule failed meanwhile is known by it."""
-        record("reload", **_moment(host))
+        record("reload", **moment(host))
         semodule(host, *(() if self.live else ("-n",)), "-B")
 
 
@@ -383,7 +387,7 @@ class RestartService(NamedTuple):
         conf = host.read(f"{auditd_conf.FOLDER}/auditd.conf")
         record(
             "restart" if self.pid else "start", service=self.name, conf=journal.digest(conf.text) if conf else "",
-            **_moment(host),
+            **moment(host),
         )  # fmt: skip
         restart(host, self.name, self.pid, self.refuses_stop, self.patience)
         if not _until(lambda: running(host, self.process) not in (0, self.pid)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from . import audit_rules, auditd_conf, consequences, journal, preflight, rule_origin, waiting
+from . import audit_rules, auditd_conf, consequences, journal, preflight, reboots, rule_origin, switched_on, waiting
 from .agent import SERVICE, restarts_auditd
 from .changes import (
     LABELS_POSSIBLE,
@@ -21,12 +21,14 @@ from .changes import (
     RestartService,
     RestoreLabels,
     StopService,
+    moment,
     without_proc,
 )
 from .errors import BootstrapError
 from .facts import AUDITD_CONF
 from .host import Host, Reader
 from .model import (
+    DISABLED,
     Answer,
     Change,
     Environment,
@@ -39,7 +41,7 @@ from .model import (
     Settings,
     Status,
 )
-from .requirements import REQUIREMENTS, agent, delivery
+from .requirements import REQUIREMENTS, agent, delivery, rules
 
 PASSES = 2  # a later change may make an earlier requirement see new work: an agent that registers its plugin
 # what the agent lacks does not stand in the way of preparing the host
@@ -118,23 +120,17 @@ def converge(
     """Bring the host to what the requirements ask; nothing is touched where a blocker is known before.
 
     `look` gathers the facts anew; `tell` is called with the requirement's id before each change, and `say` with a
-    line while the agent is waited for.
+    line while the agent is waited for. That a reboot is due is noted, so that the next boot knows of it.
     """
     run = _Run(host, look, profile, settings, tell, say)
-    run.quiet()
-    findings = run.plan()
-    if any(_holds_back(finding) for finding in findings):
-        return Outcome(findings, run.facts)
     try:
-        for _ in range(PASSES):
-            before = len(run.done)
-            run.edit()
-            run.restart()
-            if not run.awaited() and len(run.done) == before:
-                break
+        outcome = run.outcome()
     except _Stopped as stopped:
-        return stopped.outcome
-    return Outcome(tuple(run.judged(finding) for finding in run.plan()), run.facts, tuple(run.done))
+        outcome = stopped.outcome
+    due = any((finding.id, finding.status) == (rules.ID, Status.REBOOT) for finding in outcome.findings)
+    if due and not reboots.noted(journal.entries(host), outcome.facts.boot):
+        journal.record(host, reboots.DUE, cause="kernel: enabled 2", **moment(host))
+    return outcome
 
 
 class _Stopped(Exception):
@@ -160,6 +156,20 @@ class _Run:
         self.due: dict[str, tuple[str, RestartService]] = {}  # service -> requirement and restart
         self.restarted: set[str] = set()
         self.known = {step["id"] for step in journal.entries(host)}
+
+    def outcome(self) -> Outcome:
+        """All of it; raises where something stops it on the way."""
+        self.quiet()
+        findings = self.plan()
+        if any(_holds_back(finding) for finding in findings):
+            return Outcome(findings, self.facts)
+        for _ in range(PASSES):
+            before = len(self.done)
+            self.edit()
+            self.restart()
+            if not self.awaited() and len(self.done) == before:
+                break
+        return Outcome(tuple(self.judged(finding) for finding in self.plan()), self.facts, tuple(self.done))
 
     def plan(self) -> tuple[Finding, ...]:
         """What the requirements think of the present facts."""
@@ -244,6 +254,8 @@ class _Run:
         if isinstance(change, DISTURBING):
             waiting.until_quiet(self.host, self.settings.agent_timeout, self.say)
         self.tell(which, change)
+        if isinstance(change, RestartService) and (self.facts.audit.status or {}).get("enabled") == DISABLED:
+            journal.record(self.host, switched_on.EVENT, **moment(self.host))
         try:
             change.apply(self.host, record)
         except BootstrapError as error:

@@ -25,9 +25,11 @@ from . import (
     managers,
     obstacles,
     processes,
+    reboots,
     rules_d,
     selinux,
     service_restart,
+    switched_on,
     versions,
 )
 from .host import LIMIT, LINE, File, Output, Reader, boot_id, booted, starts_at_boot
@@ -40,7 +42,6 @@ AGENT_COMMANDS = ("which", "service", "pidof", "pkill", "awk", "sed", "grep")
 SELINUX_COMMANDS = ("checkmodule", "semodule_package", "semodule", "restorecon", "sestatus", "getenforce")
 AUDITD_CONF = "/etc/audit/auditd.conf"
 AUDIT_RULES = "/etc/audit/audit.rules"
-AUDIT_LOG = "/var/log/audit/audit.log"
 DISPATCHER = "/sbin/audispd"
 PID_FILE = "/run/auditd.pid"
 PLUGIN_DIRS = {2: "/etc/audisp/plugins.d", 3: "/etc/audit/plugins.d"}
@@ -68,7 +69,8 @@ NO_RELEASES = ("lsb", "oem", "os", "system", "plesk", "iredmail", "board")  # wh
 MOUNTS_LIMIT = 16 << 20  # bytes of a mountinfo: 100,000 mounts of containers
 AUDIT_LOG_TAIL = 4 << 20  # bytes of the audit log's end in which denials are looked for
 UNIT_KEYS = ("Id,LoadState,ActiveState,UnitFileState,RefuseManualStop,RefuseManualStart,"
-             "TimeoutStopUSec,TimeoutStartUSec")  # fmt: skip
+             "TimeoutStopUSec,TimeoutStartUSec,ActiveEnterTimestampMonotonic")  # fmt: skip
+EARLY = "sysinit.target"  # auditd comes before it, almost all other daemons after it
 USUAL_LIMIT = 90.0  # seconds; DefaultTimeoutStartSec= and DefaultTimeoutStopSec= of systemd-system.conf(5)
 SPANS = {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 
@@ -181,10 +183,16 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     status = answers.get("status")
     kernel = audit_rules.parse_status(status.stdout) if status and status.status == 0 else None
     seen = processes.gather(host, (kernel or {}).get("pid", 0)) if where.live else processes.Processes()
-    services = _services(host, where, answers.get("show"), profile)
+    units = _units(answers.get("show"))
+    services = _services(host, units, profile)
     steps = journal.entries(host)
     boot = boot_id(host)
     audit = _audit(host, commands, profile, services, seen, kernel, answers.get("rules"), steps, boot)
+    if (kernel or {}).get("enabled"):
+        early = float(units.get(EARLY, {}).get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+        log = auditd_conf.log_of(audit.conf.text if audit.conf else "")
+        on = switched_on.look(host, steps, switched_on.Boot(boot, booted(), early), log)
+        audit = audit._replace(switched_on=on)
     audit = audit._replace(obstacles=obstacles.gather(host, where.live, audit.conf, audit.rules))
     vendor = agent.look(host, services[agent.SERVICE], seen.believed, audit, steps, boot, booted())
     prepared = _prepared(host)
@@ -235,7 +243,7 @@ def _ask(host: Reader, where: Environment, commands: Mapping[str, str], privileg
         questions["rules"] = ("auditctl", "-l")
         questions["version"] = ("auditctl", "-v")
     if host.stat("/run/systemd/system"):
-        units = ("auditd.service", f"{agent.SERVICE}.service")
+        units = ("auditd.service", f"{agent.SERVICE}.service", EARLY)
         questions["show"] = ("systemctl", "show", f"--property={UNIT_KEYS}", *units)
         questions["is-system-running"] = ("systemctl", "is-system-running")
     return dict(zip(questions, host.query(*questions.values()))) if questions else {}
@@ -266,13 +274,15 @@ def _unseen(where: Environment, privileged: bool) -> tuple[str, ...]:
 # ---------------------------------------------------------------------- services
 
 
-def _services(
-    host: Reader, where: Environment, shown: Optional[Output], profile: Profile
-) -> dict[str, Service]:
-    services = {}
+def _units(shown: Optional[Output]) -> dict[str, dict[str, str]]:
+    """What systemctl shows of each unit, by its name."""
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
               for block in (shown.stdout if shown else "").split("\n\n")]  # fmt: skip
-    units = {block.get("Id", ""): block for block in blocks}
+    return {block.get("Id", ""): block for block in blocks}
+
+
+def _services(host: Reader, units: Mapping[str, Mapping[str, str]], profile: Profile) -> dict[str, Service]:
+    services = {}
     expected = "yes" if profile.restart == "signal" else "no"
     for name in ("auditd", agent.SERVICE):
         unit = units.get(f"{name}.service", {})
@@ -350,6 +360,7 @@ def _audit(
         # auditctl has something to say even where there are none: «No rules»
         live_rules=audit_rules.parse_listing(said) if (said := _said(listing)) else None,
         locked_by=locked_by.look(host) if (kernel or {}).get("enabled") == LOCKED else (),
+        reboot_spent=reboots.spent(steps, boot),
     )
 
 
@@ -422,7 +433,7 @@ def _denials(host: Reader, daemon: Optional[Process], domain: str) -> tuple[str,
     found = []
     source = re.compile(rb" scontext=[^ :]+:[^ :]+:" + re.escape(domain.encode()) + rb"[ :]")
     name = f'comm="{agent.PLUGIN}"'.encode()
-    for line in host.tail(AUDIT_LOG, AUDIT_LOG_TAIL).splitlines():
+    for line in host.tail(auditd_conf.LOG, AUDIT_LOG_TAIL).splitlines():
         if b"avc:  denied" in line and name in line and source.search(line):
             stamp = re.search(rb"audit\((\d{1,12}\.\d{1,9}):", line)
             if daemon is None or not stamp or float(stamp[1]) > daemon.started:

@@ -110,7 +110,7 @@ class Obstacle(NamedTuple):
 
 
 PANIC = 2  # auditctl -f
-LOCKED = 2  # auditctl -e
+DISABLED, LOCKED = 0, 2  # auditctl -e
 
 
 class AuditFacts(NamedTuple):
@@ -137,6 +137,8 @@ class AuditFacts(NamedTuple):
     owner: str = ""  # name of the process that owns the audit socket
     live_rules: Optional[tuple[str, ...]] = None
     locked_by: tuple[str, ...] = ()  # where the kernel is locked: what beside the rule files may do it
+    switched_on: Optional[float] = None  # seconds from the boot until auditing was, where daemons had run before it
+    reboot_spent: bool = False  # the reboot that was due for locked rules has been made
 
     @property
     def may_cause_event(self) -> bool:

@@ -17,7 +17,6 @@ from typing import NamedTuple, Optional
 
 from . import agent, audit_rules, auditd_conf, chain
 from .chain import AUDITD, DISPATCHER, EDR, KERNEL, LOG, OK, PLUGIN, STOP, UNKNOWN
-from .facts import AUDIT_LOG
 from .host import Host
 from .model import Delivery, Facts, Hop, Process, Settings
 
@@ -74,11 +73,7 @@ def _look(host: Host, facts: Facts, token: str) -> _Mark:
 
 def written_to(facts: Facts) -> str:
     """The file that auditd writes its records to, or '' where it writes none (auditd.conf(5))."""
-    conf = facts.audit.conf
-    said = {key: line.value for key, line in auditd_conf.settings(auditd_conf.parse(conf.text if conf else "")).items()}
-    if said.get("write_logs", "yes").lower() == "no" or said.get("log_format", "").upper() == "NOLOG":
-        return ""
-    return said.get("log_file", AUDIT_LOG)
+    return auditd_conf.log_of(facts.audit.conf.text if facts.audit.conf else "")
 
 
 def _judged(hop: Hop, host: Host, facts: Facts, mark: _Mark, token: str, taken: dict[str, int]) -> Hop:

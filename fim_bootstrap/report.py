@@ -44,7 +44,8 @@ def reboot_required(findings: Sequence[Finding]) -> bool:
 def reboot_after_apply(findings: Sequence[Finding], facts: Facts) -> bool:
     """Whether what apply would do takes effect only with a reboot after it."""
     due = {finding.id for finding in findings if finding.status is Status.CHANGE}
-    frozen = (facts.audit.status or {}).get("enabled") == LOCKED
+    unlocks = any(getattr(change, "unlocks", False) for finding in findings for change in finding.changes)
+    frozen = (facts.audit.status or {}).get("enabled") == LOCKED and (unlocks or not facts.audit.reboot_spent)
     staged = facts.manager in MANAGERS and MANAGERS[facts.manager].staged
     return (rules.ID in due and frozen) or (packages.ID in due and staged)
 
@@ -94,6 +95,7 @@ def as_json(
         "msg": line,
         "verdict": verdict(findings),
         "reboot_required": reboot_required(findings),
+        "reboot_advised": facts.audit.switched_on is not None,
         "reboot_after_apply": command == "check" and reboot_after_apply(findings, facts),
         "time": _now(),
         "boot": facts.boot,
@@ -168,6 +170,7 @@ def of_error(command: str, error: BootstrapError, seconds: float) -> dict[str, A
         "msg": line,
         "verdict": words.get(error.exit_code, "failed"),
         "reboot_required": False,
+        "reboot_advised": False,
         "reboot_after_apply": False,
         "time": _now(),
         "host": {},

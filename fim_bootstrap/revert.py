@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import dialects, journal, managers, merge, selinux
+from . import dialects, journal, managers, merge, reboots, selinux, switched_on
 from .changes import difference, enable, restart_running, semodule
 from .errors import BootstrapError
 from .host import STATE, Host, starts_at_boot, unit_of
@@ -112,8 +112,8 @@ UNDO: Mapping[str, Callable[[Host, Mapping[str, Any]], str]] = {
     "stop": undo_stop,
     "enable": undo_enable,
 }
-# running states, which follow from the files that are brought back
-PASSING = ("rule", "restart", "start", "reload")
+# running states, which follow from the files that are brought back, and what is known of them
+PASSING = ("rule", "restart", "start", "reload", reboots.DUE, switched_on.EVENT)
 
 
 def take_back(

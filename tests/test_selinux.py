@@ -14,7 +14,7 @@ from typing import Optional
 
 import pytest
 
-from fim_bootstrap import facts, journal, revert, selinux
+from fim_bootstrap import auditd_conf, facts, journal, revert, selinux
 from fim_bootstrap.changes import LoadPolicy, ReloadPolicy, RestartUnit, RestoreLabels
 from fim_bootstrap.host import LiveHost
 from fim_bootstrap.model import Finding, Process, Profile, SELinuxFacts, Settings, Status
@@ -538,7 +538,7 @@ def test_a_kernel_that_cannot_be_asked_is_no_kernel_that_grants(dict_host: DictH
 def test_denials_of_another_domain_are_not_the_plugins(dict_host: DictHost) -> None:
     """Any user can run something of that name."""
     record = 'type=AVC msg=audit(5.0:1): avc:  denied  {{ write }} for pid=1 comm="edr-plugin" scontext={} tcontext=x\n'
-    dict_host.write(facts.AUDIT_LOG, "".join(record.format(who) for who in (AUDITD, "a:b:user_t:s0", "a:b:auditd_t")))
+    dict_host.write(auditd_conf.LOG, "".join(record.format(who) for who in (AUDITD, "a:b:user_t:s0", "a:b:auditd_t")))
     assert len(facts._denials(dict_host, None, "auditd_t")) == 2
 
 

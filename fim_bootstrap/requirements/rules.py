@@ -12,17 +12,17 @@ from collections.abc import Sequence
 
 from .. import audit_rules, rules_d, silence, written_by
 from ..changes import DeleteRule, EditFile
-from ..model import LOCKED, Change, Facts, Finding, Profile, Settings, Status
+from ..model import DISABLED, LOCKED, AuditFacts, Change, Facts, Finding, Profile, Settings, Status
 from ..rules_d import Judged
 from ..silence import Silence
+from ..switched_on import way
 
 ID = "rules"
 TITLE = "audit rules are mutable and let events through"
-DISABLED = 0
 BACKLOG = 8192  # the agent's own default for AuditBacklogLimit
 KERNEL = "kernel"
-AGAIN = ("if it is locked again afterwards, no rule file does it: look for units, drop-ins and scripts that run "
-         "auditctl, and for `immutable` in auditbeat or elastic-agent")  # fmt: skip
+OUTSIDE = ("look for units, drop-ins and scripts that run auditctl, and for `immutable` in auditbeat or "
+           "elastic-agent")  # fmt: skip
 RECORDS, SILENT = ("exit", "always"), ("exit", "never")
 Silencer = tuple[str, str, Silence]  # where it stands, the rule, and what it takes
 
@@ -41,6 +41,8 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     changes: list[Change] = []
     evidence: list[str] = []
     note = f"fim-bootstrap {facts.today}: {rules_d.WHY}"
+    blocking = rules_d.blocking(audit.rules, audit.joins)
+    locking = {span.path for line in blocking if line.rule.locks for span in line.spans}
     for file, after in zip(audit.rules, rules_d.unblocked(audit.rules, note)):
         if file.problem and (after != file.text or not file.text):
             status, remedy = (Status.BLOCKED, "put a regular file there") if facts.privileged else (
@@ -48,8 +50,8 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
             return Finding(ID, TITLE, status, f"{file.path}: {file.problem}", remedy=f"{remedy}, then run again")
         if after != file.text:
             why = "comment out what freezes or silences the rules"
-            changes.append(EditFile(file.path, file.text, after, why, file.mtime))
-    for line in rules_d.blocking(audit.rules, audit.joins):
+            changes.append(EditFile(file.path, file.text, after, why, file.mtime, unlocks=file.path in locking))
+    for line in blocking:
         asleep = f" (not in force yet: {line.why})" if line.rule.inert else ""
         evidence.append(f"{line.place}: {line.rule.text.strip()}{asleep}")
     kernel = audit.status or {}
@@ -72,15 +74,7 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         summary = "lines that freeze or silence the audit rules"
         return Finding(ID, TITLE, Status.CHANGE, summary, tuple(evidence), tuple(changes), warnings=warnings)
     if kernel.get("enabled") == LOCKED:
-        return Finding(
-            ID, TITLE, Status.REBOOT, "right on disk; the kernel's rules stay frozen until the next boot",
-            (
-                "kernel: enabled 2", *rules_d.taken_out(audit.rules),
-                *(f"may lock it, too: {by}" for by in audit.locked_by),
-            ),
-            remedy=f"plan a reboot, in batches and with other maintenance; nothing else unlocks the kernel; {AGAIN}",
-            warnings=warnings,
-        )  # fmt: skip
+        return _locked(audit, warnings)
     if audit.status and kernel.get("enabled") == DISABLED and audit.daemon:
         return Finding(
             ID, TITLE, Status.BLOCKED, "auditing is disabled in the kernel (enabled 0)", ("kernel: enabled 0",),
@@ -88,6 +82,24 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         )  # fmt: skip
     where = "on disk and in the kernel" if audit.status else "on disk; the kernel was not asked"
     return Finding(ID, TITLE, Status.OK, f"nothing freezes or silences the rules, {where}", warnings=warnings)
+
+
+def _locked(audit: AuditFacts, warnings: tuple[str, ...]) -> Finding:
+    """The rule files are clean, and the kernel is locked: a boot unlocks it, unless one has been made for that."""
+    evidence = ("kernel: enabled 2", *rules_d.taken_out(audit.rules))
+    if audit.reboot_spent:
+        return Finding(
+            ID, TITLE, Status.BLOCKED, "right on disk, and locked again since the reboot: no rule file does it",
+            (*evidence, *(f"may lock it: {by}" for by in audit.locked_by)), warnings=warnings,
+            remedy=f"{OUTSIDE}; mend that, then reboot; where you took a locking line out yourself since this boot, "
+            "reboot once; or prepare the rest with --skip rules",
+        )  # fmt: skip
+    return Finding(
+        ID, TITLE, Status.REBOOT, "right on disk; the kernel's rules stay frozen until the next boot",
+        (*evidence, *(f"may lock it, too: {by}" for by in audit.locked_by)), warnings=warnings,
+        remedy="plan a reboot, in batches and with other maintenance; nothing else unlocks the kernel; "
+        f"if it is locked again afterwards, no rule file does it: {OUTSIDE}",
+    )  # fmt: skip
 
 
 def _warnings(facts: Facts, lines: Sequence[Judged], silencers: Sequence[Silencer]) -> tuple[str, ...]:
@@ -112,6 +124,12 @@ def _warnings(facts: Facts, lines: Sequence[Judged], silencers: Sequence[Silence
         found.append("failure 2: the kernel panics when audit fails; no test event is ever caused here")
     if 0 < status.get("backlog_limit", 0) < BACKLOG:
         found.append(f"backlog_limit {status['backlog_limit']} is low for FIM; the agent asks for {BACKLOG}")
+    if audit.switched_on is not None:
+        found.append(
+            f"auditing was switched on {audit.switched_on:.0f} s after the boot: what ran before is not audited until"
+            " it is restarted; a reboot is advised, none is required, with audit=1 on the boot command line"
+            f" ({way(facts.manager)})"
+        )
     if status.get("lost", 0) > 0:
         found.append(f"{status['lost']} audit events were lost since boot")
     return tuple(found)

@@ -251,7 +251,7 @@ def host(pick: Callable[[str], str], profile: Profile) -> None:
         "/etc/selinux/config": pick("SELINUX=enforcing\nSELINUXTYPE=default\n"), "/sys/fs/selinux/enforce": pick("1"),
         "/proc/sys/kernel/random/boot_id": "b\n",
         "/var/log/qualys/edr-script.log": pick(SCRIPT_LOG),
-        facts.AUDIT_LOG: pick('type=AVC msg=audit(1.5:7): avc:  denied comm="edr-plugin"\n'),
+        auditd_conf.LOG: pick('type=AVC msg=audit(1.5:7): avc:  denied comm="edr-plugin"\n'),
     }  # fmt: skip
     answers = {"-s": pick(STATUS), "-l": pick(LISTING), "any": pick("Id=auditd.service\nActiveState=active\n\nId=x\n"),
                "ask": pick("0 0 ffffffff 0 1 0")}  # fmt: skip
