@@ -171,7 +171,9 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     steps = journal.entries(host)
     boot = boot_id(host)
     audit = _audit(host, commands, profile, services, seen, kernel, answers.get("rules"), steps, boot)
-    audit = audit._replace(obstacles=obstacles.gather(host, where.live, audit.conf, audit.rules))
+    started = audit.daemon.started if audit.daemon else 0.0
+    hindered = obstacles.gather(host, where.live, audit.conf, audit.rules, audit.joins, started)
+    audit = audit._replace(obstacles=hindered)
     vendor = agent.look(host, services[agent.SERVICE], seen.believed, audit, steps, boot, booted())
     prepared = _prepared(host)
     connecting = selinux.Agent(agent.PROGRAM, agent.SOCKET_FOLDER, vendor.edr.context if vendor.edr else "")
