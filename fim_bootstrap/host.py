@@ -76,6 +76,8 @@ class Stat(NamedTuple):
     context: str = ""
     read_only: bool = False  # lies on a file system that is mounted read-only
     place: str = ""  # device and inode, as /proc/locks writes them
+    free: int = -1  # bytes that are left on its file system, -1 where that is not known
+    whole: int = 0  # bytes of that file system
 
 
 class Reader(Protocol):
@@ -248,7 +250,7 @@ class LiveHost:
         try:
             real = self.real(path)
             info = os.stat(real)
-            read_only = bool(os.statvfs(real).f_flag & os.ST_RDONLY)
+            system = os.statvfs(real)
         except UNREADABLE:
             return None
         context = b""
@@ -256,7 +258,10 @@ class LiveHost:
             context = os.getxattr(real, "security.selinux")
         label = context.rstrip(b"\0").decode(errors="replace")
         place = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}:{info.st_ino}"
-        return Stat(path, info.st_mode, info.st_uid, info.st_mtime, info.st_size, label, read_only, place)
+        return Stat(
+            path, info.st_mode, info.st_uid, info.st_mtime, info.st_size, label, bool(system.f_flag & os.ST_RDONLY),
+            place, system.f_bavail * system.f_frsize, system.f_blocks * system.f_frsize,
+        )  # fmt: skip
 
     def link(self, path: str) -> str:
         """Where a symbolic link points, as it is written there, or ''."""

@@ -1,7 +1,7 @@
 """What keeps auditd from starting, or from being heard, in files that no other requirement looks at.
 
 A masked unit, audit switched off on the boot command line, a unit that loads or locks rules itself, a configuration
-that is not root's, a log folder that cannot be written to. In a tree that is not running all of it is known before
+that is not root's, a log folder that cannot be written to, or has too little space. In a tree that is not running all of it is known before
 its first boot.
 """
 
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from . import audit_rules, auditd_conf, rules_d
-from .host import File, Reader
+from .host import File, Reader, Stat
 from .model import Obstacle
 from .rules_d import Joins, Judged
 
@@ -25,6 +25,7 @@ COMMAND_LINES = (
     "/etc/kernel/cmdline", "/etc/cmdline.d/*.conf", "/usr/lib/bootc/kargs.d/*.toml",
 )  # fmt: skip
 OWN_RULES = ("/etc/audit/audit.rules", "/etc/audit/rules.d/")  # the rules requirement judges these, and mends them
+FULL = 5 * 4096  # bytes; auditd takes less than five blocks for a full disk
 EXEC = re.compile(r"\s*Exec\w+\s*=.*\bauditctl\b")
 LOADED = re.compile(r"(?<!\S)-R\s*(\S+)")
 LOCKS = re.compile(r"(?<!\S)-e\s*2(?!\S)")
@@ -166,9 +167,38 @@ def _log(host: Reader, values: Mapping[str, auditd_conf.Line], live: bool) -> It
     found = host.stat(folder)
     if found and found.read_only and live:
         yield Obstacle(folder, "the folder of the audit log is read-only", f"have {folder} mounted writable")
+    elif found and live and found.free >= 0 and _writes(values):
+        yield from _space(folder, found, values)
     made = rf"(?m)^\s*[dDvqQ]\S*\s+{re.escape(folder)}/?(?:\s|$)"
     if not found and not _declared(host, "tmpfiles.d", made):
         yield Obstacle(folder, "the folder of the audit log is missing", f"mkdir -m 0700 {folder}", certain=False)
+
+
+def _writes(values: Mapping[str, auditd_conf.Line]) -> bool:
+    wanted, form = values.get("write_logs"), values.get("log_format")
+    return not (wanted and wanted.value.lower() == "no") and not (form and form.value.lower() == "nolog")
+
+
+def _space(folder: str, found: Stat, values: Mapping[str, auditd_conf.Line]) -> Iterator[Obstacle]:
+    """With its first record auditd looks at what is left, and acts: with halt or single the host is gone (measured)."""
+    kinds = [kind for kind in ("admin_space_left", "space_left") if found.free <= _wanted(values.get(kind), found.whole)]
+    kinds = ["disk_full", *kinds] if found.free < FULL else kinds
+    acting = [line for kind in kinds if (line := values.get(f"{kind}_action"))]
+    ending = [line for line in acting if line.value.lower() in ("halt", "single")]
+    remedy = f"free some space in {folder}, where {found.free >> 20} MB are left"
+    if ending:
+        where = f"{CONF}:{ending[0].number}: {ending[0].text.strip()}"
+        yield Obstacle(where, "auditd would take this host down as it starts: its log has too little space", remedy)
+    elif found.free < FULL:
+        yield Obstacle(folder, "the file system of the audit log is full", remedy, certain=False)
+
+
+def _wanted(line: auditd_conf.Line | None, whole: int) -> int:
+    """Bytes below which auditd acts: megabytes, or a part of the file system (auditd.conf(5))."""
+    found = re.match(r"(\d{1,9})(%?)", line.value) if line else None
+    if not found:
+        return 0
+    return int(found[1]) * (whole // 100 if found[2] else 1 << 20)
 
 
 def _log_group(host: Reader, values: Mapping[str, auditd_conf.Line]) -> Iterator[Obstacle]:

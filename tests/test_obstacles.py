@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -180,6 +181,32 @@ def test_a_read_only_log_folder(host: DictHost, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(host, "stat", lambda path: (there := stat(path)) and there._replace(read_only=True))
     (obstacle,) = found(host)
     assert (obstacle.where, obstacle.certain) == ("/var/log/audit", True)
+
+
+@pytest.mark.parametrize(
+    ("lines", "left", "certain", "named"),
+    [
+        ("", 49 << 20, None, ""), ("", 1000, False, "/var/log/audit"),
+        ("admin_space_left_action = HALT\n", 50 << 20, True, ":20: admin_space_left_action = HALT"),
+        ("admin_space_left_action = halt\n", 51 << 20, None, ""),
+        ("admin_space_left = 10%\nadmin_space_left_action = single\n", 99 << 20, True, ":21:"),
+        ("admin_space_left = 10%\nadmin_space_left_action = single\n", 101 << 20, None, ""),
+        ("space_left_action = halt\n", 60 << 20, True, ":20:"), ("disk_full_action = HALT\n", 60 << 20, None, ""),
+        ("disk_full_action = HALT\n", 1000, True, ":20: disk_full_action = HALT"),
+        ("admin_space_left_action = halt\nwrite_logs = no\n", 1000, None, ""),
+        ("admin_space_left_action = halt\nlog_format = NOLOG\n", 1000, None, ""),
+    ],
+)  # fmt: skip
+def test_a_log_without_space(
+    host: DictHost, monkeypatch: pytest.MonkeyPatch, lines: str, left: int, certain: Optional[bool], named: str
+) -> None:
+    host.write(CONF, f"{AUDITD_CONF}{lines}", mode=0o640)
+    stat = host.stat
+    monkeypatch.setattr(host, "stat", lambda path: (there := stat(path)) and there._replace(free=left, whole=1000 << 20))
+    seen = found(host)
+    assert [one.certain for one in seen] == ([] if certain is None else [certain])
+    assert named in "".join(one.where for one in seen)
+    assert found(host, live=False) == ()
 
 
 def test_a_tree_in_which_auditd_is_masked_is_blocked(tree: Tree, tmp_path: Path) -> None:
