@@ -94,7 +94,8 @@ def parse(text: str) -> tuple[Rule, ...]:
         if stopped:
             if rule.locks or rule.never_task:
                 rule = rule._replace(inert="auditctl stops above it, at", dormant=True, above=stopped)
-            rules.append(rule._replace(enables="", locks=False, never_task=False, task_fields=False, panic=False, adds=()))
+            rule = rule._replace(enables="", locks=False, never_task=False, task_fields=False, panic=False, adds=())
+            rules.append(rule)
             continue
         if read.deletes:
             there.clear()

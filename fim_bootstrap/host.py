@@ -38,6 +38,7 @@ TIMED_OUT = 124
 KILL_AFTER = 5.0  # seconds between SIGTERM and SIGKILL for a command that ran out of time
 TEMPORARY = ".fim-bootstrap."  # auditd's plugin loader and augenrules pass over a name that begins with a dot
 SCRATCH = "work."
+PATIENCE = 5.0  # seconds for a pipe
 CHUNK = 65536  # bytes of a large file that are looked at together
 LEFT = 3600.0  # seconds after which an unpacked program whose process is gone counts as left behind
 
@@ -681,6 +682,33 @@ def _content(place: str, size: int, last: bool = False) -> bytes:
             pieces.append(piece)
             size -= len(piece)
         return b"".join(pieces)
+    finally:
+        os.close(handle)
+
+
+def piped(path: str, limit: int = LIMIT) -> Optional[bytes]:
+    """All that comes through a pipe, as `--config <(...)` has it; None where the path is none. Raises OSError.
+
+    It has to come within PATIENCE, and may have up to `limit` bytes.
+    """
+    if not stat.S_ISFIFO(os.stat(path).st_mode):
+        return None
+    import select
+
+    deadline, pieces = time.monotonic() + PATIENCE, list[bytes]()
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            piece = os.read(handle, CHUNK)
+            pieces.append(piece)
+            limit -= len(piece)
+            if not piece:
+                return b"".join(pieces)
+            if limit < 0:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        raise OSError(errno.ETIMEDOUT, f"it was not written to its end within {PATIENCE:.0f} s")
     finally:
         os.close(handle)
 

@@ -1,8 +1,8 @@
 """What keeps auditd from starting, or from being heard, in files that no other requirement looks at.
 
 A masked unit, audit switched off on the boot command line, a unit that loads or locks rules itself, a configuration
-that is not root's, a log folder that cannot be written to, or has too little space. In a tree that is not running all of it is known before
-its first boot.
+that is not root's, a log folder that cannot be written to, or has too little space. In a tree that is not running all
+but the last is known before its first boot.
 """
 
 from __future__ import annotations
@@ -181,9 +181,9 @@ def _writes(values: Mapping[str, auditd_conf.Line]) -> bool:
 
 def _space(folder: str, found: Stat, values: Mapping[str, auditd_conf.Line]) -> Iterator[Obstacle]:
     """With its first record auditd looks at what is left, and acts: with halt or single the host is gone (measured)."""
-    kinds = [kind for kind in ("admin_space_left", "space_left") if found.free <= _wanted(values.get(kind), found.whole)]
-    kinds = ["disk_full", *kinds] if found.free < FULL else kinds
-    acting = [line for kind in kinds if (line := values.get(f"{kind}_action"))]
+    limits = {kind: _wanted(values.get(kind), found.whole) for kind in ("space_left", "admin_space_left")}
+    reached = [kind for kind, limit in {**limits, "disk_full": FULL}.items() if found.free <= limit]
+    acting = [line for kind in reached if (line := values.get(f"{kind}_action"))]
     ending = [line for line in acting if line.value.lower() in ("halt", "single")]
     remedy = f"free some space in {folder}, where {found.free >> 20} MB are left"
     if ending:

@@ -202,7 +202,8 @@ def test_a_log_without_space(
 ) -> None:
     host.write(CONF, f"{AUDITD_CONF}{lines}", mode=0o640)
     stat = host.stat
-    monkeypatch.setattr(host, "stat", lambda path: (there := stat(path)) and there._replace(free=left, whole=1000 << 20))
+    little = {"free": left, "whole": 1000 << 20}
+    monkeypatch.setattr(host, "stat", lambda path: (there := stat(path)) and there._replace(**little))
     seen = found(host)
     assert [one.certain for one in seen] == ([] if certain is None else [certain])
     assert named in "".join(one.where for one in seen)
