@@ -179,14 +179,18 @@ def _old_log(host: Reader, folder: str) -> bool:
 
 
 def registrations(plugins: Iterable[File]) -> list[tuple[File, Mapping[str, str]]]:
-    """The plugin files that name the agent's plugin, with their settings (auditd-plugins(5))."""
+    """The plugin files that name the agent's plugin, with their settings (auditd-plugins(5)).
+
+    One that cannot be read counts where the agent puts its own.
+    """
     found: list[tuple[File, Mapping[str, str]]] = []
     for file in plugins:
         name = file.path.rpartition("/")[2]
         if name.startswith(".") or name.count(".") > 1:  # the loader passes over such names
             continue
         pairs = {key: line.value for key, line in auditd_conf.settings(auditd_conf.parse(file.text)).items()}
-        if pairs.get("path", "").rpartition("/")[2] == PLUGIN:
+        unread = bool(file.problem) and not file.text and file.path in PLUGIN_FILES.values()
+        if unread or pairs.get("path", "").rpartition("/")[2] == PLUGIN:
             found.append((file, pairs))
     return found
 

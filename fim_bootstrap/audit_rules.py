@@ -45,6 +45,7 @@ class Rule(NamedTuple):
 
     number: int
     text: str
+    enables: str = ""  # what it sets enabled to
     locks: bool = False  # sets enabled 2
     never_task: bool = False  # the bare rule that silences every new process
     task_fields: bool = False  # the same with -F: silences some
@@ -93,7 +94,8 @@ def parse(text: str) -> tuple[Rule, ...]:
         if stopped:
             if rule.locks or rule.never_task:
                 rule = rule._replace(inert="auditctl stops above it, at", dormant=True, above=stopped)
-            rules.append(rule._replace(locks=False, never_task=False, task_fields=False, panic=False, adds=()))
+            rule = rule._replace(enables="", locks=False, never_task=False, task_fields=False, panic=False, adds=())
+            rules.append(rule)
             continue
         if read.deletes:
             there.clear()
@@ -162,6 +164,7 @@ def _rule(number: int, line: str) -> tuple[Rule, _Line]:
     rule = Rule(
         number,
         line,
+        enables=next((value for name, value in reversed(read.done) if name == "e"), ""),
         locks=locks,
         never_task=task and not read.fields,
         task_fields=task and read.fields,

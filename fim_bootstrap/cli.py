@@ -26,6 +26,8 @@ FOREIGN = {
     "darwin": "the vendor does not support FIM on macOS",
 }
 
+KEPT_ELSEWHERE = f"move {journal.JOURNAL} to another place and keep it: it tells what was done; then run again"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit status."""
@@ -107,6 +109,8 @@ class _Session:
                 f"a container, or a system without an init ({mark}): the kernel's audit belongs to the host outside",
                 "run it on that host; to prepare an image, name the tree: --root /",
             )
+        if found.privileged and (why := journal.unfit(self.host)):
+            raise Blocked(f"{why}; what is done here could not be taken back", KEPT_ELSEWHERE)
         return engine.asked(self.host, found, self.profile, self.settings)
 
     def look_and_probe(self, waits: bool = False) -> Facts:
@@ -160,6 +164,8 @@ def _converged(session: _Session, begun: float) -> engine.Outcome:
     """What came of the changes; with the lock in hand."""
     host, settings = session.host, session.settings
     changes.tidy(host, journal.entries(host))
+    if lost := journal.damage(host):
+        _tell(f"fim-bootstrap: {lost}; what they recorded cannot be taken back")
     host.log(f"apply {' '.join(sys.argv[1:])}")
 
     def say(line: str) -> None:

@@ -16,9 +16,7 @@ import time
 from typing import NamedTuple, Optional
 
 from .errors import BootstrapError, Usage
-from .host import LiveHost, put
-
-PATIENCE = 5.0  # seconds for a reader of a pipe to come, or to take something
+from .host import PATIENCE, LiveHost, put
 
 
 class Export(NamedTuple):

@@ -193,7 +193,9 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         log = auditd_conf.log_of(audit.conf.text if audit.conf else "")
         on = switched_on.look(host, steps, switched_on.Boot(boot, booted(), early), log)
         audit = audit._replace(switched_on=on)
-    audit = audit._replace(obstacles=obstacles.gather(host, where.live, audit.conf, audit.rules))
+    started = audit.daemon.started if audit.daemon else 0.0
+    hindered = obstacles.gather(host, where.live, audit.conf, audit.rules, audit.joins, started)
+    audit = audit._replace(obstacles=hindered)
     vendor = agent.look(host, services[agent.SERVICE], seen.believed, audit, steps, boot, booted())
     prepared = _prepared(host)
     connecting = selinux.Agent(agent.PROGRAM, agent.SOCKET_FOLDER, vendor.edr.context if vendor.edr else "")

@@ -40,6 +40,7 @@ MINUTES = 300.0  # seconds; a command that may take longer is spoken of while it
 KILL_AFTER = 5.0  # seconds between SIGTERM and SIGKILL for a command that ran out of time
 TEMPORARY = ".fim-bootstrap."  # auditd's plugin loader and augenrules pass over a name that begins with a dot
 SCRATCH = "work."
+PATIENCE = 5.0  # seconds for a pipe
 CHUNK = 65536  # bytes of a large file that are looked at together
 LEFT = 3600.0  # seconds after which an unpacked program whose process is gone counts as left behind
 
@@ -78,6 +79,8 @@ class Stat(NamedTuple):
     context: str = ""
     read_only: bool = False  # lies on a file system that is mounted read-only
     place: str = ""  # device and inode, as /proc/locks writes them
+    free: int = -1  # bytes that are left on its file system, -1 where that is not known
+    whole: int = 0  # bytes of that file system
 
 
 class Reader(Protocol):
@@ -254,7 +257,7 @@ class LiveHost:
         try:
             real = self.real(path)
             info = os.stat(real)
-            read_only = bool(os.statvfs(real).f_flag & os.ST_RDONLY)
+            system = os.statvfs(real)
         except UNREADABLE:
             return None
         context = b""
@@ -262,7 +265,10 @@ class LiveHost:
             context = os.getxattr(real, "security.selinux")
         label = context.rstrip(b"\0").decode(errors="replace")
         place = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}:{info.st_ino}"
-        return Stat(path, info.st_mode, info.st_uid, info.st_mtime, info.st_size, label, read_only, place)
+        return Stat(
+            path, info.st_mode, info.st_uid, info.st_mtime, info.st_size, label, bool(system.f_flag & os.ST_RDONLY),
+            place, system.f_bavail * system.f_frsize, system.f_blocks * system.f_frsize,
+        )  # fmt: skip
 
     def link(self, path: str) -> str:
         """Where a symbolic link points, as it is written there, or ''."""
@@ -688,6 +694,33 @@ def _content(place: str, size: int, last: bool = False) -> bytes:
             pieces.append(piece)
             size -= len(piece)
         return b"".join(pieces)
+    finally:
+        os.close(handle)
+
+
+def piped(path: str, limit: int = LIMIT) -> Optional[bytes]:
+    """All that comes through a pipe, as `--config <(...)` has it; None where the path is none. Raises OSError.
+
+    It has to come within PATIENCE, and may have up to `limit` bytes.
+    """
+    if not stat.S_ISFIFO(os.stat(path).st_mode):
+        return None
+    import select
+
+    deadline, pieces = time.monotonic() + PATIENCE, list[bytes]()
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            piece = os.read(handle, CHUNK)
+            pieces.append(piece)
+            limit -= len(piece)
+            if not piece:
+                return b"".join(pieces)
+            if limit < 0:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        raise OSError(errno.ETIMEDOUT, f"it was not written to its end within {PATIENCE:.0f} s")
     finally:
         os.close(handle)
 

@@ -33,12 +33,17 @@ def entries(host: Reader) -> list[dict[str, Any]]:
     return _read(host.read(JOURNAL, LIMIT))[0]
 
 
+def unfit(host: Reader) -> str:
+    """Why nothing can be written down there that `revert` would find, or ''."""
+    file = host.read(JOURNAL, LIMIT)
+    return f"{JOURNAL}: {file.problem}" if file and file.problem else ""
+
+
 def damage(host: Reader) -> str:
     """What of the journal cannot be read, or ''."""
-    file = host.read(JOURNAL, LIMIT)
-    if file and file.problem:
-        return f"{JOURNAL}: {file.problem}"
-    lost = _read(file)[1]
+    if why := unfit(host):
+        return why
+    lost = _read(host.read(JOURNAL, LIMIT))[1]
     return f"{JOURNAL}: {lost} line{'s' * (lost != 1)} cannot be read" if lost else ""
 
 

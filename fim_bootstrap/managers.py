@@ -15,7 +15,7 @@ from typing import NamedTuple, Optional
 
 from .dialects import MANAGERS, NETWORK, Manager
 from .errors import Blocked, BootstrapError, Busy
-from .host import Host, Output, Reader
+from .host import RAW_LIMIT, Host, Output, Reader
 from .model import OsRelease, Profile
 
 INSTALL_TIMEOUT = 1800.0  # seconds; a slow mirror is no error
@@ -40,7 +40,13 @@ def choose(host: Reader, profile: Profile) -> tuple[str, bool]:
 
 def unfinished(host: Reader, manager: Manager) -> frozenset[str]:
     """The packages whose installation was begun and not finished: their programs may be there, and little else."""
-    texts = [host.read_bytes(path) or b"" for pattern in manager.records for path in host.glob(pattern)]
+    texts = []
+    for path in (path for pattern in manager.records for path in host.glob(pattern)):
+        text = host.read_bytes(path)
+        if text is None and host.stat(path):  # else it went meanwhile
+            why = f"{path}: cannot be read, or is larger than {RAW_LIMIT >> 20} MB"
+            raise Blocked(f"{why}: which packages are half installed is not known", f"ls -l {path}")
+        texts.append(text or b"")
     return frozenset(name.decode() for text in texts for name in re.findall(manager.half.encode(), text))
 
 

@@ -153,6 +153,7 @@ class SELinuxFacts(NamedTuple):
     type: str = ""
     mls: bool = False
     policy_present: bool = False
+    unread: str = ""  # why /etc/selinux/config cannot be read
     read_only: str = ""  # the read-only directory that would refuse a module
     load_locked: bool = False  # boolean secure_mode_policyload
     marker: str = ""  # the type name that the module rendered for this host declares

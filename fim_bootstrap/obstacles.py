@@ -1,18 +1,19 @@
 """What keeps auditd from starting, or from being heard, in files that no other requirement looks at.
 
 A masked unit, audit switched off on the boot command line, a unit that loads or locks rules itself, a configuration
-that is not root's, a log folder that cannot be written to. In a tree that is not running all of it is known before
-its first boot.
+that is not root's, a log folder that cannot be written to, or has too little space. In a tree that is not running all
+but the last is known before its first boot.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from . import audit_rules, auditd_conf
-from .host import File, Reader
+from . import audit_rules, auditd_conf, rules_d
+from .host import File, Reader, Stat
 from .model import Obstacle
+from .rules_d import Joins, Judged
 
 CONF = f"{auditd_conf.FOLDER}/auditd.conf"
 UNITS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
@@ -24,23 +25,26 @@ COMMAND_LINES = (
     "/etc/kernel/cmdline", "/etc/cmdline.d/*.conf", "/usr/lib/bootc/kargs.d/*.toml",
 )  # fmt: skip
 OWN_RULES = ("/etc/audit/audit.rules", "/etc/audit/rules.d/")  # the rules requirement judges these, and mends them
+FULL = 5 * 4096  # bytes; auditd takes less than five blocks for a full disk
 EXEC = re.compile(r"\s*Exec\w+\s*=.*\bauditctl\b")
 LOADED = re.compile(r"(?<!\S)-R\s*(\S+)")
 LOCKS = re.compile(r"(?<!\S)-e\s*2(?!\S)")
 DISABLES = re.compile(r"(?<!\S)-e\s*0(?!\S)")
-ENABLES = re.compile(r"(?<!\S)-e\s*[12](?!\S)")
 
 
-def gather(host: Reader, live: bool, conf: File | None, rules: tuple[File, ...]) -> tuple[Obstacle, ...]:
-    """All of them; a file that is not there hinders nobody."""
+def gather(
+    host: Reader, live: bool, conf: File | None, rules: Sequence[File], joins: Joins, started: float = 0.0
+) -> tuple[Obstacle, ...]:
+    """All of them; a file that is not there hinders nobody. `started`: when an auditd that runs was (epoch), or 0."""
+    lines, proven = _loaded(rules, joins), bool(started) and all(file.mtime < started for file in rules)
     units = {name: tuple(_texts(host, name)) for name in ("auditd.service", RULES_UNIT, "augenrules.service")}
     requires = any(re.search(rf"(?m)^\s*Requires=.*\b{RULES_UNIT}", file.text) for file in units["auditd.service"])
     found = [
         *_kernel(host, live),
         *_masked(host, ("auditd.service", *([RULES_UNIT] if requires else []))),
         *(obstacle for files in units.values() for file in files for obstacle in _in_unit(host, file)),
-        *_disabling(rules),
-        *(_refused(rules) if requires else ()),
+        *_disabling(lines),
+        *(_refused(lines, proven) if requires else ()),
         *(_in_conf(host, conf, live) if conf and not conf.problem else ()),
     ]
     return tuple(dict.fromkeys(found))
@@ -112,31 +116,35 @@ def _in_unit(host: Reader, file: File) -> Iterator[Obstacle]:
                     yield Obstacle(said, "this unit loads rules that freeze or silence", f"mend {path}, or {remedy}")
 
 
-def _disabling(rules: tuple[File, ...]) -> Iterator[Obstacle]:
+def _loaded(rules: Sequence[File], joins: Joins) -> list[Judged]:
+    """The lines that auditctl gets at the next start; audit.rules is made from the others, where there are any."""
+    own = [file for file in rules if file.path.startswith(f"{rules_d.FOLDER}/")]
+    return list(rules_d.judged(own or rules, joins))
+
+
+def _disabling(lines: Sequence[Judged]) -> Iterator[Obstacle]:
     """`-e 0` in the rules: the last -e counts."""
-    own = [file for file in rules if "/rules.d/" in file.path]
-    last = ""
-    for file in own or rules:  # audit.rules is made from the others
-        for where, line in _numbered(file):
-            last = where if DISABLES.search(line) else "" if ENABLES.search(line) else last
-    if last:
-        yield Obstacle(last, "the rules switch auditing off", "take the line out; augenrules --load")
+    last = next((line for line in reversed(lines) if line.rule.enables), None)
+    if last and last.rule.enables == "0":
+        where = f"{last.place}: {last.rule.text.strip()}"
+        yield Obstacle(where, "the rules switch auditing off", "take the line out; augenrules --load")
 
 
-def _refused(rules: tuple[File, ...]) -> Iterator[Obstacle]:
-    """audit 4.0 to 4.0.2: one rule that auditctl refuses, and auditd does not start (audit-userspace issue 355)."""
-    own = [file for file in rules if "/rules.d/" in file.path]
-    for file in own or rules:
-        for rule in audit_rules.parse(file.text):
-            words = rule.text.split()
-            if not rule.text.lstrip().startswith("#") and {"-i", "-c"} & set(words):
-                return
-            taken_out = rule.locks or rule.never_task or rule.dormant  # by the rules requirement, at the next look
-            if rule.aborts and not taken_out:
-                where = f"{file.path}:{rule.number}: {rule.text.strip()}: {rule.aborts}"
-                why = f"auditctl refuses this rule, and auditd.service requires {RULES_UNIT}"
-                yield Obstacle(where, why, f"mend {file.path} line {rule.number}")
-                return
+def _refused(lines: Sequence[Judged], proven: bool) -> Iterator[Obstacle]:
+    """audit 4.0 to 4.0.2: one rule that auditctl refuses, and auditd does not start (audit-userspace issue 355).
+
+    After -i auditctl ends well whatever it refuses, but not where there is a -c, too (measured with 3.0.9 to 4.1).
+    `proven` says that an auditd which runs was started with these very rules.
+    """
+    seen: set[str] = set()
+    for line in lines:
+        seen.update(name for name, _ in audit_rules.options(line.rule.text))
+        # what blocks is taken out by the rules requirement, at the next look
+        if line.rule.aborts and not line.rule.blocks and not ("i" in seen and "c" not in seen):
+            where = f"{line.place}: {line.rule.text.strip()}: {line.why}"
+            why = f"auditctl refuses this rule, and auditd.service requires {RULES_UNIT}"
+            yield Obstacle(where, why, f"mend {line.place}", certain=not proven)
+            return
 
 
 def _in_conf(host: Reader, conf: File, live: bool) -> Iterator[Obstacle]:
@@ -159,9 +167,38 @@ def _log(host: Reader, values: Mapping[str, auditd_conf.Line], live: bool) -> It
     found = host.stat(folder)
     if found and found.read_only and live:
         yield Obstacle(folder, "the folder of the audit log is read-only", f"have {folder} mounted writable")
+    elif found and live and found.free >= 0 and _writes(values):
+        yield from _space(folder, found, values)
     made = rf"(?m)^\s*[dDvqQ]\S*\s+{re.escape(folder)}/?(?:\s|$)"
     if not found and not _declared(host, "tmpfiles.d", made):
         yield Obstacle(folder, "the folder of the audit log is missing", f"mkdir -m 0700 {folder}", certain=False)
+
+
+def _writes(values: Mapping[str, auditd_conf.Line]) -> bool:
+    wanted, form = values.get("write_logs"), values.get("log_format")
+    return not (wanted and wanted.value.lower() == "no") and not (form and form.value.lower() == "nolog")
+
+
+def _space(folder: str, found: Stat, values: Mapping[str, auditd_conf.Line]) -> Iterator[Obstacle]:
+    """With its first record auditd looks at what is left, and acts: with halt or single the host is gone (measured)."""
+    limits = {kind: _wanted(values.get(kind), found.whole) for kind in ("space_left", "admin_space_left")}
+    reached = [kind for kind, limit in {**limits, "disk_full": FULL}.items() if found.free <= limit]
+    acting = [line for kind in reached if (line := values.get(f"{kind}_action"))]
+    ending = [line for line in acting if line.value.lower() in ("halt", "single")]
+    remedy = f"free some space in {folder}, where {found.free >> 20} MB are left"
+    if ending:
+        where = f"{CONF}:{ending[0].number}: {ending[0].text.strip()}"
+        yield Obstacle(where, "auditd would take this host down as it starts: its log has too little space", remedy)
+    elif found.free < FULL:
+        yield Obstacle(folder, "the file system of the audit log is full", remedy, certain=False)
+
+
+def _wanted(line: auditd_conf.Line | None, whole: int) -> int:
+    """Bytes below which auditd acts: megabytes, or a part of the file system (auditd.conf(5))."""
+    found = re.match(r"(\d{1,9})(%?)", line.value) if line else None
+    if not found:
+        return 0
+    return int(found[1]) * (whole // 100 if found[2] else 1 << 20)
 
 
 def _log_group(host: Reader, values: Mapping[str, auditd_conf.Line]) -> Iterator[Obstacle]:

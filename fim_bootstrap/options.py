@@ -237,7 +237,7 @@ def _option_file(named: Optional[str]) -> tuple[str, Mapping[str, Any]]:
         if not os.path.lexists(path):
             return path, {}
         refuse_foreign(path)
-    table = read_table(path)
+    table = read_table(path, pipe=bool(named))
     known = {option.name for option in OPTIONS}
     for key in table:
         if key not in known:

@@ -14,7 +14,7 @@ from typing import Any, Optional, Union, get_type_hints
 
 from .dialects import MANAGERS
 from .errors import BadConfig, Unsupported
-from .host import LiveHost, Reader
+from .host import LiveHost, Reader, piped
 from .model import OsRelease, Profile
 from .resources import profile_folder
 
@@ -76,21 +76,32 @@ def refuse_foreign(path: str) -> None:
         raise BadConfig(f"{path}: must belong to root and be writable by nobody else", f"chmod go-w {path}")
 
 
-def read_table(path: str) -> dict[str, Any]:
-    """A TOML or JSON file, by its name, with that name in front of every complaint."""
+def read_table(path: str, pipe: bool = False) -> dict[str, Any]:
+    """A TOML or JSON file, by its name, with that name in front of every complaint; or what comes through a pipe."""
     toml = "tomllib" if sys.version_info >= (3, 11) else "tomli"
     kind, reader = ("JSON", "json") if path.endswith(".json") else ("TOML", toml)
-    if (file := LiveHost().read(os.path.realpath(path))) is None:
-        raise BadConfig(f"{path}: cannot be read: no such file")
-    if file.problem:
-        raise BadConfig(f"{path}: {file.problem}")
+    text = _text(path, pipe)
     try:
-        table = importlib.import_module(reader).loads(file.text.encode().decode())
+        table = importlib.import_module(reader).loads(text.encode().decode())
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or brackets without end
         raise BadConfig(f"{path}: not valid {kind}: {error}", "mend that line") from error
     if not isinstance(table, dict):
         raise BadConfig(f"{path}: must be a JSON object, not {table!r}")
     return table
+
+
+def _text(path: str, pipe: bool) -> str:
+    try:
+        if pipe and (content := piped(path)) is not None:
+            return content.decode("utf-8", "surrogateescape")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise BadConfig(f"{path}: cannot be read: {why}") from error
+    if (file := LiveHost().read(os.path.realpath(path))) is None:
+        raise BadConfig(f"{path}: cannot be read: no such file")
+    if file.problem:
+        raise BadConfig(f"{path}: {file.problem}")
+    return file.text
 
 
 def select(

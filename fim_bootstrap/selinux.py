@@ -21,6 +21,7 @@ from .resources import text_of
 
 FS = "/sys/fs/selinux"
 STORES = ("/var/lib/selinux", "/etc/selinux")  # the module store; since and before SELinux userspace 2.4
+CONFIG = "/etc/selinux/config"
 MODULE = "fim_bootstrap"
 PRIORITY = "400"
 LARGEST = 1 << 20  # bytes of a stored module that are looked at; ours has 2 KiB
@@ -96,7 +97,7 @@ def gather(
         loaded = False
         mode = config.mode if policies else "absent"
     if mode in ("absent", "disabled"):
-        return SELinuxFacts(mode=mode, type=kind, policy_present=bool(policies))
+        return SELinuxFacts(mode=mode, type=kind, policy_present=bool(policies), unread=config.problem)
 
     mls = (_flag(host, f"{FS}/mls") if live else host.read(f"{folder}/setrans.conf") is not None) or False
     level = ":s0" if mls else ""
@@ -124,6 +125,7 @@ def gather(
         type=kind,
         mls=mls,
         policy_present=bool(policies),
+        unread=config.problem,
         read_only=next((p for p in (*STORES[:1], folder) if (found := host.stat(p)) and found.read_only), ""),
         load_locked=bool(live and _flag(host, f"{FS}/booleans/secure_mode_policyload")),
         marker=wanted.marker,
@@ -277,10 +279,11 @@ def _type_by_path(host: Reader, folder: str, path: str) -> str:
 
 
 class _Config(NamedTuple):
-    """/etc/selinux/config: what init loads at boot."""
+    """/etc/selinux/config: what init loads at boot; why it cannot be read."""
 
     mode: str
     type: str
+    problem: str = ""
 
 
 def _config(host: Reader) -> _Config:
@@ -289,7 +292,7 @@ def _config(host: Reader) -> _Config:
     The first SELINUX= that begins a line and whose value begins with a known word counts, in any case of letters;
     where there is none, init loads the policy and is permissive. Of SELINUXTYPE= the last one counts.
     """
-    file = host.read("/etc/selinux/config")
+    file = host.read(CONFIG)
     mode, kind = "", "targeted"
     for line in (file.text if file else "").split("\n"):
         key, equals, value = line.partition("\0")[0].partition("=")
@@ -298,7 +301,8 @@ def _config(host: Reader) -> _Config:
             mode = next((word for word in ("enforcing", "permissive", "disabled") if said.startswith(word)), "")
         elif equals and key.lstrip(SPACES).lower() == "selinuxtype":
             kind = value.lstrip(SPACES).rstrip(SPACES + CONTROLS)
-    return _Config(mode or "permissive", kind)
+    problem = f"{CONFIG}: {file.problem}" if file and file.problem and not file.text else ""
+    return _Config(mode or "permissive", kind, problem)
 
 
 def _flag(host: Reader, path: str) -> Optional[bool]:

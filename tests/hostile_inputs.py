@@ -110,7 +110,11 @@ def inputs() -> Iterator[tuple[str, Hostile]]:
     yield "a journal of odd steps", text(JOURNAL, "".join(
         f'{{"id": "{n}", "kind": {kind}, "path": "\\u0000", "packages": [[]], "uptime": "x"}}\n'
         for n, kind in enumerate(['"restart"', '"install"', "1", "[]", "{}"])))  # fmt: skip
-    yield "a journal that is a pipe", pipe(JOURNAL)
-    yield "dpkg's status: a pipe", pipe("/var/lib/dpkg/status")
+    yield "a journal that is a pipe", pipe(JOURNAL, beyond=True)
+    yield "a journal of 5 MB", sparse(JOURNAL, 5 << 20, beyond=True)
+    yield "dpkg's status: a pipe", pipe("/var/lib/dpkg/status", beyond=True)
+    yield "dpkg's status: 40 MB", sparse("/var/lib/dpkg/status", 40 << 20, beyond=True)
+    yield "selinux/config: 2 MB", sparse("/etc/selinux/config", 2 << 20, beyond=True)
+    yield "selinux/config: a pipe", pipe("/etc/selinux/config", beyond=True)
     yield "dpkg's status: 20 MB", text("/var/lib/dpkg/status", "Package: a\nStatus: i o unpacked\n" * 600_000)
     yield "links in a circle", Hostile(links, beyond=True)

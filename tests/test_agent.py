@@ -26,7 +26,7 @@ from fim_bootstrap import (
 from fim_bootstrap.changes import LoadPolicy, ReloadPolicy, RestoreLabels
 from fim_bootstrap.engine import Outcome
 from fim_bootstrap.errors import Usage
-from fim_bootstrap.host import STATE, LiveHost, Output
+from fim_bootstrap.host import STATE, File, LiveHost, Output
 from fim_bootstrap.model import Environment, Facts, Finding, OsRelease, Profile, Settings, Status
 from fim_bootstrap.probe import may_hide, probe
 from fim_bootstrap.requirements import agent as requirement
@@ -1092,3 +1092,12 @@ def test_nothing_is_kept_of_the_state_folder_by_a_check(host: DictHost) -> None:
     look(host)
     assert not [path for path in host.nodes if path.startswith(STATE)]
     assert not host.done
+
+
+def test_a_plugin_file_that_cannot_be_read_is_said(host: DictHost) -> None:
+    host.write(PLUGIN_FILE, problem="larger than 1 MB")
+    (file,) = (host.read(PLUGIN_FILE),)
+    assert file
+    ((found, _),) = agent.registrations([file, File("/etc/audit/plugins.d/other.conf", problem="larger than 1 MB")])
+    assert found.path == PLUGIN_FILE
+    assert agent._registration_problem([(found, {})]) == f"{PLUGIN_FILE}: larger than 1 MB"

@@ -238,6 +238,36 @@ def test_links_of_a_tree_stay_inside_the_tree(tree: Tree) -> None:
 
 
 @needs_root
+@pytest.mark.parametrize("kind", ["large", "long", "link", "folder", "pipe"])
+def test_a_journal_in_which_revert_would_find_nothing_is_said_and_nothing_is_changed(tree: Tree, kind: str) -> None:
+    before = tree.read("/etc/audit/auditd.conf")
+    journal = tree.path("/var/lib/fim-bootstrap/journal.jsonl")
+    tree.write("/var/lib/fim-bootstrap/x", "{}\n")
+    if kind in ("large", "long"):
+        journal.write_text('{"id": "1", "kind": "rule"}\n' * 200_000 if kind == "large" else "\n" * 90_000)
+    elif kind == "link":
+        journal.symlink_to("x")
+    elif kind == "folder":
+        journal.mkdir()
+    else:
+        os.mkfifo(journal)
+    size = journal.stat().st_size
+    for command in ("check", "apply", "reboot-required"):
+        ran = tree.fim(command)
+        assert ran.status == 4
+        assert "journal.jsonl: " in ran.err
+        assert "move /var/lib/fim-bootstrap/journal.jsonl to another place" in ran.err
+    assert (tree.read("/etc/audit/auditd.conf"), journal.stat().st_size) == (before, size)
+    assert tree.fim("revert").status == 1
+
+
+def test_apply_says_which_part_of_the_journal_is_lost(tree: Tree) -> None:
+    tree.write("/var/lib/fim-bootstrap/journal.jsonl", "nonsense\n", 0o600)
+    ran = tree.fim("apply")
+    assert ran.status == 0
+    assert "journal.jsonl: 1 line cannot be read; what they recorded cannot be taken back" in ran.err
+
+
 def test_a_journal_that_makes_no_sense_is_said_and_the_rest_is_taken_back(tree: Tree) -> None:
     before = tree.read("/etc/audit/auditd.conf")
     assert tree.fim("apply").status == 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
-from fim_bootstrap import audit_rules, obstacles
+from fim_bootstrap import obstacles
 from fim_bootstrap.host import File, LiveHost
 from fim_bootstrap.model import Obstacle
+from fim_bootstrap.rules_d import Joins
 from tests.conftest import AUDITD_CONF, Tree
 from tests.dict_host import DictHost
 
@@ -33,7 +35,7 @@ def host(dict_host: DictHost) -> DictHost:
 def found(host: DictHost, live: bool = True, *rules: str) -> tuple[Obstacle, ...]:
     """The obstacles, with these rule files."""
     files = tuple(File(f"/etc/audit/rules.d/{number}.rules", text) for number, text in enumerate(rules))
-    return obstacles.gather(host, live, host.read(CONF), files)
+    return obstacles.gather(host, live, host.read(CONF), files, Joins())
 
 
 def test_a_good_system_has_none(host: DictHost) -> None:
@@ -111,6 +113,11 @@ def test_other_words_switch_nothing_off(host: DictHost, word: str) -> None:
         (("-D\n-e 0\n",), "/etc/audit/rules.d/0.rules:2: -e 0"), (("-e0\n", "-e 1\n"), ""),
         (("-e 1\n", " -e 0"), "/1.rules:1"),
         (("# -e 0\n",), ""), (("-w /x -p wa -k no-e 0\n",), ""),
+        (("-w /x -p wa -k id", "-e 0\n"), ""),  # glued: the key is id-e
+        (("-w /x -p wa -k id ", "-e 0\n"), "/0.rules:1 with /etc/audit/rules.d/1.rules:1"),
+        (("# mine", "-e 0\n"), ""), (("-e 0\n", "# mine", "-e 1\n"), "/0.rules:1: -e 0"),
+        (("-e 1\n-w x\n", "-a always,exit -S all\n"), ""), (("-w x\n-w /y -e 0\n",), ""),
+        (("-w x -e 0\n",), ""), (("-we 0\n",), ""), (("-e 0 # off\n",), "/0.rules:1"),
     ],
 )  # fmt: skip
 def test_rules_that_switch_auditing_off(host: DictHost, rules: tuple[str, ...], where: str) -> None:
@@ -122,7 +129,9 @@ def test_rules_that_switch_auditing_off(host: DictHost, rules: tuple[str, ...], 
 @pytest.mark.parametrize(
     ("rules", "named"),
     [
-        (("-w /x -p wa\n-w x\n",), "/0.rules:2: -w x"), (("-i\n-w x\n",), ""), (("-c\n", "-w x\n"), ""),
+        (("-w /x -p wa\n-w x\n",), "/0.rules:2: -w x"), (("-i\n-w x\n",), ""), (("-c\n", "-w x\n"), "/1.rules:1"),
+        (("-i\n-c\n-w x\n",), "/0.rules:3"), (("-w /x", "-w /y\n"), "/0.rules:1 with /etc/audit/rules.d/1.rules:1"),
+        (("# mine", "-w x\n"), ""), (("-w /x -p wa\n", "-w /x -p wa\n"), "/1.rules:1"),
         (("-w /x\n", "bogus\n"), "/1.rules:1: bogus"),
         (("-w x\n", "-i\n"), "/0.rules:1"), (("# -i\n-w x\n",), "/0.rules:2"),
         (("-e 2 # lock\n",), ""),
@@ -131,12 +140,21 @@ def test_rules_that_switch_auditing_off(host: DictHost, rules: tuple[str, ...], 
 def test_a_refused_rule_stops_auditd_where_its_unit_requires_the_rules(
     host: DictHost, rules: tuple[str, ...], named: str
 ) -> None:
-    assert any(rule.aborts for text in rules for rule in audit_rules.parse(text))
     assert found(host, True, *rules) == ()
     host.write(UNIT, "[Unit]\nRequires=audit-rules.service\n")
     hindered = found(host, True, *rules)
     assert bool(hindered) is bool(named)
     assert not named or named in hindered[0].where
+
+
+def test_an_auditd_that_was_started_with_a_rule_that_auditctl_refuses_is_only_warned_about(host: DictHost) -> None:
+    host.write(UNIT, "[Unit]\nRequires=audit-rules.service\n")
+    rules = (File("/etc/audit/rules.d/0.rules", "-w x\n", mtime=100.0),)
+    certain = [
+        [one.certain for one in obstacles.gather(host, True, None, rules, Joins(), started)]
+        for started in (0.0, 99.0, 101.0)
+    ]
+    assert certain == [[True], [True], [False]]
 
 
 def test_a_masked_unit_that_auditd_requires(host: DictHost) -> None:
@@ -163,6 +181,33 @@ def test_a_read_only_log_folder(host: DictHost, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(host, "stat", lambda path: (there := stat(path)) and there._replace(read_only=True))
     (obstacle,) = found(host)
     assert (obstacle.where, obstacle.certain) == ("/var/log/audit", True)
+
+
+@pytest.mark.parametrize(
+    ("lines", "left", "certain", "named"),
+    [
+        ("", 49 << 20, None, ""), ("", 1000, False, "/var/log/audit"),
+        ("admin_space_left_action = HALT\n", 50 << 20, True, ":20: admin_space_left_action = HALT"),
+        ("admin_space_left_action = halt\n", 51 << 20, None, ""),
+        ("admin_space_left = 10%\nadmin_space_left_action = single\n", 99 << 20, True, ":21:"),
+        ("admin_space_left = 10%\nadmin_space_left_action = single\n", 101 << 20, None, ""),
+        ("space_left_action = halt\n", 60 << 20, True, ":20:"), ("disk_full_action = HALT\n", 60 << 20, None, ""),
+        ("disk_full_action = HALT\n", 1000, True, ":20: disk_full_action = HALT"),
+        ("admin_space_left_action = halt\nwrite_logs = no\n", 1000, None, ""),
+        ("admin_space_left_action = halt\nlog_format = NOLOG\n", 1000, None, ""),
+    ],
+)  # fmt: skip
+def test_a_log_without_space(
+    host: DictHost, monkeypatch: pytest.MonkeyPatch, lines: str, left: int, certain: Optional[bool], named: str
+) -> None:
+    host.write(CONF, f"{AUDITD_CONF}{lines}", mode=0o640)
+    stat = host.stat
+    little = {"free": left, "whole": 1000 << 20}
+    monkeypatch.setattr(host, "stat", lambda path: (there := stat(path)) and there._replace(**little))
+    seen = found(host)
+    assert [one.certain for one in seen] == ([] if certain is None else [certain])
+    assert named in "".join(one.where for one in seen)
+    assert found(host, live=False) == ()
 
 
 def test_a_tree_in_which_auditd_is_masked_is_blocked(tree: Tree, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+import os
+import threading
+from typing import Any, Optional
 
 import pytest
 
 from fim_bootstrap import cli, options
-from fim_bootstrap.errors import BootstrapError
+from fim_bootstrap.errors import BadConfig, BootstrapError
 from fim_bootstrap.model import Settings
 from tests.conftest import Tree, needs_root
 
@@ -44,6 +46,37 @@ def test_file_and_environment_are_there_for_all_commands(
     monkeypatch.setenv("FIM_BOOTSTRAP_RESOLVE", "yes")
     _, values = options.parse([command, "--config", str(file)])
     assert set(values) == {option.name for option in options.OPTIONS if command in option.commands}
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [(b'report = "/r"\n', "/r"), (b'reprot = "/r"\n', "no such option"), (b"#" * (2 << 20), "File too large"),
+     (None, "it was not written to its end")],
+    ids=["good", "unknown", "large", "silent"],
+)  # fmt: skip
+def test_an_option_file_may_come_through_a_pipe(
+    content: Optional[bytes], wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fim_bootstrap.host.PATIENCE", 0.5)
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        with contextlib.suppress(OSError), open(writing, "wb") as file:
+            file.write(content or b"")
+
+    thread = threading.Thread(target=write, daemon=True)
+    if content is not None:
+        thread.start()
+    try:
+        said = options.parse(["check", "--config", f"/dev/fd/{reading}"])[1]["report"]
+    except BadConfig as error:
+        said = str(error)
+    os.close(reading)
+    if content is None:
+        os.close(writing)
+    else:
+        thread.join(5)
+    assert wanted in said
 
 
 class Watched(dict[str, Any]):

@@ -8,7 +8,7 @@ from typing import Any, Optional
 import jsonschema
 import pytest
 
-from fim_bootstrap import facts, journal, managers, report, revert, switched_on
+from fim_bootstrap import dialects, facts, journal, report, revert, switched_on
 from fim_bootstrap.auditd_conf import LOG
 from fim_bootstrap.engine import Outcome
 from fim_bootstrap.model import OsRelease, Settings
@@ -192,7 +192,7 @@ def test_the_note_goes_with_revert(machine: Machine) -> None:
     assert (problems, journal.entries(machine.host)) == ([], [])
 
 
-@pytest.mark.parametrize("manager", managers.MANAGERS)
+@pytest.mark.parametrize("manager", dialects.MANAGERS)
 def test_every_family_has_its_way(manager: str) -> None:
     (said,) = find("rules", ready("audit", switched_on=60.0)._replace(manager=manager)).warnings
     assert f"({switched_on.WAYS[manager]})" in said

@@ -27,6 +27,8 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     state = facts.selinux
     if settings.mode_for(facts) == "direct":
         return Finding(ID, TITLE, Status.SKIPPED, "direct mode: no plugin hands events over")
+    if state.unread and not (facts.environment.live and state.mode in ("absent", "disabled")):
+        return _blocked(state.unread, "put a regular file there, which root can read: it names the policy of the boot")
     if state.mode in ("absent", "disabled"):
         return Finding(ID, TITLE, Status.SKIPPED, f"SELinux is {state.mode}; it is left that way")
     if not state.policy_present:
