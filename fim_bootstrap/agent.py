@@ -106,7 +106,8 @@ def look(
     edr, main, script = (running.get(name) for name in (EDR, SERVICE, SCRIPT))
     said = verdict(host.tail(script_log.path, TAIL)) if script_log else None
     said = said._replace(at=script_log.mtime) if said and script_log else None
-    restarted_at = _moment(_last(steps, ("start", "restart"), SERVICE), boot, since)
+    restart = _last(steps, ("start", "restart"), SERVICE)
+    restarted_at = _moment(restart, boot, since)
     loaded_at = _moment(_last(steps, ("policy", "reload")), boot, since)
     sign, sign_at = _newest(
         (script, f"{SCRIPT} began"), (running.get(SEMODULE), "semodule began"),
@@ -138,6 +139,7 @@ def look(
         verdict=said,
         script_log=f"{folder}/{SCRIPT_LOG}",
         restarted_at=restarted_at,
+        answered=int(restart.get("answers", 0)),
         # once: a restart of ours is the answer to it
         collided=said is not None and said.code == 202 and restarted_at < loaded_at <= said.at,
         identity=identity,

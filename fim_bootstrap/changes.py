@@ -373,6 +373,7 @@ class RestartService(NamedTuple):
     children: tuple[str, ...] = ()
     patience: float = SERVICE_TIMEOUT  # seconds that its stop and its start may take together
     may_wake: bool = False  # an audit event may be caused; not where an audit failure would panic the kernel
+    answers: int = 0  # the exit status with which the agent gave up, where this is the answer to it
 
     def describe(self) -> str:
         """The plan line."""
@@ -387,7 +388,7 @@ class RestartService(NamedTuple):
         conf = host.read(f"{auditd_conf.FOLDER}/auditd.conf")
         record(
             "restart" if self.pid else "start", service=self.name, conf=journal.digest(conf.text) if conf else "",
-            **moment(host),
+            answers=self.answers, **moment(host),
         )  # fmt: skip
         restart(host, self.name, self.pid, self.refuses_stop, self.patience)
         if not _until(lambda: running(host, self.process) not in (0, self.pid)):

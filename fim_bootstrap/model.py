@@ -211,6 +211,7 @@ class AgentFacts(NamedTuple):
     sign_at: float = 0.0  # epoch
     verdict: Optional[Verdict] = None
     restarted_at: float = 0.0  # when this tool last started it in this boot (epoch), or 0
+    answered: int = 0  # the exit status to which that was the answer
     collided: bool = False  # it gave up while an SELinux module of ours was being loaded
     identity: str = ""  # the file by which the vendor's console knows this host
 

@@ -540,6 +540,21 @@ def test_an_agent_that_gives_up_again_is_not_restarted_for_ever(host: DictHost, 
     assert "a restart ended alike" in seen.finding().summary
 
 
+@pytest.mark.parametrize(("code", "other"), [(201, 206), (206, 201), (205, 200)])
+def test_a_cause_that_came_after_our_restart_is_a_new_one(host: DictHost, code: int, other: int) -> None:
+    gave_up(host, LINES[code][0])
+    host.answers["systemctl restart"] = starts
+    assert report.verdict(converge(host).findings) == "ready"
+    host.sleep(100)
+    host.end(MAIN + 100)  # somebody restarts it, and mends what it met then
+    run(host, MAIN, "qualys-cloud-agent", started=host.now)
+    host.sleep(10)
+    gave_up(host, LINES[other][0], ago=0)
+    host.sleep(60)
+    assert "that is over" in look(host).finding().summary
+    assert (report.verdict(converge(host).findings), len(restarts(host))) == ("ready", 2)
+
+
 @pytest.mark.parametrize("code", [202, 203])
 def test_what_its_own_selinux_step_met_is_told_and_blocks(host: DictHost, code: int) -> None:
     gave_up(host, LINES[code][0])

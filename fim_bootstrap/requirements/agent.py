@@ -106,7 +106,11 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         if code := gives_up(facts):
             would = f"{reason}; started now, it would give up: {CAUSES[code][0]}"
             return _finding(Status.WAITING, would, _said(facts), warnings=warnings, follows=(CAUSES[code][1], *BEFORE))
-        change = RestartService(SERVICE, SERVICE, agent.main.pid if agent.main else 0, patience=agent.service.patience)
+        told = _told(facts, settings) if state == GAVE_UP else None
+        change = RestartService(
+            SERVICE, SERVICE, agent.main.pid if agent.main else 0, patience=agent.service.patience,
+            answers=told.code if told else 0,
+        )  # fmt: skip
         return _finding(Status.CHANGE, reason, _said(facts), warnings=warnings)._replace(changes=(change,))
     if agent.edr is None and not facts.privileged:
         return _finding(Status.WAITING, f"{EDR} is not running", remedy="run as root, to see what is known of it")
@@ -178,10 +182,11 @@ def _is_over(code: int, facts: Facts) -> bool:
 
 
 def _told_after_ours(facts: Facts, settings: Settings) -> bool:
-    """Whether the agent gave up in the very start that this tool had made: then another one would end alike."""
-    agent = facts.agent
+    """Whether this tool restarted it for that cause, and it gave up for the same again: so would the next one."""
+    agent, verdict = facts.agent, facts.agent.verdict
     limit = agent.service.patience + settings.agent_timeout
-    return bool(agent.verdict and agent.restarted_at and 0 <= agent.verdict.at - agent.restarted_at < limit)
+    again = verdict is not None and agent.restarted_at > 0 and agent.answered == verdict.code
+    return bool(again and verdict and 0 <= verdict.at - agent.restarted_at < limit)
 
 
 def _gave_up(facts: Facts, settings: Settings, warnings: tuple[str, ...]) -> Finding:

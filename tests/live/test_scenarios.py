@@ -529,7 +529,7 @@ def test_where_ours_alone_grants() -> None:
     """
     with guest("bookworm") as machine:
         machine.run("echo DISTRIB_ID=Ubuntu > /etc/lsb-release")
-        machine.run("apt-get update; apt-get install -y auditd sudo", timeout=300)
+        machine.run("apt-get update; apt-get install -y auditd sudo checkpolicy semodule-utils", timeout=300)
         begun = now(machine)
         machine.run("systemctl restart qualys-cloud-agent", timeout=300)
         denied(machine, begun)
@@ -598,8 +598,8 @@ def test_the_binary_on_a_fips_kernel(layer: Path) -> None:
 
 
 def test_hostile_rules_need_one_reboot(layer: Path) -> None:
-    """-e 2 and never,task in several files and spellings, with a kernel that is really immutable."""
-    with guest("bookworm", layer=layer) as machine:
+    """-e 2 and never,task in several files and spellings; a kernel that audits from its start, and is immutable."""
+    with guest("bookworm", f"{ENFORCING} audit=1", layer=layer) as machine:
         machine.run(r"""
             printf -- '-D\n-b 8192\n-f 1\n-i\n' > /etc/audit/rules.d/audit.rules
             printf -- '-a task,never\n' > /etc/audit/rules.d/10-no-audit.rules

@@ -155,6 +155,9 @@ static int main_process(void)
 			return 0;
 	script("start");
 	sigwaitinfo(&end, 0);
+	/* systemd tells every process of the unit to end, and looks again until it finds no new one (KillMode=control-group):
+	 * a script that begins at once would be among them */
+	nanosleep(&second, 0);
 	script("stop");
 	return 0;
 }
