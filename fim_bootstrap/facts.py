@@ -50,6 +50,7 @@ from .resources import text_of
 AUDIT_COMMANDS = ("auditd", "auditctl", "augenrules")
 SELINUX_COMMANDS = ("checkmodule", "semodule_package", "semodule", "restorecon", "sestatus", "getenforce")
 AUDITD_CONF = "/etc/audit/auditd.conf"
+AUDISPD_CONF = "/etc/audisp/audispd.conf"  # of audit 2.x
 AUDIT_RULES = "/etc/audit/audit.rules"
 DISPATCHER = "/sbin/audispd"
 PID_FILE = "/run/auditd.pid"
@@ -420,7 +421,7 @@ def _owner(host: Reader, pid: int, seen: processes.Processes) -> str:
 
 
 def _plugin_dir(host: Reader, generation: int, conf: Optional[File]) -> str:
-    holder = conf if generation == 3 else host.read("/etc/audisp/audispd.conf")
+    holder = conf if generation == 3 else host.read(AUDISPD_CONF)
     line = auditd_conf.settings(auditd_conf.parse(holder.text)).get("plugin_dir") if holder else None
     return line.value.rstrip("/") if line else PLUGIN_DIRS[generation]
 

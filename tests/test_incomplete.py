@@ -10,7 +10,7 @@ import pytest
 
 from fim_bootstrap import agent, engine, facts, report
 from fim_bootstrap.engine import Outcome
-from fim_bootstrap.host import UNREAD
+from fim_bootstrap.host import UNREAD, File
 from fim_bootstrap.model import AgentFacts, Facts, OsRelease, Settings
 from tests.conftest import PROJECT
 from tests.dict_host import DictHost
@@ -76,6 +76,12 @@ def test_what_may_not_be_looked_at_is_not_known(options: dict[str, Any], typed: 
     assert (status, document["verdict"], document["failed"]) == (3, "not-ready", False)
     assert line == f"not known: rules, auditd cannot be looked at by this user: {typed}"
     assert document["incomplete"][-1] == "the kernel"
+
+
+def test_what_waits_for_being_looked_at_is_not_known_either() -> None:
+    unread = READY.audit._replace(conf=File("/etc/audit/auditd.conf", problem=UNREADABLE))
+    host = BLIND._replace(audit=unread, unknown=frozenset(("dispatcher",)))
+    assert judged(host)[2].startswith("not known: dispatcher cannot be looked at")
 
 
 def test_root_is_not_told_to_become_root() -> None:
