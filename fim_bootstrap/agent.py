@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
-from . import auditd_conf
+from . import auditd_conf, plugin_file
 from .host import File, Reader
 from .model import AgentFacts, AuditFacts, Process, Service, Verdict
 
@@ -101,8 +101,8 @@ def look(
     switch = values[DISPATCHER_KEY]
     folder = _folder(values[LOG_KEY], LOG_FOLDER)
     log, script_log = host.stat(f"{folder}/{LOG}"), host.stat(f"{folder}/{SCRIPT_LOG}")
-    listed = registrations(audit.plugins)
-    copied = host.stat(listed[0][0].path) if listed else None
+    registered, problem = _registration(host, audit)
+    copied = host.stat(registered) if registered else None
     edr, main, script = (running.get(name) for name in (EDR, SERVICE, SCRIPT))
     said = verdict(host.tail(script_log.path, TAIL)) if script_log else None
     said = said._replace(at=script_log.mtime) if said and script_log else None
@@ -125,8 +125,8 @@ def look(
         edr=edr,
         plugin=running.get(PLUGIN),
         plugin_file=host.stat(PLUGIN_PROGRAM),
-        registration=listed[0][0].path if listed else "",
-        registration_problem=_registration_problem(listed) or _unread(host, audit, bool(listed)),
+        registration=registered,
+        registration_problem=problem,
         registered_at=copied.mtime if copied else 0.0,
         manifests=len(host.glob(MANIFESTS)),
         log=f"{folder}/{LOG}",
@@ -180,39 +180,31 @@ def _old_log(host: Reader, folder: str) -> bool:
 # ---------------------------------------------------------------------- the plugin file
 
 
-def registrations(plugins: Iterable[File]) -> list[tuple[File, Mapping[str, str]]]:
-    """The plugin files that name the agent's plugin, with their settings (auditd-plugins(5)).
+def registrations(plugins: Iterable[File]) -> list[File]:
+    """The plugin files that name the agent's plugin, of those whose names the loader does not pass over.
 
     One that cannot be read counts where the agent puts its own.
     """
-    found: list[tuple[File, Mapping[str, str]]] = []
-    for file in plugins:
-        name = file.path.rpartition("/")[2]
-        if name.startswith(".") or name.count(".") > 1:  # the loader passes over such names
-            continue
-        pairs = {key: line.value for key, line in auditd_conf.settings(auditd_conf.parse(file.text)).items()}
-        unread = bool(file.problem) and not file.text and file.path in PLUGIN_FILES.values()
-        if unread or pairs.get("path", "").rpartition("/")[2] == PLUGIN:
-            found.append((file, pairs))
-    return found
+    names = ((file.path.rpartition("/")[2], file) for file in plugins)
+    read = (file for name, file in names if not name.startswith(".") and name.count(".") < 2)
+    return [file for file in read if (file.problem and not file.text and file.path in PLUGIN_FILES.values())
+            or plugin_file.values(file.text).get("path", "").rpartition("/")[2] == PLUGIN]  # fmt: skip
 
 
-def _registration_problem(listed: Sequence[tuple[File, Mapping[str, str]]]) -> str:
-    for file, pairs in listed:
-        if file.problem:
-            return f"{file.path}: {file.problem}"
-        if pairs.get("active", "no").lower() != "yes":
-            return f"{file.path}: active = {pairs.get('active', 'no')}"
-    return ""
+def _registration(host: Reader, audit: AuditFacts) -> tuple[str, str]:
+    """The plugin file that names the agent's plugin, and why nothing is started by it; a good one comes first."""
+    by_group = auditd_conf.HALT not in audit.dialect  # before audit 4.2
+    found = [(file.path, plugin_file.problem(file, host.stat(file.path), by_group))
+             for file in registrations(audit.plugins)]  # fmt: skip
+    path, why = min(found, key=lambda one: bool(one[1]), default=("", ""))
+    return (path, f"{path}: {why}" if why else "") if path else ("", _unread(host, audit))
 
 
-def _unread(host: Reader, audit: AuditFacts, registered: bool) -> str:
+def _unread(host: Reader, audit: AuditFacts) -> str:
     """A plugin file in a folder that the dispatcher does not read: of audit 2.x, or of a plugin_dir that was moved."""
-    if registered or not audit.generation:
-        return ""
-    there = (file for path in PLUGIN_FILES.values() if (file := host.read(path)))
+    there = (file for path in PLUGIN_FILES.values() if audit.generation and (file := host.read(path)))
     where = f"is not read by audit {audit.generation}, which reads {audit.plugin_dir}"
-    return next((f"{file.path} {where}" for file, _ in registrations(there)), "")
+    return next((f"{file.path} {where}" for file in registrations(there)), "")
 
 
 # ---------------------------------------------------------------------- the script's log

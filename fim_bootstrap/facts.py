@@ -32,8 +32,20 @@ from . import (
     switched_on,
     versions,
 )
-from .host import LIMIT, LINE, File, Output, Reader, boot_id, booted, starts_at_boot
-from .model import LOCKED, AgentFacts, AuditFacts, Environment, Facts, OsRelease, Process, Profile, Service, Settings
+from .host import LIMIT, LINE, UNREAD, File, Output, Reader, boot_id, booted, starts_at_boot
+from .model import (
+    LOCKED,
+    AgentFacts,
+    AuditFacts,
+    Environment,
+    Facts,
+    OsRelease,
+    Process,
+    Profile,
+    SELinuxFacts,
+    Service,
+    Settings,
+)
 from .resources import text_of
 
 AUDIT_COMMANDS = ("auditd", "auditctl", "augenrules")
@@ -41,6 +53,7 @@ AUDIT_COMMANDS = ("auditd", "auditctl", "augenrules")
 AGENT_COMMANDS = ("which", "service", "pidof", "pkill", "awk", "sed", "grep")
 SELINUX_COMMANDS = ("checkmodule", "semodule_package", "semodule", "restorecon", "sestatus", "getenforce")
 AUDITD_CONF = "/etc/audit/auditd.conf"
+AUDISPD_CONF = "/etc/audisp/audispd.conf"  # of audit 2.x
 AUDIT_RULES = "/etc/audit/audit.rules"
 DISPATCHER = "/sbin/audispd"
 PID_FILE = "/run/auditd.pid"
@@ -208,6 +221,9 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     elif state.mode in ("permissive", "enforcing") and where is Environment.OFFLINE:
         contexts = f"/etc/selinux/{state.type}/contexts/files/file_contexts"
         state = state._replace(mislabelled=_unlabelled(host, commands), file_contexts=contexts)
+    unseen = _unseen(host, where, privileged, audit, vendor, state)
+    if seen.hidden:
+        unseen["the processes of others (hidepid)"] = ("auditd", "agent")
     return Facts(
         environment=where,
         root=host.root,
@@ -229,7 +245,8 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         audit=audit,
         selinux=state,
         agent=vendor,
-        unseen=(*_unseen(where, privileged), *(["the processes of others (hidepid)"] if seen.hidden else [])),
+        unseen=tuple(unseen),
+        unknown=frozenset(which for requirements in unseen.values() for which in requirements),
         doubted=seen.doubted,
         hidden=seen.hidden,
     )
@@ -264,13 +281,26 @@ def _staged(step: Mapping[str, Any], boot: str) -> bool:
     return step.get("kind") == "install" and bool(boot) and step.get("boot") == boot
 
 
-def _unseen(where: Environment, privileged: bool) -> tuple[str, ...]:
-    if privileged:
-        return ()
-    blind = ["the agent's configuration and log", "audit rules and auditd.conf where only root may read them"]
-    if where.live:
-        blind.insert(0, "the kernel's audit state (auditctl needs root)")
-    return tuple(blind)
+def _unseen(
+    host: Reader, where: Environment, privileged: bool, audit: AuditFacts, vendor: AgentFacts, state: SELinuxFacts
+) -> dict[str, tuple[str, ...]]:
+    """What could not be looked at, and the requirements that are judged by it."""
+    found: dict[str, tuple[str, ...]] = {}
+    if where.live and not privileged:
+        found["the kernel's audit state (auditctl needs root)"] = ("rules", "auditd")
+    if vendor.installed and _hides(host, agent.CONF, agent.MANIFESTS, vendor.log):
+        found["the agent's configuration and log"] = ("agent",)
+    # a folder that cannot be entered looks empty
+    if _hides(host, AUDITD_CONF, AUDIT_RULES, f"{rules_d.FOLDER}/-", *(file.path for file in audit.rules)):
+        found["audit rules and auditd.conf where only root may read them"] = ("dispatcher", "rules", "auditd")
+    if not privileged and state.policy_present and state.in_store is None and not state.effective:
+        found["the store of SELinux modules"] = ("policy",)
+    return found
+
+
+def _hides(host: Reader, *paths: str) -> bool:
+    """Whether one of the files cannot be read, or whether it is there cannot be known."""
+    return any((file := host.read(path, 0)) and file.problem.startswith(UNREAD) for path in paths)
 
 
 # ---------------------------------------------------------------------- services
@@ -408,7 +438,7 @@ def _owner(host: Reader, pid: int, seen: processes.Processes) -> str:
 
 
 def _plugin_dir(host: Reader, generation: int, conf: Optional[File]) -> str:
-    holder = conf if generation == 3 else host.read("/etc/audisp/audispd.conf")
+    holder = conf if generation == 3 else host.read(AUDISPD_CONF)
     line = auditd_conf.settings(auditd_conf.parse(holder.text)).get("plugin_dir") if holder else None
     return line.value.rstrip("/") if line else PLUGIN_DIRS[generation]
 

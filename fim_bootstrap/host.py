@@ -27,6 +27,7 @@ PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "
 STATE = "/var/lib/fim-bootstrap"
 RUN = "/run/fim-bootstrap"
 LOG = "/var/log/fim-bootstrap.log"
+UNREAD = "cannot be read"  # how File.problem begins where the system refused it
 LOG_LIMIT = 1 << 20  # bytes; the log is renamed to .1 beyond it, so two files are all it ever takes
 LOG_LINE = 10_000  # characters of one line of it
 # what lies beyond these is not looked at, and said to be too large: no file of this kind ever was half of it
@@ -766,7 +767,7 @@ def _unfit(info: os.stat_result) -> str:
 
 
 def _unread(path: str, error: OSError) -> File:
-    return File(path, problem=f"cannot be read: {error.strerror}")
+    return File(path, problem=f"{UNREAD}: {error.strerror}")
 
 
 def _unwritten(path: str, error: OSError) -> BootstrapError:

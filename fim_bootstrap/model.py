@@ -266,6 +266,7 @@ class Facts(NamedTuple):
     agent: AgentFacts = AgentFacts()
     delivery: Optional[Delivery] = None
     unseen: tuple[str, ...] = ()  # what could not be looked at, and why
+    unknown: frozenset[str] = frozenset()  # the requirements that cannot be judged in full without it
     doubted: tuple[Doubt, ...] = ()
     hidden: bool = False  # the processes of others cannot be seen
 

@@ -12,17 +12,25 @@ from .engine import Outcome
 from .errors import Blocked, BootstrapError
 from .model import LOCKED, Facts, Finding, Hop, Profile, Settings, Status
 from .redact import SENTENCE, one_line, redacted, shown
-from .requirements import agent, packages, rules
+from .requirements import agent, delivery, guard, packages, rules
 
 SCHEMA_VERSION = 1
+TROUBLES = (Status.FAILED, Status.BLOCKED, Status.CHANGE, Status.WAITING)
+SKIPPED = "skipped: "
 SIGNS = {
     Status.OK: "ok", Status.CHANGE: "CHANGE", Status.REBOOT: "REBOOT", Status.WAITING: "waiting",
     Status.BLOCKED: "BLOCKED", Status.SKIPPED: "skipped", Status.FAILED: "FAILED",
 }  # fmt: skip
 
 
-def verdict(findings: Sequence[Finding]) -> str:
-    """The worst that is true of the host."""
+def unknown(findings: Sequence[Finding], facts: Facts) -> tuple[str, ...]:
+    """The requirements of which it is not known whether they are met: something could not be looked at."""
+    open_ended = (Status.OK, Status.REBOOT, Status.WAITING)
+    return tuple(f.id for f in findings if f.id in facts.unknown and f.status in open_ended)
+
+
+def verdict(findings: Sequence[Finding], unknown: Sequence[str] = ()) -> str:
+    """The worst that is true of the host; what is not known to be met is not ready."""
     statuses = {f.status for f in findings if not consequences.only_a_reboot_is_missing(f, findings)}
     for status, word in (
         (Status.FAILED, "failed"),
@@ -31,9 +39,19 @@ def verdict(findings: Sequence[Finding]) -> str:
         (Status.WAITING, "not-ready"),
         (Status.REBOOT, "ready-after-reboot"),
     ):
-        if status in statuses:
+        if status in statuses or (unknown and status is Status.WAITING):
             return word
     return "ready"
+
+
+def left_out(findings: Sequence[Finding], settings: Settings) -> dict[str, list[str]]:
+    """What would have been looked at but for an option, by that option."""
+    asked = [f.id for f in findings if (f.id != guard.ID or settings.guard) and (f.id != delivery.ID or settings.probe)]
+    found: dict[str, list[str]] = {}
+    for which in asked:
+        if not settings.chosen(which):
+            found.setdefault("--skip" if which in settings.skip else "--only", []).append(which)
+    return found
 
 
 def reboot_required(findings: Sequence[Finding]) -> bool:
@@ -52,7 +70,7 @@ def reboot_after_apply(findings: Sequence[Finding], facts: Facts) -> bool:
 
 def exit_code(command: str, outcome: Outcome, detailed: bool = False) -> int:
     """The documented exit status: an API, see README."""
-    word = verdict(outcome.findings)
+    word = verdict(outcome.findings, unknown(outcome.findings, outcome.facts))
     if outcome.error or word in ("failed", "blocked"):
         status = outcome.error.exit_code if outcome.error else {"failed": 1, "blocked": 4}[word]
         # 4 says that nothing was changed; a blocker that shows only after a change is a step that failed
@@ -64,17 +82,38 @@ def exit_code(command: str, outcome: Outcome, detailed: bool = False) -> int:
     return 3 if word != "ready" else 2 if outcome.changed else 0
 
 
-def comment(outcome: Outcome) -> str:
+def comment(outcome: Outcome, settings: Settings) -> str:
     """The whole report in one line for a person; Salt shows nothing else when nothing changed."""
-    word = verdict(outcome.findings)
-    parts = [word.replace("-", " ")]
+    parts = _judgement(outcome, settings)
     if outcome.done:
         parts.append(f"{len(outcome.done)} change{'s' * (len(outcome.done) > 1)} made")
     if reboot_required(outcome.findings):
         parts.append("reboot required")
-    troubles = (Status.FAILED, Status.BLOCKED, Status.CHANGE, Status.WAITING)
-    parts += [f"{f.id}: {f.summary}" for f in outcome.findings if f.status in troubles]
+    parts += [f"{f.id}: {f.summary}" for f in outcome.findings if f.status in TROUBLES]
     return one_line("; ".join(parts))
+
+
+def _judgement(outcome: Outcome, settings: Settings) -> list[str]:
+    """The verdict in words; how far was looked, and what to type where that was not far enough."""
+    findings, facts = outcome.findings, outcome.facts
+    blind = unknown(findings, facts)
+    word = verdict(findings, blind)
+    if blind and not any(f.status in TROUBLES and f.id not in blind for f in findings):
+        who = "" if facts.privileged else f" by this user: {_as_root(settings)}"
+        return [f"not known: {', '.join(blind)} cannot be looked at{who}"]
+    skipped = [which for names in left_out(findings, settings).values() for which in names]
+    if word != "ready" or not skipped:
+        return [word.replace("-", " ")]
+    return ["ready as far as looked at", f"{SKIPPED}{', '.join(skipped)}"]
+
+
+def _as_root(settings: Settings) -> str:
+    """The same check, as the user may type it who may look."""
+    import shlex
+
+    chosen = {"--root": settings.root, "--only": ",".join(settings.only), "--skip": ",".join(settings.skip)}
+    words = [word for option, value in chosen.items() if value for word in (option, shlex.quote(value))]
+    return " ".join(("sudo fim-bootstrap check", *words))
 
 
 def as_json(
@@ -82,7 +121,8 @@ def as_json(
 ) -> dict[str, Any]:
     """The report document; keys are only ever added."""
     facts, findings = outcome.facts, outcome.findings
-    line = comment(outcome)
+    line = comment(outcome, settings)
+    judged = verdict(findings, unknown(findings, facts))
     would = any(finding.status is Status.CHANGE for finding in findings)
     planned = [change for finding in findings for change in finding.changes]
     document: dict[str, Any] = redacted({
@@ -90,10 +130,10 @@ def as_json(
         "tool": {"name": "fim-bootstrap", "version": __version__},
         "command": command,
         "changed": outcome.changed or (command == "check" and would),
-        "failed": verdict(findings) in ("failed", "blocked"),
+        "failed": judged in ("failed", "blocked"),
         "comment": line,
         "msg": line,
-        "verdict": verdict(findings),
+        "verdict": judged,
         "reboot_required": reboot_required(findings),
         "reboot_advised": facts.audit.switched_on is not None,
         "reboot_after_apply": command == "check" and reboot_after_apply(findings, facts),
@@ -117,6 +157,10 @@ def as_json(
         "done": outcome.account(),
         "diff": "".join(change.diff() for change in outcome.done or planned),
         "unseen": list(facts.unseen),
+        "incomplete": [
+            *(f"left out by {option}: {', '.join(names)}" for option, names in left_out(findings, settings).items()),
+            *facts.unseen,
+        ],
         "seconds": round(seconds, 2),
     })  # fmt: skip
     return document
@@ -181,6 +225,7 @@ def of_error(command: str, error: BootstrapError, seconds: float) -> dict[str, A
         "done": [],
         "diff": "",
         "unseen": [],
+        "incomplete": [],
         "seconds": round(seconds, 2),
     }
 
@@ -201,7 +246,9 @@ def as_text(document: dict[str, Any], verbose: bool) -> str:
     lines += [f"not seen: {shown(line)}" for line in document["unseen"]]
     host = document["host"]
     where = f" ({shown(host['os']['name'])}, profile {host['profile']}, {host['environment']})" if host else ""
-    lines.append(f"{shown(document['comment'].partition(';')[0])}{where}")
+    parts: list[str] = document["comment"].split("; ")
+    judgement = "; ".join(part for part in parts if part is parts[0] or part.startswith(SKIPPED))
+    lines.append(f"{shown(judgement, SENTENCE)}{where}")
     if document["reboot_required"]:
         lines.append("a reboot is required; plan it, nothing was rebooted")
     if document["reboot_after_apply"]:

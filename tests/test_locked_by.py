@@ -19,7 +19,7 @@ from tests.test_requirements import STATUS, facts, find
         ("/etc/rc.local", "auditctl -e2"),
         ("/etc/init.d/seal", "  /sbin/auditctl -b 5 -e 2"),
         ("/etc/auditbeat/auditbeat.yml", "  immutable: true"),
-        ("/etc/elastic-agent/elastic-agent.yml", "  - audit.immutable: \"true\""),
+        ("/etc/elastic-agent/elastic-agent.yml", '  - audit.immutable: "true"'),
     ],
 )
 def test_lines_that_lock_are_named(dict_host: DictHost, path: str, line: str) -> None:
@@ -56,3 +56,19 @@ def test_it_is_looked_for_where_the_kernel_is_locked(
     dict_host.answers = {"auditctl -s": f"enabled {enabled}\npid 0\n", "auditctl -l": "No rules\n"}
     seen = gather(dict_host, Profile("debian-12", ""), Settings(), OsRelease("debian"))
     assert bool(seen.audit.locked_by) is named
+
+
+@pytest.mark.parametrize(("unit", "line"), [
+    ("/etc/systemd/system/seal.service", "ExecStart=-/opt/seal.sh --now"),
+    ("/etc/systemd/system/seal.service", "ExecStart=/opt/seal.sh"),
+    ("/etc/systemd/system/seal.service", "ExecStart=/bin/bash -e '/opt/seal.sh'"),
+    ("/etc/cron.d/seal", "@reboot root /opt/seal.sh"), ("/etc/rc.local", "/opt/seal.sh &"),
+])  # fmt: skip
+def test_a_script_that_is_called_is_looked_into(dict_host: DictHost, unit: str, line: str) -> None:
+    dict_host.write("/opt/seal.sh", "#!/bin/sh\nauditctl -e 2\n")
+    dict_host.write(unit, f"# {line}\n")
+    assert locked_by.look(dict_host) == ()
+    dict_host.write(unit, f"{line}\n{line}\n")
+    assert locked_by.look(dict_host) == ("/opt/seal.sh:2: auditctl -e 2",)
+    dict_host.write("/opt/seal.sh", "auditctl -e 2\n")  # no script
+    assert locked_by.look(dict_host) == ()

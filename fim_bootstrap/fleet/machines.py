@@ -213,7 +213,7 @@ def _stop(report: Mapping[str, Any]) -> str:
 def _skipped(report: Mapping[str, Any], hostname: str) -> Iterable[str]:
     left_out = {line(name) for name in texts(report, "skipped_by_option")}
     yield from (f"{name}: {BY_OPTION}" for name in sorted(left_out))
-    for text in (*texts(report, "incomplete"), *texts(report, "unseen")):
+    for text in dict.fromkeys((*texts(report, "incomplete"), *texts(report, "unseen"))):
         if not text.startswith("left out by"):
             yield f"{RUN}: {shared(text, hostname)}"
     for item in parts(report, "requirements"):

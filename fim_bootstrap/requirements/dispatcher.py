@@ -9,12 +9,13 @@ plugin file that the loader accepts (auditd-plugins(5)).
 
 from __future__ import annotations
 
+import posixpath
 import stat
 from typing import Optional
 
-from .. import auditd_conf
+from .. import auditd_conf, plugin_file
 from ..changes import EditAuditdConf
-from ..facts import AUDITD_CONF, DISPATCHER
+from ..facts import AUDISPD_CONF, AUDITD_CONF, DISPATCHER, PLUGIN_DIRS
 from ..host import Stat
 from ..model import Facts, Finding, Profile, Settings, Status
 
@@ -57,10 +58,26 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         change = EditAuditdConf(AUDITD_CONF, text, after, why, audit.conf.mtime, inert)
         summary = "the dispatcher line is not in force"
         return Finding(ID, TITLE, Status.CHANGE, summary, tuple(_said(line) for line in faults), (change,))
+    if moved := _moved(facts):
+        return moved
     if not audit.plugin_dir_present:
         return _blocked(f"the plugin directory {audit.plugin_dir} is missing", "reinstall the audit package")
     how = f"audit {audit.generation}.x dispatches" + ("" if audit.generation == 2 else " by itself")
     return Finding(ID, TITLE, Status.OK, f"{how}; plugins in {audit.plugin_dir}", warnings=_warnings(facts))
+
+
+def _moved(facts: Facts) -> Optional[Finding]:
+    """The agent writes its plugin file to the standard folder at each start, whatever plugin_dir says."""
+    audit, seen = facts.audit, facts.agent
+    standard = PLUGIN_DIRS[audit.generation]
+    if posixpath.normpath(audit.plugin_dir) == standard or (seen.registration and not seen.registration_problem):
+        return None
+    conf = AUDITD_CONF if audit.generation == 3 else AUDISPD_CONF
+    return Finding(
+        ID, TITLE, Status.BLOCKED, f"the agent registers its plugin in {standard}, which is not read",
+        (f"{conf}: plugin_dir = {audit.plugin_dir}",),
+        remedy=f"take plugin_dir out of {conf}, and bring the plugin files that are needed to {standard}",
+    )  # fmt: skip
 
 
 def _blocked(summary: str, remedy: str) -> Finding:
@@ -84,6 +101,7 @@ def _warnings(facts: Facts) -> tuple[str, ...]:
     agent, found = facts.agent, []
     if agent.registration_problem:
         found.append(f"the plugin is registered but will not start: {agent.registration_problem}")
-    if agent.plugin_file and (problem := _unfit(agent.plugin_file)):
-        found.append(f"{agent.plugin_file.path} {problem}: the dispatcher may skip it")
+    by_group = auditd_conf.HALT not in facts.audit.dialect  # before audit 4.2
+    if agent.plugin_file and (problem := plugin_file.unfit(agent.plugin_file, by_group)):
+        found.append(f"{agent.plugin_file.path} {problem}: the dispatcher skips it")
     return tuple(found)

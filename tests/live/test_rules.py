@@ -83,3 +83,34 @@ def test_a_comment_that_augenrules_glues_to_another_line_locks_nothing(machine: 
         assert machine.run(f"cat {final}").out.endswith(": '-e' '2'\n")
         machine.fim("revert")  # restarts auditd, which the last round locks
         assert machine.run(f"cat {final}").out == f"{line}\n"
+
+
+def test_auditing_that_comes_late_and_a_lock_from_outside_the_files(machine: Guest) -> None:
+    """A reboot is advised where auditing came late, and never made for that; a lock that stays is worth one alone."""
+    kernel = machine.run("cat /proc/cmdline").out
+    if "audit=1" not in kernel:
+        machine.run("systemctl disable auditd")
+        machine.reboot()
+        assert "enabled 0" in machine.run("auditctl -s").out
+        machine.run("systemctl enable auditd")
+        seen = machine.fim("apply")
+        assert seen.report["reboot_advised"] is True, seen.out
+        assert seen.report["reboot_required"] is False
+        assert machine.fim("reboot-required").status == 1
+        machine.reboot()
+        assert machine.fim("check").report["reboot_advised"] is False
+    machine.run(r"""
+        printf '[Unit]\nAfter=auditd.service\n[Service]\nType=oneshot\nExecStart=/sbin/auditctl -e 2\n' \
+            > /etc/systemd/system/seal.service
+        printf '[Install]\nWantedBy=multi-user.target\n' >> /etc/systemd/system/seal.service
+        systemctl enable seal
+    """)
+    machine.reboot()
+    assert machine.fim("apply").report["reboot_required"] is True
+    machine.reboot()
+    for command in ("check", "apply --reboot when-needed"):
+        report = machine.fim(command).report
+        rules = next(item for item in report["requirements"] if item["id"] == "rules")
+        assert (rules["status"], report["reboot_required"]) == ("blocked", False), rules
+        assert any("seal.service" in line for line in rules["evidence"])
+    assert machine.fim("reboot-required").status == 1
