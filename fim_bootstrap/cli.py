@@ -94,6 +94,7 @@ class _Session:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.settings: Settings = options.settings(values)
         self.host = LiveHost(self.settings.root or "/")
+        self.looked = False  # what would be said of the journal counts before the first change alone
         self.release = facts.identify(self.host)
         table = profiles.load(profiles.standard_places(self.host, self.settings.profiles))
         self.profile: Profile = profiles.select(table, self.release, self.settings.profile, self.host.which)
@@ -106,9 +107,12 @@ class _Session:
                 "a container, or a system without an init: the kernel's audit belongs to the host outside",
                 "run it on that host; to prepare an image, name the tree: --root /",
             )
-        if found.privileged and (why := journal.unfit(self.host)):
-            raise Blocked(f"{why}; what is done here could not be taken back", KEPT_ELSEWHERE)
-        return engine.asked(self.host, found, self.profile, self.settings)
+        seen = engine.asked(self.host, found, self.profile, self.settings)
+        if not self.looked and seen.privileged and (why := journal.unfit(self.host)):
+            if any(finding.changes for finding in engine.plan(seen, self.profile, self.settings)):
+                raise Blocked(f"{why}; what is done here could not be taken back", KEPT_ELSEWHERE)
+        self.looked = True
+        return seen
 
     def look_and_probe(self, waits: bool = False) -> Facts:
         """The facts, of an agent that has started if it is waited for, and what became of a test event if asked for."""

@@ -121,11 +121,21 @@ def _doubt(host: Reader, name: str, seen: _Seen, believed: Mapping[str, Process]
         return f"belongs to uid {seen.real_uid}{set_uid}"
     if seen.contained:
         return "belongs to a container"
-    if seen.exe and _resolved(host, seen.exe.removesuffix(" (deleted)")) not in _programs(host, name):
+    if seen.exe and not _right_program(host, name, seen):
         return f"runs {seen.exe}"
     if not _rightly_started(host, name, process, believed, audit_pid):
         return f"was started by pid {process.parent}"
     return ""
+
+
+def _right_program(host: Reader, name: str, seen: _Seen) -> bool:
+    """Whether it runs the program of its name; the agent's main process may be a script, which a shell runs."""
+    running, programs = _resolved(host, seen.exe.removesuffix(" (deleted)")), _programs(host, name)
+    if name != SERVICE or running not in _programs(host, SCRIPT):
+        return running in programs
+    words = (host.read_bytes(f"/proc/{seen.process.pid}/cmdline") or b"").split(b"\0")[1:]
+    script = next((os.fsdecode(word) for word in words if not word.startswith(b"-")), "")
+    return _resolved(host, script) in programs
 
 
 def _owners(host: Reader, name: str) -> Collection[tuple[int, int]]:

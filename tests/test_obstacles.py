@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Optional
 
 import pytest
 
 from fim_bootstrap import obstacles
-from fim_bootstrap.host import File, LiveHost
+from fim_bootstrap.host import File, LiveHost, Stat
 from fim_bootstrap.model import Obstacle
 from fim_bootstrap.rules_d import Joins
 from tests.conftest import AUDITD_CONF, Tree
@@ -202,8 +203,8 @@ def test_a_log_without_space(
 ) -> None:
     host.write(CONF, f"{AUDITD_CONF}{lines}", mode=0o640)
     stat = host.stat
-    little = {"free": left, "whole": 1000 << 20}
-    monkeypatch.setattr(host, "stat", lambda path: (there := stat(path)) and there._replace(**little))
+    little = functools.partial(Stat._replace, free=left, whole=1000 << 20)
+    monkeypatch.setattr(host, "stat", lambda path: (there := stat(path)) and little(there))
     seen = found(host)
     assert [one.certain for one in seen] == ([] if certain is None else [certain])
     assert named in "".join(one.where for one in seen)

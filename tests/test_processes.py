@@ -106,6 +106,21 @@ def test_a_plugin_below_a_false_dispatcher_is_none(host: DictHost) -> None:
     assert set(pids(host)) == {"qualys-cloud-agent", "qualys-edr"}
 
 
+@pytest.mark.parametrize(
+    ("name", "cmdline", "believed"),
+    [
+        ("qualys-cloud-agent", f"/bin/sh {BIN}/qualys-cloud-agent", True),
+        ("qualys-cloud-agent", f"/bin/sh -e {BIN}/qualys-cloud-agent start", True),
+        ("qualys-cloud-agent", f"/bin/sh /tmp/qualys-cloud-agent {BIN}/qualys-cloud-agent", False),
+        ("qualys-cloud-agent", "/bin/sh", False), ("qualys-edr", f"/bin/sh {BIN}/qualys-edr", False),
+        ("auditd", "/bin/sh /usr/sbin/auditd", False),
+    ],
+)  # fmt: skip
+def test_the_agents_main_process_may_be_a_script(host: DictHost, name: str, cmdline: str, believed: bool) -> None:
+    host.process(ALL[name], name, exe="/usr/bin/dash", cmdline=cmdline)
+    assert (name in pids(host)) is believed
+
+
 @pytest.mark.parametrize("exe", ["/usr/sbin/auditd", "/usr/sbin/auditd (deleted)", "/sbin/auditd", "/usr/bin/auditd"])
 def test_the_program_is_known_through_links_and_after_an_update(host: DictHost, exe: str) -> None:
     host.process(500, "auditd", exe=exe)

@@ -188,7 +188,7 @@ def test_the_configuration_is_read_as_libselinux_reads_it(tmp_path: Path, text: 
     mode, _, kind = ran.stdout.strip().partition(" ")
     host = DictHost()
     host.write("/etc/selinux/config", text)
-    assert selinux._config(host) == (mode, bytes.fromhex(kind).decode())
+    assert selinux._config(host)[:2] == (mode, bytes.fromhex(kind).decode())
 
 
 # ---------------------------------------------------------------------- the decision, by a kernel of dictionaries
