@@ -108,10 +108,10 @@ class _Session:
                 "run it on that host; to prepare an image, name the tree: --root /",
             )
         seen = engine.asked(self.host, found, self.profile, self.settings)
-        if not self.looked and seen.privileged and (why := journal.unfit(self.host)):
-            if any(finding.changes for finding in engine.plan(seen, self.profile, self.settings)):
-                raise Blocked(f"{why}; what is done here could not be taken back", KEPT_ELSEWHERE)
+        why = journal.unfit(self.host) if seen.privileged and not self.looked else ""
         self.looked = True
+        if why and any(finding.changes for finding in engine.plan(seen, self.profile, self.settings)):
+            raise Blocked(f"{why}; what is done here could not be taken back", KEPT_ELSEWHERE)
         return seen
 
     def look_and_probe(self, waits: bool = False) -> Facts:

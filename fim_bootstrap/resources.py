@@ -14,9 +14,9 @@ def text_of(name: str) -> str:
         return file.read()
 
 
-def program() -> bytes:
-    """The one-file binary that is running, or nothing in a source run."""
-    if not hasattr(sys, "_MEIPASS"):
+def program(besides: str = "") -> bytes:
+    """The one-file binary that is running; nothing in a source run, or where it runs from that very path."""
+    if not hasattr(sys, "_MEIPASS") or os.path.realpath(sys.executable) == os.path.realpath(besides or "/"):
         return b""
     with open(sys.executable, "rb") as file:
         return file.read()
