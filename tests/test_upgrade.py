@@ -92,7 +92,7 @@ def test_a_unit_that_somebody_edited_is_left_alone(tree: Tree) -> None:
     released.made_ready(tree, {})
     tree.write(released.GUARD, released.OLD_GUARD + "Nice=19\n")
     found = seen(tree)
-    assert (found.edited, released.GUARD in found.outdated) == ({released.GUARD}, False)
+    assert (found.edited, released.GUARD in found.outdated) == (frozenset({released.GUARD}), False)
     finding = guard.assess(found, PROFILE, Settings(guard=True))
     assert not any(released.GUARD in getattr(change, "texts", ()) for change in finding.changes)
     assert finding.warnings == (f"{released.GUARD} was edited; it is left as it is",)
