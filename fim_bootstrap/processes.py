@@ -102,8 +102,7 @@ def _named(host: Reader) -> Iterator[tuple[str, _Seen]]:
 
 def _role(host: Reader, comm: str, path: str) -> str:
     """Which of the names the process bears, or ''; a script bears its own, or that of its shell."""
-    words = (host.read_bytes(f"{path}/cmdline") or b"").split(b"\0") if comm in SHELLS else []
-    if any(word.rpartition(b"/")[2] == SCRIPT.encode() for word in words):
+    if comm in SHELLS and _script(host, path).rpartition("/")[2] == SCRIPT:
         return SCRIPT
     return next((name for name in NAMES if comm == name[:COMM]), "")
 
@@ -133,9 +132,13 @@ def _right_program(host: Reader, name: str, seen: _Seen) -> bool:
     running, programs = _resolved(host, seen.exe.removesuffix(" (deleted)")), _programs(host, name)
     if name != SERVICE or running not in _programs(host, SCRIPT):
         return running in programs
-    words = (host.read_bytes(f"/proc/{seen.process.pid}/cmdline") or b"").split(b"\0")[1:]
-    script = next((os.fsdecode(word) for word in words if not word.startswith(b"-")), "")
-    return _resolved(host, script) in programs
+    return _resolved(host, _script(host, f"/proc/{seen.process.pid}")) in programs
+
+
+def _script(host: Reader, path: str) -> str:
+    """What a shell runs: its first word that is no option. What comes after it are words for that."""
+    words = (host.read_bytes(f"{path}/cmdline") or b"").split(b"\0")[1:]
+    return next((os.fsdecode(word) for word in words if not word.startswith(b"-")), "")
 
 
 def _owners(host: Reader, name: str) -> Collection[tuple[int, int]]:
