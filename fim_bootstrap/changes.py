@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from . import agent, auditd_conf, journal, managers, preflight, selinux
 from .errors import Blocked, BootstrapError, Busy
 from .host import RUN, STATE, Host, boot_id, unit_of
-from .processes import running, still
+from .model import AgentFacts
+from .processes import gather, running, still
 from .resources import program
 
 SEMODULE_TIMEOUT = 900.0  # seconds; a policy rebuild took 57 s in an emulated guest with 2 cores
@@ -456,18 +457,32 @@ class StopService(NamedTuple):
 def restart_running(host: Host, stopped: Collection[str]) -> None:
     """Start what we had stopped; have auditd and the agent, where they run, start anew with the files of before.
 
-    An auditd that runs is left running where it would refuse them.
+    An auditd that runs is left running where it would refuse them. An agent that restarts auditd itself is restarted
+    alone; only if nothing came of it auditd is, too.
     """
     answer = preflight.ask(host) if running(host, "auditd") else None
     if answer and answer.accepted is False:
         said = f"auditd refuses {preflight.CONF} as it is now, so it was not restarted: {answer.said}"
         raise BootstrapError(said, f"mend {preflight.CONF}, then run revert again")
+    seen = gather(host).believed
+    auditd, edr = seen.get("auditd"), seen.get(agent.EDR)
+    vendor = AgentFacts(edr=edr, manifests=len(host.glob(agent.MANIFESTS)))
+    if auditd and agent.SERVICE in seen and agent.restarts_auditd(host, vendor):
+        _again(host, agent.SERVICE, seen[agent.SERVICE].pid)
+        if not _until(lambda: running(host, "auditd") not in (0, auditd.pid), SERVICE_TIMEOUT):
+            _again(host, "auditd", auditd.pid)
+        return
     for name in ("auditd", agent.SERVICE):
         pid = running(host, name)
         if pid or name in stopped:
-            restart(host, name, pid, refuses_stop=name == "auditd")
-            if not _until(lambda name=name, pid=pid: running(host, name) not in (0, pid)):  # type: ignore[misc]
-                raise BootstrapError(f"{name} did not come up again", f"systemctl status {name}; the log tells more")
+            _again(host, name, pid)
+
+
+def _again(host: Host, name: str, pid: int) -> None:
+    """Restart or start a service, and see it come."""
+    restart(host, name, pid, refuses_stop=name == "auditd")
+    if not _until(lambda: running(host, name) not in (0, pid)):
+        raise BootstrapError(f"{name} did not come up again", f"systemctl status {name}; the log tells more")
 
 
 def _until(true: Callable[[], bool], patience: float = SETTLE) -> bool:

@@ -96,6 +96,7 @@ class _Session:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.settings: Settings = options.settings(values)
         self.host = LiveHost(self.settings.root or "/", _progress())
+        self.looked = False  # what would be said of the journal counts before the first change alone
         self.release = facts.identify(self.host)
         table = profiles.load(profiles.standard_places(self.host, self.settings.profiles))
         self.profile: Profile = profiles.select(table, self.release, self.settings.profile, self.host.which)
@@ -109,9 +110,12 @@ class _Session:
                 f"a container, or a system without an init ({mark}): the kernel's audit belongs to the host outside",
                 "run it on that host; to prepare an image, name the tree: --root /",
             )
-        if found.privileged and (why := journal.unfit(self.host)):
+        seen = engine.asked(self.host, found, self.profile, self.settings)
+        why = journal.unfit(self.host) if seen.privileged and not self.looked else ""
+        self.looked = True
+        if why and any(finding.changes for finding in engine.plan(seen, self.profile, self.settings)):
             raise Blocked(f"{why}; what is done here could not be taken back", KEPT_ELSEWHERE)
-        return engine.asked(self.host, found, self.profile, self.settings)
+        return seen
 
     def look_and_probe(self, waits: bool = False) -> Facts:
         """The facts, of an agent that has started if it is waited for, and what became of a test event if asked for."""

@@ -13,7 +13,7 @@ import sys
 import time
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from . import (
     agent,
@@ -46,7 +46,7 @@ from .model import (
     Service,
     Settings,
 )
-from .resources import text_of
+from .resources import program, text_of
 
 AUDIT_COMMANDS = ("auditd", "auditctl", "augenrules")
 # what the agent's own start script calls, besides what is above; it restarts auditd by service(8) on every system
@@ -210,7 +210,8 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     hindered = obstacles.gather(host, where.live, audit.conf, audit.rules, audit.joins, started)
     audit = audit._replace(obstacles=hindered)
     vendor = agent.look(host, services[agent.SERVICE], seen.believed, audit, steps, boot, booted())
-    prepared = _prepared(host)
+    own = _own_files(host, steps)
+    prepared = own.prepared
     connecting = selinux.Agent(agent.PROGRAM, agent.SOCKET_FOLDER, vendor.edr.context if vendor.edr else "")
     state = selinux.gather(
         host, where.live, audit.generation or profile.audit, audit.dispatcher, connecting, _types(vendor),
@@ -241,7 +242,7 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         now=time.time(),
         machine=versions.machine(host) if where.live else "",
         versions=versions.gather(host, where.live, answers.get("version")),
-        prepared=prepared,
+        **own._asdict(),
         audit=audit,
         selinux=state,
         agent=vendor,
@@ -268,12 +269,26 @@ def _ask(host: Reader, where: Environment, commands: Mapping[str, str], privileg
     return dict(zip(questions, host.query(*questions.values()))) if questions else {}
 
 
-def _prepared(host: Reader) -> frozenset[str]:
-    """Which of our own files are there: the units as they are shipped now, the rest whatever it holds."""
+class _Own(NamedTuple):
+    """Our own files that are there; Facts has the same names."""
+
+    prepared: frozenset[str]
+    outdated: frozenset[str]
+    edited: frozenset[str]
+
+
+def _own_files(host: Reader, steps: Sequence[Mapping[str, Any]]) -> _Own:
+    """A unit that stands as an earlier run wrote it, and is shipped otherwise now, is outdated; so is its program."""
+    written = {step.get("path"): step.get("after") for step in steps if step.get("kind") == "create"}
     there = {path for path in (PRESET, PROGRAM, *GUARD_UNITS.values()) if host.stat(path)}
-    shipped = {path for path, name in {**FIRST_BOOT, **FETCHING, **GUARD}.items()
-               if (file := host.read(path)) and file.text == text_of(name)}  # fmt: skip
-    return frozenset(there | shipped)
+    found = {path: file.text for path in (*FIRST_BOOT, *FETCHING, *GUARD) if (file := host.read(path))}
+    other = {path for path, name in {**FIRST_BOOT, **FETCHING, **GUARD}.items() if path in found and found[path] != text_of(name)}
+    outdated = {path for path in other if journal.digest(found[path]) == written.get(path)}
+    if PROGRAM in there and PROGRAM in written:
+        content = program(besides=host.real(PROGRAM))
+        outdated |= {PROGRAM} if content and content != host.read_bytes(PROGRAM) else set()
+    prepared = (there | {*found}) - outdated
+    return _Own(frozenset(prepared), frozenset(outdated), frozenset(other - outdated))
 
 
 def _staged(step: Mapping[str, Any], boot: str) -> bool:

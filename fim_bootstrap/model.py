@@ -260,7 +260,9 @@ class Facts(NamedTuple):
     now: float = 0.0  # when it was looked at (epoch)
     machine: str = ""  # a digest of machine-id(5)
     versions: Mapping[str, str] = {}
-    prepared: frozenset[str] = frozenset()  # which of our own files and links are there as shipped
+    prepared: frozenset[str] = frozenset()  # which of our own files and links are there and stay
+    outdated: frozenset[str] = frozenset()  # which stand as an earlier release wrote them
+    edited: frozenset[str] = frozenset()  # which somebody has edited since
     audit: AuditFacts = AuditFacts()
     selinux: SELinuxFacts = SELinuxFacts()
     agent: AgentFacts = AgentFacts()

@@ -102,8 +102,7 @@ def _named(host: Reader) -> Iterator[tuple[str, _Seen]]:
 
 def _role(host: Reader, comm: str, path: str) -> str:
     """Which of the names the process bears, or ''; a script bears its own, or that of its shell."""
-    words = (host.read_bytes(f"{path}/cmdline") or b"").split(b"\0") if comm in SHELLS else []
-    if any(word.rpartition(b"/")[2] == SCRIPT.encode() for word in words):
+    if comm in SHELLS and _script(host, path).rpartition("/")[2] == SCRIPT:
         return SCRIPT
     return next((name for name in NAMES if comm == name[:COMM]), "")
 
@@ -121,11 +120,25 @@ def _doubt(host: Reader, name: str, seen: _Seen, believed: Mapping[str, Process]
         return f"belongs to uid {seen.real_uid}{set_uid}"
     if seen.contained:
         return "belongs to a container"
-    if seen.exe and _resolved(host, seen.exe.removesuffix(" (deleted)")) not in _programs(host, name):
+    if seen.exe and not _right_program(host, name, seen):
         return f"runs {seen.exe}"
     if not _rightly_started(host, name, process, believed, audit_pid):
         return f"was started by pid {process.parent}"
     return ""
+
+
+def _right_program(host: Reader, name: str, seen: _Seen) -> bool:
+    """Whether it runs the program of its name; the agent's main process may be a script, which a shell runs."""
+    running, programs = _resolved(host, seen.exe.removesuffix(" (deleted)")), _programs(host, name)
+    if name != SERVICE or running not in _programs(host, SCRIPT):
+        return running in programs
+    return _resolved(host, _script(host, f"/proc/{seen.process.pid}")) in programs
+
+
+def _script(host: Reader, path: str) -> str:
+    """What a shell runs: its first word that is no option. What comes after it are words for that."""
+    words = (host.read_bytes(f"{path}/cmdline") or b"").split(b"\0")[1:]
+    return next((os.fsdecode(word) for word in words if not word.startswith(b"-")), "")
 
 
 def _owners(host: Reader, name: str) -> Collection[tuple[int, int]]:

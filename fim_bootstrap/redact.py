@@ -15,10 +15,11 @@ SENTENCE = 2000  # characters of a sentence of our own, which may quote several
 LOOKED_AT = 65536  # characters of one line that are redacted at all; a secret is shorter than what lies between
 
 _GAP = r"""[\\"'\s]*"""  # quotes as in JSON, escaped or not
-_NAMES = "pass|pwd|secret|token|key|credential|sig"
+_NAMES = "pass|pwd|secret|token|key|credential|sig|pin"
 _KEY = (
     r"passw(?:or)?d|passphrase|passcode|pwd|secret|token|credential|signature"
-    r"|(?:api|access|auth|private|account)[-_]?key|(?<![a-z])(?:pass|sig)(?![\w-])"
+    r"|(?:api|access|auth|private|account|activation|license)[-_]?key|(?<=\w)[-_]key(?![-_]file)"
+    r"|(?<![a-z])(?:pass|sig|pin)(?![\w-])"
 )
 # drawn over other characters, or as nothing, although they count as printable
 _UNSEEN = r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -53,13 +54,17 @@ _SECRETS: tuple[tuple[str, str, Union[str, Callable[[re.Match[str]], str]]], ...
     ("bearer|basic", r"((?i:bearer)\s+)[\w.~+/=-]+|(Basic\s+)(?=[\w+/]*[A-Z0-9=])[\w+/=]+", r"\1\2***"),
     (_NAMES, rf"""(?i)((?:{_KEY})[\w-]{{0,24}}{_GAP}[=:]\s*)(?:\\*"[^"\n]*|\\*'[^'\n]*|[^\s"'&;]+)""", r"\1***"),
     (_NAMES, r"(?<![\w-])(--?[\w-]+)([ \t]+)(?!-)\S+", _no_value),
+    # curl, wget; sshpass, mysql; netrc
+    ("-u", r"""(?<![\w-])((?:-[uU]|--(?:proxy-)?user)[ \t='"]*[^\s:'"]{1,64}:)[^\s'"]+""", r"\1***"),
+    ("sshpass|mysql", r"(?i)(\bsshpass\s{1,9}-p\s{0,9}|\bmysql[^\n]{0,200}?\s-p)[^\s-]\S*", r"\1***"),
+    ("login", r"(?i)(\blogin\s{1,9}\S{1,64}\s{1,9}password\s{1,9})\S+", r"\1***"),
     ("@", r"""(?i)(proxy[\w-]{0,24}[\\"'\s=:]+|://)([^\s\\"'<>]*)""", _no_login),
     ("@", r"""(?<![^\s\\"'<>=,(])()([^\s\\"'<>=,(@]+@[^\s\\"'<>]*)""", _no_login),
     ("akia|asia|eyj|gh|xox|glpat",
      r"(?<![\w-])(?:A[KS]IA[A-Z0-9]{12,}|gh[opsur]_\w{16,}|github_pat_\w+|xox[a-z]-[\w-]+|glpat-[\w-]+|eyJ[\w-]+\.[\w.-]+)",
      "***"),
     ("private key", r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)[^-]+", r"\1***"),
-    ("args", r"(?m)^([ \t]*args[ \t]*=[ \t]*)(\S[^\n]*)", _no_arguments),
+    ("args", r"(?im)^([ \t]*args[ \t]*=[ \t]*)(\S[^\n]*)", _no_arguments),
 )  # fmt: skip
 
 

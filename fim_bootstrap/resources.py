@@ -19,9 +19,9 @@ def from_source() -> bool:
     return not hasattr(sys, "_MEIPASS")
 
 
-def program() -> bytes:
-    """The one-file binary that is running, or nothing in a source run."""
-    if from_source():
+def program(besides: str = "") -> bytes:
+    """The one-file binary that is running; nothing in a source run, or where it runs from that very path."""
+    if from_source() or os.path.realpath(sys.executable) == os.path.realpath(besides or "/"):
         return b""
     with open(sys.executable, "rb") as file:
         return file.read()

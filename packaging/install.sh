@@ -125,7 +125,8 @@ fetch() { # name: the download, of which the kernel takes no more than LIMIT
 }
 
 sum_of() {
-    if has sha256sum; then sha256sum "$1"; elif has shasum; then shasum -a 256 "$1"; else openssl dgst -sha256 -r "$1"; fi |
+    # through stdin: a name with a backslash or a newline would be put there escaped, after a backslash
+    if has sha256sum; then sha256sum; elif has shasum; then shasum -a 256; else openssl dgst -sha256 -r; fi <"$1" |
         cut -c 1-64
 }
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from fim_bootstrap import journal
+from fim_bootstrap.agent import ROOT
 from fim_bootstrap.changes import (
     CHILDREN,
     POLICY_RC,
@@ -306,6 +307,28 @@ def test_what_runs_starts_anew_with_the_files_of_before(host: DictHost) -> None:
     host.answers["systemctl"] = 0
     with pytest.raises(BootstrapError, match="qualys-cloud-agent did not come up again"):
         restart_running(host, {"qualys-cloud-agent"})
+
+
+@pytest.mark.parametrize("along", [True, False])
+def test_an_agent_that_restarts_auditd_is_restarted_alone(host: DictHost, along: bool) -> None:
+    host.write(f"{ROOT}/bin/qualys-edr-start-stop.sh", "service auditd restart")
+    host.process(600, "qualys-cloud-agent")
+    host.process(601, "qualys-edr", 600)
+
+    def systemctl(host: DictHost, argv: tuple[str, ...]) -> int:
+        if argv[1:] == ("restart", "qualys-cloud-agent.service"):
+            host.end(600)
+            host.process(610, "qualys-cloud-agent", started=host.now)
+        if argv[1:] == ("start", "auditd.service") or (argv[1] == "restart" and along):
+            host.end(500)
+            host.process(501, "auditd", started=host.now)
+        return 0
+
+    host.answers.update({"kill": ended(500), "systemctl": systemctl})
+    restart_running(host, set())
+    auditds = [] if along else ["kill -TERM 500", "systemctl start auditd.service"]
+    done = [line for line in commands(host) if "reset-failed" not in line]
+    assert done == ["systemctl restart qualys-cloud-agent.service", *auditds]
 
 
 def test_a_running_auditd_is_not_restarted_with_files_that_it_refuses(host: DictHost) -> None:

@@ -106,6 +106,34 @@ def test_a_plugin_below_a_false_dispatcher_is_none(host: DictHost) -> None:
     assert set(pids(host)) == {"qualys-cloud-agent", "qualys-edr"}
 
 
+@pytest.mark.parametrize(
+    ("name", "cmdline", "believed"),
+    [
+        ("qualys-cloud-agent", f"/bin/sh {BIN}/qualys-cloud-agent", True),
+        ("qualys-cloud-agent", f"/bin/sh -e {BIN}/qualys-cloud-agent start", True),
+        ("qualys-cloud-agent", f"/bin/sh /tmp/qualys-cloud-agent {BIN}/qualys-cloud-agent", False),
+        ("qualys-cloud-agent", "/bin/sh", False), ("qualys-edr", f"/bin/sh {BIN}/qualys-edr", False),
+        ("auditd", "/bin/sh /usr/sbin/auditd", False),
+    ],
+)  # fmt: skip
+def test_the_agents_main_process_may_be_a_script(host: DictHost, name: str, cmdline: str, believed: bool) -> None:
+    host.process(ALL[name], name, exe="/usr/bin/dash", cmdline=cmdline)
+    assert (name in pids(host)) is believed
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "believed"),
+    [
+        (f"/bin/sh {BIN}/qualys-edr-start-stop.sh start", True), (f"/bin/sh -x {BIN}/qualys-edr-start-stop.sh", True),
+        (f"/bin/sh /root/audit.sh {BIN}/qualys-edr-start-stop.sh", False),
+        ("/bin/sh -c sleep qualys-edr-start-stop.sh", False),
+    ],
+)
+def test_the_script_is_what_the_shell_runs_and_no_word_behind_it(host: DictHost, cmdline: str, believed: bool) -> None:
+    host.process(650, "sh", 600, cmdline=cmdline)
+    assert ("qualys-edr-start-stop.sh" in pids(host)) is believed
+
+
 @pytest.mark.parametrize("exe", ["/usr/sbin/auditd", "/usr/sbin/auditd (deleted)", "/sbin/auditd", "/usr/bin/auditd"])
 def test_the_program_is_known_through_links_and_after_an_update(host: DictHost, exe: str) -> None:
     host.process(500, "auditd", exe=exe)

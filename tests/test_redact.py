@@ -46,7 +46,11 @@ def test_no_secret_is_left_in_a_text(secret: str, shape: str, around: str) -> No
      "passwd: S3CRET", "client_secret=S3CRET", "X-Auth-Token: S3CRET", '\\"password\\": \\"S3CRET S3CRET\\"',
      "https://s3/x?AWSAccessKeyId=AKIAS3CRETS3CRETS3CR&Signature=S3CRET", "aws_secret_access_key = S3CRET",
      "https://b/x?sv=1&sig=S3CRET", "Cookie: sid=S3CRET; a=S3CRET", "DB_PASS=S3CRET", "eyJS3CRET.eyJhIjoS3CRET.x",
-     "-----BEGIN RSA PRIVATE KEY-----\nS3CRET\n-----END", "set proxy u:S3CRET@h", "passphrase='S3CRET S3CRET'"],
+     "-----BEGIN RSA PRIVATE KEY-----\nS3CRET\n-----END", "set proxy u:S3CRET@h", "passphrase='S3CRET S3CRET'",
+     "curl -u me:S3CRET https://h", "curl -ume:S3CRET h", "curl --proxy-user 'me:S3CRET' h", "wget --user=me:S3CRET h",
+     "sshpass -p S3CRET ssh h", "sshpass -pS3CRET ssh h", "mysql -h h -u me -pS3CRET db",
+     "machine h login me password S3CRET", "LICENSE_KEY=S3CRET", "register --activationkey S3CRET", "pin=S3CRET",
+     "Args = S3CRET /usr/bin/x"],
 )  # fmt: skip
 def test_no_secret_of_a_known_shape_is_left(text: str) -> None:
     assert "s3cret" not in redact(text).lower()
@@ -57,7 +61,8 @@ def test_no_secret_of_a_known_shape_is_left(text: str) -> None:
     "text",
     ["-w /etc/passwd -p wa -k passwd_changes", "/etc/audit/rules.d/10-passwd.rules:3: -e 2", "root@example.org",
      'exe="/usr/bin/passwd" subj=system_u:object_r:auditd_t:s0', "-F key=passwd", "args = /opt/x.sock 0640 LOG_INFO -i",
-     "SIGTERM: 15", "bypass=1"],
+     "SIGTERM: 15", "bypass=1", "-a always,exit -F path=/etc/ssh_key -F perm=wa -k host_key",
+     "krb5_key_file = /etc/audit/audit.key", "-F uid=0 -F key=my_key", "spin=1", "mysql -p", "chown -u 0"],
 )  # fmt: skip
 def test_what_is_no_secret_stays(text: str) -> None:
     assert redact(text) == text

@@ -100,7 +100,7 @@ def test_what_the_journal_has_lost_is_said(tree: Tree, kind: str) -> None:
     if kind == "directory":
         tree.write(RULES, "-e 2\n")
         refused = tree.fim("apply")
-        assert (refused.status, tree.read(RULES)) == (1, "-e 2\n")
+        assert (refused.status, tree.read(RULES)) == (4, "-e 2\n")
 
 
 def test_a_line_that_was_cut_off_hides_no_other(tree: Tree) -> None:

@@ -16,20 +16,22 @@ TITLE = "a host that drifts says so"
 
 
 def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
-    """Judge the units where they were asked for."""
-    if not settings.guard:
+    """Judge the units where they were asked for, or where an earlier release left its own."""
+    ours = (PROGRAM, *GUARD)
+    stale = not facts.prepared.isdisjoint(GUARD_UNITS.values()) and not facts.outdated.isdisjoint(ours)
+    if not settings.guard and not stale:
         return Finding(ID, TITLE, Status.SKIPPED, "not asked for; --guard has systemd look for drift")
     if "systemctl" not in facts.commands:
         return Finding(ID, TITLE, Status.SKIPPED, "there is no systemd here; run check from cron")
-    missing = [path for path in (PROGRAM, *GUARD, *GUARD_UNITS.values()) if path not in facts.prepared]
-    warnings = _deaf(facts)
+    missing = [path for path in (*ours, *GUARD_UNITS.values()) if path not in facts.prepared]
+    warnings = _deaf(facts) + tuple(f"{path} was edited; it is left as it is" for path in GUARD if path in facts.edited)
     if not missing:
         return Finding(ID, TITLE, Status.OK, "the guard is installed and enabled", warnings=warnings)
     change = CreateFiles(
         {path: text_of(name) for path, name in GUARD.items() if path in missing}, tuple(GUARD_UNITS),
         PROGRAM if PROGRAM in missing else "", start=facts.environment is not Environment.OFFLINE,
     )  # fmt: skip
-    summary = "the guard is not installed, or not enabled"
+    summary = "the guard is that of an earlier release" if stale else "the guard is not installed, or not enabled"
     return Finding(ID, TITLE, Status.CHANGE, summary, changes=(change,), warnings=warnings)
 
 
