@@ -215,7 +215,8 @@ def test_the_record_of_the_exception_is_kept_until_something_changes() -> None:
 
         read = json.loads(call(here, "file.read /var/lib/fim-bootstrap/exception/exception.json").out)
         assert json.loads(read["local"]) == kept
-        assert apply(here, "fim_bootstrap")["fim-bootstrap-ready"]["result"] is True
+        ready = apply(here, "fim_bootstrap")["fim-bootstrap-ready"]
+        assert ready["result"] is True, ready
         again = apply(here, "fim_bootstrap.exception")["fim-bootstrap-exception"]
         assert again["changes"]["relaxed"]["new"][0]["when"]
         (folder / "exception.json").write_text("nonsense")
