@@ -31,12 +31,8 @@ KNOWN = {
     "ansible": ("Ansible", "change the role or template that writes it"),
     "puppet": ("Puppet", "change the manifest or Hiera key; in modules called auditd it is auditd::immutable"),
     "chef": ("Chef", "change the cookbook's template or attribute"),
-    "salt": ("Salt", "change the state or pillar that writes it"),
-    "saltstack": ("Salt", "change the state or pillar that writes it"),
-    "scap": ("a remediation of OpenSCAP", DESELECT),
-    "oscap": ("a remediation of OpenSCAP", DESELECT),
-    "openscap": ("a remediation of OpenSCAP", DESELECT),
-    "open-scap": ("a remediation of OpenSCAP", DESELECT),
+    **dict.fromkeys(("salt", "saltstack"), ("Salt", "change the state or pillar that writes it")),
+    **dict.fromkeys(("scap", "oscap", "openscap", "open-scap"), ("a remediation of OpenSCAP", DESELECT)),
 }
 LOCK = r"-e[ \t]*2"  # in force, or in the comment that became of it
 

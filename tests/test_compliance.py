@@ -164,9 +164,15 @@ def test_a_profile_can_be_named_and_without_content_has_to_be(dict_host: DictHos
         run(dict_host, locked(), format="xccdf-tailoring")
     with pytest.raises(Blocked, match="cannot be read"):
         run(dict_host, locked(), datastream="/nowhere.xml")
-    dict_host.write("/x.xml", "<a>")
-    with pytest.raises(BadConfig, match=r"/x\.xml: no XML"):
-        run(dict_host, locked(), datastream="/x.xml")
+    bomb = '<!DOCTYPE a [<!ENTITY b "x">]><a>&b;</a>'
+    coded = "<?xml version='1.0' encoding='utf-7'?><a/>"
+    for text in ("<a>", "", "\0", bomb, coded, coded.replace("utf-7", "?")):
+        dict_host.write("/x.xml", text)
+        with pytest.raises(BadConfig, match=r"/x\.xml: no XML"):
+            run(dict_host, locked(), datastream="/x.xml")
+    dict_host.write("/x.xml", DATASTREAM.replace(' id="xccdf_org.ssgproject.content_profile_cis"', ""))
+    with pytest.raises(Blocked, match="no profile of"):
+        run(dict_host, locked(), datastream="/x.xml", format="xccdf-tailoring")
 
 
 def test_a_blueprint_is_toml_and_a_waiver_names_a_control(dict_host: DictHost, tmp_path: Path) -> None:

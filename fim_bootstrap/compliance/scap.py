@@ -28,10 +28,10 @@ def read(path: str, data: bytes) -> Content:
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
     parser.StartElementHandler, parser.EndElementHandler = reader.start, reader.end
-    parser.CharacterDataHandler = reader.text
+    parser.CharacterDataHandler, parser.EntityDeclHandler = reader.text, reader.entity
     try:
         parser.Parse(data, True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, ValueError, LookupError) as error:  # the latter of an encoding that is none
         raise BadConfig(f"{path}: no XML: {error}", "name a data stream (ssg-...-ds.xml) with --datastream") from error
     return Content(path, reader.version, tuple(reader.selecting), tuple(dict.fromkeys(reader.references)))
 
@@ -54,7 +54,7 @@ class _Reader:
         self._inside.append(kind)
         self._said = ""
         if kind == "Profile":
-            self._profile, self._selects = (attributes["id"], ""), False
+            self._profile, self._selects = (attributes.get("id", ""), ""), False
         elif kind == "select" and attributes.get("idref") == RULE:
             self._selects = attributes.get("selected") in ("true", "1")
         elif kind == "Rule":
@@ -62,6 +62,10 @@ class _Reader:
         elif kind == "reference" and self._rule:
             href = attributes.get("href", "")
             self._publisher = next((who for part, who in PUBLISHERS.items() if part in href), None)
+
+    def entity(self, name: str, *_: object) -> None:
+        """No data stream declares any; one that expands without end would take all memory."""
+        raise ValueError(f"it declares an entity, {name}")
 
     def text(self, data: str) -> None:
         self._said += data
@@ -73,7 +77,7 @@ class _Reader:
             self.version = self._said.strip()
         elif kind == "title" and parent == "Profile":
             self._profile = (self._profile[0], self._said.strip())
-        elif kind == "Profile" and self._selects:
+        elif kind == "Profile" and self._selects and self._profile[0]:
             self.selecting.append(self._profile)
         elif kind == "Rule":
             self._rule = False
