@@ -282,7 +282,8 @@ def _own_files(host: Reader, steps: Sequence[Mapping[str, Any]]) -> _Own:
     written = {step.get("path"): step.get("after") for step in steps if step.get("kind") == "create"}
     there = {path for path in (PRESET, PROGRAM, *GUARD_UNITS.values()) if host.stat(path)}
     found = {path: file.text for path in (*FIRST_BOOT, *FETCHING, *GUARD) if (file := host.read(path))}
-    other = {path for path, name in {**FIRST_BOOT, **FETCHING, **GUARD}.items() if path in found and found[path] != text_of(name)}
+    shipped = {path: text_of(name) for path, name in {**FIRST_BOOT, **FETCHING, **GUARD}.items()}
+    other = {path for path, text in found.items() if text != shipped[path]}
     outdated = {path for path in other if journal.digest(found[path]) == written.get(path)}
     if PROGRAM in there and PROGRAM in written:
         content = program(besides=host.real(PROGRAM))

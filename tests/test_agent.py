@@ -26,7 +26,7 @@ from fim_bootstrap import (
 from fim_bootstrap.changes import LoadPolicy, ReloadPolicy, RestoreLabels
 from fim_bootstrap.engine import Outcome
 from fim_bootstrap.errors import Usage
-from fim_bootstrap.host import STATE, File, LiveHost, Output
+from fim_bootstrap.host import STATE, LiveHost, Output
 from fim_bootstrap.model import Environment, Facts, Finding, OsRelease, Profile, Settings, Status
 from fim_bootstrap.probe import may_hide, probe
 from fim_bootstrap.requirements import agent as requirement
@@ -1054,8 +1054,9 @@ def test_a_cause_names_who_writes_its_file(host: DictHost) -> None:
     host.write(RULES_FILE, "# Ansible managed\n-D\n-e 2\n", mtime=BOOT)
     document = look(host).report
     assert document["causes"] == [
-        {"id": "rules", "file": RULES_FILE, "line": 3, "text": "-e 2", "source": "ansible"}
-    ]
+        {"id": "rules", "file": RULES_FILE, "line": 3, "text": "-e 2",
+         "source": "Ansible: change the role or template that writes it"},
+    ]  # fmt: skip
     assert document["reboot_after_apply"] is False  # the kernel is not frozen yet
 
 
@@ -1111,8 +1112,6 @@ def test_nothing_is_kept_of_the_state_folder_by_a_check(host: DictHost) -> None:
 
 def test_a_plugin_file_that_cannot_be_read_is_said(host: DictHost) -> None:
     host.write(PLUGIN_FILE, problem="larger than 1 MB")
-    (file,) = (host.read(PLUGIN_FILE),)
-    assert file
-    ((found, _),) = agent.registrations([file, File("/etc/audit/plugins.d/other.conf", problem="larger than 1 MB")])
-    assert found.path == PLUGIN_FILE
-    assert agent._registration_problem([(found, {})]) == f"{PLUGIN_FILE}: larger than 1 MB"
+    host.write("/etc/audit/plugins.d/other.conf", problem="larger than 1 MB")
+    seen = look(host).facts.agent
+    assert (seen.registration, seen.registration_problem) == (PLUGIN_FILE, f"{PLUGIN_FILE}: larger than 1 MB")

@@ -83,6 +83,13 @@ def test_what_a_release_takes_is_read_from_its_program(line: str, old: bool, new
     assert bool(faults(text, 3, dialect(AUDIT_4_2, text))) is new
 
 
+@pytest.mark.parametrize("program", [AUDIT_3 + b"dispatcher\0", AUDIT_4_2 + b"dispatcher\0"])
+def test_our_own_line_is_known_before_it_stands_in_the_file(program: bytes) -> None:
+    text = AUDITD_CONF.replace("dispatcher = /sbin/audispd\n", "")
+    assert "dispatcher =" not in text
+    assert not lasting_faults(text, 3, dialect(program, text))
+
+
 def test_a_program_that_is_not_auditd_says_nothing() -> None:
     assert dialect(b"#!/bin/false\n", AUDITD_CONF) == frozenset()
     assert {HALT, EMPTY_QUEUE, FOLDER_OF_LOGS} <= dialect(AUDIT_4_2, AUDITD_CONF)
