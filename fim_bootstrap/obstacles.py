@@ -8,6 +8,7 @@ but the last is known before its first boot.
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 
 from . import audit_rules, auditd_conf, rules_d
@@ -81,11 +82,14 @@ def _kernel(host: Reader, live: bool) -> Iterator[Obstacle]:
 
 
 def _masked(host: Reader, names: tuple[str, ...]) -> Iterator[Obstacle]:
+    """To systemd an empty file is as good as a link to /dev/null (systemd.unit(5))."""
     for name in names:
-        for folder in UNITS[:2]:
-            path = f"{folder}/{name}"
-            if host.link(path).endswith("/dev/null"):
-                yield Obstacle(f"{path} -> /dev/null", f"{name} is masked", f"systemctl unmask {name}")
+        for path in (f"{folder}/{name}" for folder in UNITS[:2]):
+            null = host.link(path).endswith("/dev/null")
+            if null or ((found := host.stat(path)) and stat.S_ISREG(found.mode) and not found.size):
+                where = f"{path} -> /dev/null" if null else f"{path} is empty"
+                remedy = f"systemctl unmask {name}" if null else f"rm {path}; systemctl daemon-reload"
+                yield Obstacle(where, f"{name} is masked", remedy)
 
 
 def _texts(host: Reader, name: str) -> Iterator[File]:

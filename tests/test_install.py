@@ -333,7 +333,7 @@ def test_a_temporary_folder_that_others_may_write_to_is_passed_over(
 @pytest.mark.parametrize("name", ["a b", "a\\b", "a\nb", "-x", "$(id)", "*"])
 def test_a_temporary_folder_may_have_any_name(release: Release, tmp_path: Path, name: str) -> None:
     (place := tmp_path / name).mkdir(mode=0o700)
-    (release.folder / NAME).write_text(program := '#!/bin/sh\necho "$TMPDIR"\n')
+    (release.folder / NAME).write_text(program := '#!/bin/sh\nprintf %s "$TMPDIR"\n')
     ran = piped(SCRIPT, "check", FIM_INSTALL_URL=str(release.folder),
                 FIM_INSTALL_SHA256=hashlib.sha256(program.encode()).hexdigest(), TMPDIR=str(place))  # fmt: skip
     assert (ran.status, ran.err, ran.out.startswith(f"{place}/")) == (0, "", True)

@@ -50,6 +50,7 @@ def test_a_good_system_has_none(host: DictHost) -> None:
         ("/proc/cmdline", "audit=0 quiet\n", "/proc/cmdline: audit=0 quiet"),
         ("/proc/cmdline", "quiet audit=off audit=1\n", "/proc/cmdline"),
         ("/etc/systemd/system/auditd.service", "-> /dev/null", "/etc/systemd/system/auditd.service -> /dev/null"),
+        ("/etc/systemd/system/auditd.service", "", "/etc/systemd/system/auditd.service is empty"),
         (CONF, f"{AUDITD_CONF}local_events = NO\n", f"{CONF}:20: local_events = NO"),
         (DROP_IN, "[Service]\nExecStartPost=/sbin/auditctl -e 2\n", f"{DROP_IN}:2: ExecStartPost=/sbin/auditctl -e 2"),
         (DROP_IN, "ExecStartPost = -/usr/sbin/auditctl -e2\n", f"{DROP_IN}:1"),
