@@ -58,7 +58,8 @@ def test_a_line_that_auditd_takes_is_no_fault(line: str) -> None:
 
 
 # what stands in the programs of audit 3.0.9 and 4.2
-AUDIT_3 = b"report\0dispatcher\0log_file is directly in %s and chgrp\0q_depth\0action_mail_acct\0tcp_client_ports\0" + b"".join(
+AUDIT_3 = b"report\0dispatcher\0log_file is directly in %s and chgrp\0q_depth\0action_mail_acct\0tcp_client_ports\0"
+AUDIT_3 += b"".join(
     line.split(" ")[0].encode() + b"\0" for line in AUDITD_CONF.splitlines())  # fmt: skip
 AUDIT_4_2 = AUDIT_3 + (
     b"report_interval\0tls_cert_file\0The HALT option in space_left_action has been deprecated\0"
