@@ -96,13 +96,13 @@ def settings(lines: Sequence[Line]) -> dict[str, Line]:
 
 
 def dialect(program: bytes, text: str) -> frozenset[str]:
-    """What of the file's keywords and ours, and of the refusals of some releases, stands in auditd's program.
+    """What of the keywords, and of the refusals that not every release has, stands in auditd's program.
 
     Empty where the program cannot be read: then the generation has to do.
     """
     if b"space_left_action\0" not in program:
         return frozenset()
-    words = {line.key for line in parse(text) if line.key in KNOWN or re.fullmatch(TLS, line.key)} | {"dispatcher"}
+    words = KNOWN.union(line.key for line in parse(text) if re.fullmatch(TLS, line.key))
     marks = {mark for mark in (HALT, FOLDER_OF_LOGS, EMPTY_QUEUE) if mark.encode() in program}
     return frozenset(marks | {word for word in words if word.encode() + b"\0" in program} | {"space_left_action"})
 

@@ -6,11 +6,12 @@ ends there: exit status 6 is a refusal, 1 with "Cannot change priority" an accep
 
 It is asked in namespaces of its own, since on its way out it removes its pid file, by which others send it signals.
 First as real root, for whom owners and groups are what they are; where that cannot be had, as the root of a user
-namespace, which a host may forbid (user.max_user_namespaces = 0). Were it to get past its priority, it would start
-the dispatcher's plugins a second time: so nothing but the kernel's own refusal is relied on. It starts from the
-lowest priority, without the capability and without the resource limit that would allow it to raise it, and a
-priority_boost of 0 is replaced in a private copy of the file. Started by systemd under an enforcing policy auditd may
-not be allowed to read such a copy (measured with Debian 12's policy): then it could not be asked.
+namespace, which a host may forbid (user.max_user_namespaces = 0). It is entered after the mounts: mount(8) may mount
+for a child of systemd, but not in a user namespace (measured with Debian 12's policy). Were auditd to get past its
+priority, it would start the dispatcher's plugins a second time: so nothing but the kernel's own refusal is relied on.
+It starts from the lowest priority, without the capability and without the resource limit that would allow it to raise
+it, and a priority_boost of 0 is replaced in a private copy of the file. Started by systemd under an enforcing policy
+auditd may not be allowed to read such a copy (measured, too): then it could not be asked.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def _ways(host: Reader) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
     elif host.which("capsh"):
         run = ("--inh=", "--drop=cap_sys_nice", "--", "-c", 'exec "$0" "$@"')
         ways.append((("-mpf",), ("capsh", *run)))
-    ways.append((("-Urmpf",), ()))
+    ways.append((("-mpf",), ("unshare", "-Ur")))
     return tuple(ways)
 
 

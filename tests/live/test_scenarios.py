@@ -73,7 +73,8 @@ def watched_event_arrives(machine: Guest, name: str) -> None:
 
 
 def denied(machine: Guest, since: float) -> None:
-    """The plugin may not serve its socket, and the kernel says so."""
+    """Once the agent's start is over: the plugin may not serve its socket, and the kernel says so."""
+    comes(machine, f"tail -n 1 {SCRIPT_LOG} | grep 'start: script complete'")
     machine.run("for i in $(seq 30); do pidof edr-plugin >/dev/null || exit 0; sleep 1; done; exit 1")
     assert "usr_t" in "".join(denials_since(machine, since)), machine.run(AVC).out
 
