@@ -31,7 +31,7 @@ lint: $(VENV)/dev
 type: $(VENV)/dev
 	$(VENV)/bin/mypy
 
-test-live: $(VENV)/dev  ## boot real guests and close the loop in them (as root, half an hour)
+test-live: $(VENV)/dev  ## boot real guests and close the loop in them (as root, an hour or two)
 	@sh tests/needs.sh live
 	$(PY) -m pytest -q -s --live tests/live $(ARGS)
 
