@@ -24,13 +24,6 @@ PACKAGES = ("linux-image-cloud-amd64", "systemd-sysv", "udev", "dbus", "python3"
             "debianutils", "init-system-helpers", "sysvinit-utils", "procps")  # fmt: skip
 # sid's own policy does not install (semodule: Failed on likewise), so sid gets the one of trixie
 POLICY_FROM = {"sid": "trixie"}
-# of the policy's modules, those that a guest has something for: with all of them each semodule takes thrice as long
-# (under it auditd_t may not listen on a socket of its own, which a plugin does that our module alone lets work)
-MODULES = ("apt", "auditadm", "base", "cron", "dbadm", "getty", "gpg", "hostname", "iptables", "loadkeys", "logadm",
-           "logrotate", "lvm", "mount", "netutils", "policykit", "secadm", "ssh", "staff", "su", "sudo",
-           "tzdata", "unconfined", "unprivuser", "xdg", "xserver")  # fmt: skip
-THINNED = "bookworm"  # the guest of most tests; the others keep their whole policy
-STORE = "var/lib/selinux/default/active/modules/100"
 SERVED = ("auditd", "checkpolicy", "semodule-utils", "policycoreutils", "selinux-utils", "sudo")
 STAND_IN = HERE / "agent"
 AGENT = "usr/local/qualys/cloud-agent"
@@ -91,9 +84,6 @@ def _build(
         "--dpkgopt=path-exclude=/usr/share/doc/*", "--skip=cleanup/apt/lists", suite, str(root),
         *dict.fromkeys((source(suite), source(policy))),
     )  # fmt: skip
-    if suite == THINNED:
-        others = sorted(path.name for path in (root / STORE).iterdir() if path.name not in MODULES)
-        run("chroot", str(root), "semodule", "-n", *(word for name in others for word in ("-d", name)))
     _repository(root)
     _agent(root)
     for name in MASKED:
