@@ -128,7 +128,7 @@ def test_no_text_from_outside_reaches_terminal_or_log_as_it_is(tree: Tree) -> No
     tree.write("/etc/os-release", unknown)
     refused = tree.fim("check")
     assert (refused.status, refused.err.replace("\n", "").isprintable()) == (69, True)
-    assert r'title = "a\"\n\u001b[2J"' in refused.err
+    assert r'title = "a\"\u000a\u001b[2J"' in refused.err
 
 
 @given(st.text())
