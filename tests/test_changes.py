@@ -220,14 +220,24 @@ def test_a_text_that_auditd_refuses_is_not_put_in_place(host: DictHost) -> None:
     host.programs("setpriv")
     host.write("/etc/audit/auditd.conf", AUDITD_CONF)
     change = EditAuditdConf("/etc/audit/auditd.conf", AUDITD_CONF, f"{AUDITD_CONF}freq = 1\n", "why")
-    host.answers["unshare"] = Output((), 6, "", "it is wrong - line 20\n")
+    taken, refused = Output((), 1, "", "Cannot change priority"), Output((), 6, "", "it is wrong - line 20\n")
+    host.answers["unshare"] = lambda _, argv: refused if change.after in argv else taken
     with pytest.raises(BootstrapError, match="refuse the new text: it is wrong"):
         apply(change, host)
     assert host.done == []
-    host.answers["unshare"] = Output((), 1, "", "Cannot change priority")
+    host.answers["unshare"] = taken
     apply(change, host)
-    assert host.read_bytes("/etc/audit/auditd.conf") == f"{AUDITD_CONF}freq = 1\n".encode()
-    assert f"{AUDITD_CONF}freq = 1\n" in host.asked[-1]
+    assert host.read_bytes("/etc/audit/auditd.conf") == change.after.encode()
+    assert change.after in host.asked[-1]
+
+
+def test_what_auditd_says_of_the_present_text_too_is_not_the_edit_s_doing(host: DictHost) -> None:
+    host.programs("setpriv")
+    host.write("/etc/audit/auditd.conf", AUDITD_CONF)
+    host.answers["unshare"] = Output((), 6, "", "Could not open dir /var/log/audit (No such file or directory)\n")
+    change = EditAuditdConf("/etc/audit/auditd.conf", AUDITD_CONF, f"{AUDITD_CONF}freq = 1\n", "why")
+    apply(change, host)
+    assert host.read_bytes("/etc/audit/auditd.conf") == change.after.encode()
 
 
 @pytest.mark.parametrize(("tool", "line"), [

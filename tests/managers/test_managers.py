@@ -257,44 +257,44 @@ sys.path[:0] = ["/opt/fim-bootstrap", "/opt/fim-bootstrap/deps"]
 from fim_bootstrap import changes
 from fim_bootstrap.host import LiveHost
 host = LiveHost()
-first = changes.running(host, "demo-daemon")
-changes.EnableService("demo").apply(host, lambda *a, **k: None)
-assert host.glob("/etc/rc3.d/S*demo")
-changes.RestartService("demo", "demo-daemon", first).apply(host, lambda *a, **k: None)
-second = changes.running(host, "demo-daemon")
+first = changes.running(host, "auditd")
+changes.EnableService("auditd").apply(host, lambda *a, **k: None)
+assert host.glob("/etc/rc3.d/S*auditd")
+changes.RestartService("auditd", "auditd", first).apply(host, lambda *a, **k: None)
+second = changes.running(host, "auditd")
 assert second not in (0, first), (first, second)
-changes.StopService("demo", second, False).apply(host, lambda *a, **k: None)
-assert changes.running(host, "demo-daemon") == 0
+changes.StopService("auditd", second, False).apply(host, lambda *a, **k: None)
+assert changes.running(host, "auditd") == 0
 """
 INIT_SCRIPT = """#!/bin/sh
 ### BEGIN INIT INFO
-# Provides: demo
+# Provides: auditd
 # Required-Start:
 # Required-Stop:
 # Default-Start: 2 3 4 5
 # Default-Stop: 0 1 6
 ### END INIT INFO
 case $1 in
-start) start-stop-daemon --start --background --exec /usr/bin/demo-daemon -- 300 ;;
-stop) start-stop-daemon --stop --exec /usr/bin/demo-daemon --retry 5 ;;
+start) start-stop-daemon --start --background --exec /usr/sbin/auditd -- 300 ;;
+stop) start-stop-daemon --stop --exec /usr/sbin/auditd --retry 5 ;;
 restart) $0 stop; $0 start ;;
 esac
 """
 
 
 def test_without_systemd_the_init_scripts_are_used() -> None:
-    """The real service(8) and update-rc.d(8), in a root that has no systemctl."""
+    """The real service(8) and update-rc.d(8), in a root that has no systemctl; the daemon only sleeps."""
     with root("bookworm", 'ID=debian\nVERSION_ID="12"\n', "debian-12") as here:
-        here.run("rm /usr/bin/systemctl /bin/systemctl -f; cp /usr/bin/sleep /usr/bin/demo-daemon")
-        script = here.path / "etc/init.d/demo"
+        here.run("rm /usr/bin/systemctl /bin/systemctl -f; cp /usr/bin/sleep /usr/sbin/auditd")
+        script = here.path / "etc/init.d/auditd"
         script.write_text(INIT_SCRIPT)
         script.chmod(0o755)
         (here.path / "sysv.py").write_text(SYSV)
         try:
-            here.run("update-rc.d demo defaults; update-rc.d demo disable; service demo start; sleep 0.5")
-            here.run("python3 /sysv.py && ls /etc/rc3.d/K*demo")
+            here.run("update-rc.d auditd defaults; update-rc.d auditd disable; service auditd start; sleep 0.5")
+            here.run("python3 /sysv.py && ls /etc/rc3.d/K*auditd")
         finally:
-            here.run("service demo stop", check=False)
+            here.run("service auditd stop", check=False)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
