@@ -146,7 +146,7 @@ def _apply(values: Mapping[str, Any], begun: float) -> int:
     _need_root("apply")
     with _reported("apply", values, begun) as place:
         session = _Session(values)
-        own = session.settings.first_boot or session.settings.guard and session.host.which("systemctl")
+        own = session.settings.first_boot or (session.settings.guard and session.host.which("systemctl"))
         if own and from_source() and not session.host.stat(facts.PROGRAM):
             raise Blocked(f"{facts.PROGRAM} has to be the one-file binary; this is a source run", "make binary")
         with session.host.alone():
