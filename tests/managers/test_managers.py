@@ -44,7 +44,7 @@ RELEASES = {
 }  # fmt: skip
 FAMILIES = ("debian-12", "el8", "fedora", "sles-15.4")
 # zypper has rpm install each package, and rpm has the lock
-HOLDERS = {"apt-get": "apt-get", "dnf": "[^ ]*python3 [^ ]*dnf", "dnf5": "dnf5", "zypper": "(zypper|rpm)"}
+HOLDERS = {"apt-get": "apt-get", "dnf": "dnf", "dnf5": "dnf5", "zypper": "(zypper|rpm)"}
 MARKER = "grep -l fim_bootstrap_src -r /etc/selinux/default/policy"
 
 
