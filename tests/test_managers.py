@@ -24,7 +24,7 @@ from tests.test_requirements import READY
 PROFILES = {profile.id: profile for profile in load([profile_folder()])}
 LISTS = "/var/lib/apt/lists/deb_Packages"
 POLICY = "auditd:\n  Installed: (none)\n  Candidate: 1:3.0.9-1\n  Version table:\n     1:3.0.9-1 500\n"
-UNRESOLVED = "W: Failed to fetch http://deb.debian.org/dists/InRelease  Temporary failure resolving 'deb.debian.org'\n"
+UNRESOLVED = "W: Failed to fetch http://deb.example.org/InRelease  Temporary failure resolving 'deb.example.org'\n"
 
 
 def order(manager: str, profile: str = "debian-12", network: float = 0.0, release: str = "debian") -> Order:
@@ -50,10 +50,10 @@ def network_from(moment: float) -> Callable[[DictHost, tuple[str, ...]], Output]
     def update(host: DictHost, argv: tuple[str, ...]) -> Output:
         host.sleep(1)
         if host.now < moment:
-            return Output(argv, 0, "Err:1 http://deb.debian.org InRelease\n", UNRESOLVED)
+            return Output(argv, 0, "Err:1 http://deb.example.org InRelease\n", UNRESOLVED)
         host.write(LISTS)
         host.answers["apt-cache policy"] = POLICY
-        return Output(argv, 0, "Get:1 http://deb.debian.org InRelease\n")
+        return Output(argv, 0, "Get:1 http://deb.example.org InRelease\n")
 
     return update
 
@@ -84,8 +84,8 @@ def test_a_network_that_does_not_come_is_given_up(
     late(dict_host, 1000)
     error = refused(dict_host, order("apt", network=patience))
     assert "could not be asked for auditd: a name does not resolve" in str(error)
-    assert "Temporary failure resolving 'deb.debian.org'" in str(error)
-    assert error.remedy.startswith("cat /etc/resolv.conf; getent hosts deb.debian.org")
+    assert "Temporary failure resolving 'deb.example.org'" in str(error)
+    assert error.remedy.startswith("cat /etc/resolv.conf; getent hosts deb.example.org")
     assert least <= dict_host.now - BOOT - 5000 <= most
 
 
