@@ -52,6 +52,11 @@ PROGRAMS = ("auditd", "auditctl", "augenrules", "checkmodule", "semodule_package
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+needs_mounts = pytest.mark.skipif(
+    os.geteuid() != 0
+    or subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0,
+    reason="needs root and mounts of its own, which a chroot does not give",
+)
 
 
 class Ran(NamedTuple):

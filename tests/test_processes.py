@@ -19,7 +19,7 @@ from fim_bootstrap.errors import BootstrapError
 from fim_bootstrap.host import LiveHost
 from fim_bootstrap.model import AgentFacts, AuditFacts, Doubt, OsRelease, Process, Profile, Settings, Status
 from fim_bootstrap.requirements import agent, auditd
-from tests.conftest import AUDITD_CONF, needs_root
+from tests.conftest import AUDITD_CONF, needs_mounts, needs_root
 from tests.dict_host import BOOT, DictHost
 from tests.test_requirements import READY
 
@@ -396,7 +396,7 @@ print(seen.hidden, daemon and daemon.unproven, facts.environment(LiveHost(), Fal
 """
 
 
-@needs_root
+@needs_mounts
 @pytest.mark.parametrize(
     ("hidepid", "said"), [("0", "False True"), ("1", "True None"), ("2", "True None")], ids=["all", "names", "nothing"]
 )

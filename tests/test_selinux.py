@@ -20,7 +20,7 @@ from fim_bootstrap.host import LiveHost
 from fim_bootstrap.model import Finding, Process, Profile, SELinuxFacts, Settings, Status
 from fim_bootstrap.requirements import guard, policy
 from fim_bootstrap.selinux import LARGEST, Module
-from tests.conftest import needs_root
+from tests.conftest import needs_mounts
 from tests.dict_host import DictHost, Node
 from tests.test_requirements import READY
 
@@ -175,7 +175,7 @@ print({1: "enforcing", -1: "disabled"}.get(mode.value, "permissive"), kind.value
 """
 
 
-@needs_root
+@needs_mounts
 @pytest.mark.parametrize("text", CONFIGS)
 def test_the_configuration_is_read_as_libselinux_reads_it(tmp_path: Path, text: str) -> None:
     """Where no mode is named libselinux leaves -2, and selinux_init_load_policy(3) is permissive then."""
