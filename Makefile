@@ -27,6 +27,7 @@ check: lint type test  ## ruff, mypy --strict, shellcheck, tests
 
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check -q .
 
 type: $(VENV)/dev
 	$(VENV)/bin/mypy

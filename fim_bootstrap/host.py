@@ -129,9 +129,7 @@ class Reader(Protocol):
 class Host(Reader, Protocol):
     """A machine that may be changed."""
 
-    def run(
-        self, *argv: str, ok: Collection[int] = (0,), timeout: float = 120, env: Mapping[str, str] = ...
-    ) -> Output:
+    def run(self, *argv: str, ok: Collection[int] = (0,), timeout: float = 120, env: Mapping[str, str] = ...) -> Output:
         """Run a command to its end; any status outside `ok` raises. `timeout` is in seconds."""
 
     def replace(self, path: str, before: str, after: str) -> None:

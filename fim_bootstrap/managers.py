@@ -126,9 +126,7 @@ class Order(NamedTuple):
     release: OsRelease = OsRelease("")
 
 
-def install(
-    host: Host, order: Order, tell: Callable[[Sequence[str]], None] = lambda _: None
-) -> tuple[str, ...]:
+def install(host: Host, order: Order, tell: Callable[[Sequence[str]], None] = lambda _: None) -> tuple[str, ...]:
     """Install a package for each wanted command in one transaction; the names, which `tell` gets beforehand.
 
     Every name is resolved before the transaction. A command that is still missing although its package is

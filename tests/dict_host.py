@@ -165,9 +165,7 @@ class DictHost:
 
     # ------------------------------------------------------------------ Host
 
-    def run(
-        self, *argv: str, ok: Collection[int] = (0,), timeout: float = 120, env: Mapping[str, str] = {}
-    ) -> Output:
+    def run(self, *argv: str, ok: Collection[int] = (0,), timeout: float = 120, env: Mapping[str, str] = {}) -> Output:
         """Record the command, and answer; a status outside `ok` raises."""
         self.done.append(" ".join(argv))
         output = self._output(argv)

@@ -104,8 +104,10 @@ def test_a_carriage_return_sleeps_and_a_tab_is_dead() -> None:
         ("-e 2 # lock\n", "# note: '-e' '2' '#' 'lock'\n"),
         ("auditctl -e 2 -i x\n", "# note: 'auditctl' '-e' '2' '-i' 'x'\n-i\n"),
         ("auditctl -b 7 -e 2\n", "# note: 'auditctl' '-b' '7' '-e' '2'\n-b 7\n"),
-        ("-a never,task -e2 --reset-lost\n",
-         "# note: '-a' 'never,task' '-e2' '--reset-lost'\n-a never,task --reset-lost\n"),
+        (
+            "-a never,task -e2 --reset-lost\n",
+            "# note: '-a' 'never,task' '-e2' '--reset-lost'\n-a never,task --reset-lost\n",
+        ),
         ("-a never,\rtask\n", "# note: '-a' 'never,\\rtask'\n"),
         ("-a never,task -r 5\n", "# note: '-a' 'never,task' '-r' '5'\n-r 5\n"),
         ("-w /a\\ b -e 2\n", "# note: '-w' '/a\\\\' 'b' '-e' '2'\n-w /a\\ b\n"),

@@ -273,7 +273,9 @@ def test_a_journal_that_makes_no_sense_is_said_and_the_rest_is_taken_back(tree: 
     assert tree.fim("apply").status == 0
     journal = tree.path("/var/lib/fim-bootstrap/journal.jsonl")
     nonsense = (
-        '{"id": "1", "kind": "dance"}', '{"id": "2"}', '{"id": "3", "kind": "edit"}',
+        '{"id": "1", "kind": "dance"}',
+        '{"id": "2"}',
+        '{"id": "3", "kind": "edit"}',
         '{"id": "4", "kind": "install"}',
     )
     journal.write_text("\n".join((*nonsense, journal.read_text())))

@@ -17,7 +17,7 @@ import pytest
 from fim_bootstrap.cloud_init import user_data
 from tests.conftest import Ran
 
-PROGRAM = "#!/bin/sh\n[ ! -e $0.refused ] || exit 126\n[ $1 != reboot-required ] || exit 1\necho \"ran $*\"\n"
+PROGRAM = '#!/bin/sh\n[ ! -e $0.refused ] || exit 126\n[ $1 != reboot-required ] || exit 1\necho "ran $*"\n'
 TOOLS = ("sh", "cp", "mv", "mkdir", "chmod", "sha256sum", "grep", "sleep", "cat")
 SYSTEM = ("/usr/local/sbin", "/lib/ld-musl", "/lib64/ld-linux", "/lib/ld-linux", "/lib/*/", "/etc/fapolicyd")
 SHA256 = hashlib.sha256(PROGRAM.encode()).hexdigest()

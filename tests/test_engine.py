@@ -502,8 +502,6 @@ def test_every_step_is_written_down_before_it_is_made(machine: Machine) -> None:
             assert f"append {journal.JOURNAL}" in machine.host.done[:number]
 
 
-
-
 @pytest.mark.parametrize(("words", "enabled", "reboots"), [
     (["--reboot", "when-needed"], 2, True), (["--reboot", "when-needed"], 1, False), ([], 2, False),
     (["--reboot", "never"], 2, False),

@@ -373,8 +373,12 @@ def test_parallel_installations_all_succeed(release: Release, tmp_path: Path) ->
 def test_it_is_clean_shell() -> None:
     if not shutil.which("shellcheck"):
         pytest.skip("needs shellcheck")
-    scripts = [*(str(p) for p in sorted((PROJECT / "tests/live/agent").glob("*.sh"))),
-               "packaging/install.sh", "packaging/binary/build.sh", "tests/needs.sh"]
+    scripts = [
+        *(str(p) for p in sorted((PROJECT / "tests/live/agent").glob("*.sh"))),
+        "packaging/install.sh",
+        "packaging/binary/build.sh",
+        "tests/needs.sh",
+    ]
     subprocess.run(["shellcheck", *scripts], cwd=PROJECT, check=True)
 
 

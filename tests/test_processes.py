@@ -124,7 +124,8 @@ def test_the_agents_main_process_may_be_a_script(host: DictHost, name: str, cmdl
 @pytest.mark.parametrize(
     ("cmdline", "believed"),
     [
-        (f"/bin/sh {BIN}/qualys-edr-start-stop.sh start", True), (f"/bin/sh -x {BIN}/qualys-edr-start-stop.sh", True),
+        (f"/bin/sh {BIN}/qualys-edr-start-stop.sh start", True),
+        (f"/bin/sh -x {BIN}/qualys-edr-start-stop.sh", True),
         (f"/bin/sh /root/audit.sh {BIN}/qualys-edr-start-stop.sh", False),
         ("/bin/sh -c sleep qualys-edr-start-stop.sh", False),
     ],
@@ -309,9 +310,7 @@ def test_a_requirement_mentions_the_others_and_is_right_all_the_same() -> None:
 def test_what_only_root_can_see_is_neither_right_nor_wrong(requirement: object) -> None:
     hidden = READY._replace(hidden=True, audit=READY.audit._replace(daemon=None), agent=READY.agent._replace(main=None))
     unproven = Process(500, 1, "auditd", 200.0, unproven=True)
-    shadowy = READY._replace(
-        audit=READY.audit._replace(daemon=unproven), agent=READY.agent._replace(main=unproven)
-    )
+    shadowy = READY._replace(audit=READY.audit._replace(daemon=unproven), agent=READY.agent._replace(main=unproven))
     for host in (hidden, shadowy):
         found = requirement.assess(host, Profile("x", "x"), Settings())  # type: ignore[attr-defined]
         assert found.status is Status.WAITING
@@ -405,7 +404,7 @@ def test_an_unprivileged_user_does_not_know(tmp_path: Path, hidepid: str, said: 
     program = shutil.copy(shutil.which("sleep") or "", tmp_path / "auditd")
     script = (
         # the shell is init here; all ends with it
-        f"mount -t proc -o hidepid={hidepid} proc /proc && {{ {program} 60 & }} && sleep 0.2 && \"$0\" -c \"$1\"; :"
+        f'mount -t proc -o hidepid={hidepid} proc /proc && {{ {program} 60 & }} && sleep 0.2 && "$0" -c "$1"; :'
     )
     argv = ["unshare", "-mpf", "sh", "-c", script, sys.executable, UNPRIVILEGED]
     ran = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)

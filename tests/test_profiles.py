@@ -51,9 +51,7 @@ def _words(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("expected", "path", "text"), os_releases())
-def test_what_a_release_says_of_itself_selects_its_profile(
-    tmp_path: Path, expected: str, path: str, text: str
-) -> None:
+def test_what_a_release_says_of_itself_selects_its_profile(tmp_path: Path, expected: str, path: str, text: str) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / path.lstrip("/")).write_text(text)
     release = identify(LiveHost(str(tmp_path)))

@@ -507,9 +507,17 @@ def test_an_agent_that_may_not_connect_is_granted_nothing(
     running = "system_u:system_r:confined_t:s0"
     kernel.types.add("confined_t")
     if kind == "running":
-        kernel.allows = granted({**serving("auditd_t", "usr_t"), **CONNECTING, **{
-            ("confined_t", where, what): {"write", "connectto"} for where, what in (
-                ("usr_t", "sock_file"), ("auditd_t", "unix_stream_socket")) if (where, what) != (target, cls)}})
+        kernel.allows = granted(
+            {
+                **serving("auditd_t", "usr_t"),
+                **CONNECTING,
+                **{
+                    ("confined_t", where, what): {"write", "connectto"}
+                    for where, what in (("usr_t", "sock_file"), ("auditd_t", "unix_stream_socket"))
+                    if (where, what) != (target, cls)
+                },
+            }
+        )
     agent = AGENT._replace(context=running if kind == "running" else "")
     state = look(host, agent=agent)
     domain = "confined_t" if kind == "running" else "unconfined_service_t"

@@ -49,9 +49,7 @@ def causes(report: Mapping[str, Any], hostname: str, locked: bool) -> tuple[Caus
     return tuple(rows)
 
 
-def _of_requirement(
-    item: Mapping[str, Any], report: Mapping[str, Any], hostname: str, locked: bool
-) -> Iterator[Cause]:
+def _of_requirement(item: Mapping[str, Any], report: Mapping[str, Any], hostname: str, locked: bool) -> Iterator[Cause]:
     name, status = line(item.get("id")) or "?", str(item.get("status"))
     do = _do(item, report, hostname, status)
     if locked and name == "rules":

@@ -76,9 +76,7 @@ def _judge(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         )  # fmt: skip
     booting = facts.environment is Environment.BOOTING
     network = NETWORK[booting] if settings.network_timeout is None else settings.network_timeout
-    order = Order(
-        MANAGERS[facts.manager], profile, wanted, settings.lock_timeout, facts.today, network, facts.os
-    )
+    order = Order(MANAGERS[facts.manager], profile, wanted, settings.lock_timeout, facts.today, network, facts.os)
     return Finding(
         ID, TITLE, Status.CHANGE, f"{', '.join(missing)} missing", evidence, (InstallPackages(order, facts.boot),),
         remedy=f"fim-bootstrap apply, or install {names} by hand",

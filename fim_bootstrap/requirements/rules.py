@@ -45,8 +45,9 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     locking = {span.path for line in blocking if line.rule.locks for span in line.spans}
     for file, after in zip(audit.rules, rules_d.unblocked(audit.rules, note)):
         if file.problem and (after != file.text or not file.text):
-            status, remedy = (Status.BLOCKED, "put a regular file there") if facts.privileged else (
-                Status.WAITING, "run as root")
+            status, remedy = (
+                (Status.BLOCKED, "put a regular file there") if facts.privileged else (Status.WAITING, "run as root")
+            )
             return Finding(ID, TITLE, status, f"{file.path}: {file.problem}", remedy=f"{remedy}, then run again")
         if after != file.text:
             why = "comment out what freezes or silences the rules"

@@ -120,8 +120,8 @@ REPORT = """{"verdict": "%s", "changed": false, "failed": false, "msg": "%s", "r
 "requirements": [], "diff": ""}"""
 STUB = f"""#!/bin/sh
 case $1 in
-apply) echo '{REPORT % ('ready-after-reboot', 'reboot required')}' ;;
-check) echo '{REPORT % ('not-ready', 'auditd is not running')}'; exit 3 ;;
+apply) echo '{REPORT % ("ready-after-reboot", "reboot required")}' ;;
+check) echo '{REPORT % ("not-ready", "auditd is not running")}'; exit 3 ;;
 esac
 """
 READY = """

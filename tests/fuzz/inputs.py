@@ -48,13 +48,55 @@ CONF_LINES = (
     "end_of_event_timeout = 2", "report_interval = 0", "num_logs = 1000", "priority_boost = 99", "# note", "", " ",
     "krb5_key_file = /etc/audit/audit.key", "write_logs = no", "max_log_file = 0", "log_group = root", "bogus = 1",
 )  # fmt: skip
-CONF_WORDS = ("=", "dispatcher", "/sbin/audispd", "yes", "no", "flush", "freq", "50", "-1", "99999999999", "exec",
-              "/bin/true", "%", "25%", "syslog", "email", "space_left", "admin_space_left", "#", "0x10", "+5", "5x",
-              "٣")
+CONF_WORDS = (
+    "=",
+    "dispatcher",
+    "/sbin/audispd",
+    "yes",
+    "no",
+    "flush",
+    "freq",
+    "50",
+    "-1",
+    "99999999999",
+    "exec",
+    "/bin/true",
+    "%",
+    "25%",
+    "syslog",
+    "email",
+    "space_left",
+    "admin_space_left",
+    "#",
+    "0x10",
+    "+5",
+    "5x",
+    "٣",
+)
 NAMES = ("10-a", "9-b", "50-site", "99-finalize", "a", "A", "a10", "a9", "x~", "x", "x.1", "1a", "010", "10", "_", "é",
          "00-z", "b c", "x01")  # fmt: skip
-NOISE = ("\t", "\r", "\0", "\\", "\x07", "\x04", "\x0b", "\x0c", "\udcff", "\ufeff", "é", " ", "  ", "#", "=",
-         "\x85", "\u2028", "\x1c", "\ud7ff", "²")
+NOISE = (
+    "\t",
+    "\r",
+    "\0",
+    "\\",
+    "\x07",
+    "\x04",
+    "\x0b",
+    "\x0c",
+    "\udcff",
+    "\ufeff",
+    "é",
+    " ",
+    "  ",
+    "#",
+    "=",
+    "\x85",
+    "\u2028",
+    "\x1c",
+    "\ud7ff",
+    "²",
+)
 ENDS = ("\n", "\n", "\n", "\n", "\n", "\n", "\r\n", "", " \n", "\n\n")
 SIZES = (150, 157, 158, 159, 160, 161, 318, 510, 511, 512, 6130, 6142, 6143, 6144, 6150, 12290)
 

@@ -58,4 +58,3 @@ def joiner(suite: str, awk: str) -> Iterator[Joiner]:
         assert FOLDER not in text.replace("## ", "")
         (folder / "augenrules").write_text(text)
         yield Joiner(folder, Joins(awk != "mawk", suite in RETURNS, suite in NAMES))
-

@@ -50,20 +50,10 @@ AGENT = (
     "UseAuditDispatcher=0\n"
 )
 PLUGIN = (
-    "active = yes\n"
-    "direction = out\n"
-    "path = /usr/local/qualys/cloud-agent/bin/edr-plugin\n"
-    "type = always\n"
-    "args = a b\n"
+    "active = yes\ndirection = out\npath = /usr/local/qualys/cloud-agent/bin/edr-plugin\ntype = always\nargs = a b\n"
 )
 TOML = (
-    '[debian-99]\n'
-    'title = "x"\n'
-    'ids = ["debian"]\n'
-    'versions = ["99"]\n'
-    'audit = 3\n'
-    '[debian-99.packages]\n'
-    'auditd = ["a"]\n'
+    '[debian-99]\ntitle = "x"\nids = ["debian"]\nversions = ["99"]\naudit = 3\n[debian-99.packages]\nauditd = ["a"]\n'
 )
 OPTION_FILE = 'lock-timeout = 5\nonly = ["rules"]\nmode = "auto"\nno-install = true\n'
 STEP = (
@@ -72,20 +62,19 @@ STEP = (
 )
 SCRIPT_LOG = "2026-11-27 08:12:04 audit is immutable\n2026-11-27 08:12:04 exit 205\n"
 STEPS = STEP + (
-    '{"undone": "1"}\n'
-    '{"id": "2", "kind": "install", "packages": ["auditd"], "boot": "b", "manager": "apt"}\n'
+    '{"undone": "1"}\n{"id": "2", "kind": "install", "packages": ["auditd"], "boot": "b", "manager": "apt"}\n'
 )
 APT = "auditd:\n  Installed: (none)\n  Candidate: 1:3.0.9-1\n  Version table:\n     1:3.0.9-1 500\n"
 DNF = (
     "Name         : audit\n"
     "audit.x86_64   3.1.5-1.el9   baseos\n"
     "audit-3.1.5-1.el9.x86_64\n"
-    "<solvable status=\"x\" name=\"audit\" kind=\"package\"/>\n"
+    '<solvable status="x" name="audit" kind="package"/>\n'
 )
 LOCKS = "1: POSIX  ADVISORY  WRITE 4711 fe:00:131 0 EOF\n2: -> POSIX ADVISORY WRITE 12 fe:00:131 0 EOF\n"
 STAT = "700 (auditd) S 1 700 700 0 -1 4194560 90 0 0 0 3 1 0 0 16 -4 2 0 1234 0 0\n"
 MOUNTS = "25 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
-SECRETS = "https://user:pa@ss@proxy:80/ CustomerId=12345678 ActivationId: \"x\" qualys_https_proxy=http://a:b@c\n"
+SECRETS = 'https://user:pa@ss@proxy:80/ CustomerId=12345678 ActivationId: "x" qualys_https_proxy=http://a:b@c\n'
 WORDS = ("2", "-1", "enabled", "=", "{", "}", "[", "]", '"', "'", "null", "true", "1e999", "nan", "\\u0000",
          "auditd", "(", ")", "undone", "id", "packages", "٣", "²", "<", "&", "WRITE", "/", "..", "$(x)", "`", "%s",
          "{}", "99999999999999999999")  # fmt: skip

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.fuzz
 
 
 # one line of each class that auditd, or some release of it, may refuse
-LINES = """
+LINES = (
+    """
 log_file = /x|log_file = x|log_file = /ab/x|log_file = /var/x|log_file = /var/log/a
 log_file = /var/log/a;log_group = root
 log_group = 0|log_file = /var/log/audit/x|verify_email = maybe|verify_email = no;action_mail_acct = a
@@ -39,7 +40,10 @@ name_format = user|name = x y|disp_qos = x|dispatcher: /sbin/audispd|dispatchers
 dispatcher == x|Dispatcher = /sbin/audispd|dispatcher = /sbin/audispd extra
 tcp_listen_port = 65536|tcp_max_per_addr = 1025
 local_events = maybe|log_format = nolog|log_format = json|tls_crypto_profile = system|tls_other = x|group = x|me = x
-""".replace("\n", "|").strip("|").split("|")
+""".replace("\n", "|")
+    .strip("|")
+    .split("|")
+)
 
 
 @judges

@@ -79,8 +79,12 @@ def test_the_script_prepares_an_image(script: Callable[[], str], release: str) -
         (here.path / "script").write_text(script().replace(FETCH, "cp /release/install.sh /tmp"))
         said = here.run(command)
         assert "ready" in said.out, said.out + said.err
-        for path in (f"{UNITS}/auditd.service", f"{UNITS}/fim-bootstrap-firstboot.service",
-                     "/usr/local/sbin/fim-bootstrap", "/var/lib/selinux/default/active/modules/400/fim_bootstrap"):
+        for path in (
+            f"{UNITS}/auditd.service",
+            f"{UNITS}/fim-bootstrap-firstboot.service",
+            "/usr/local/sbin/fim-bootstrap",
+            "/var/lib/selinux/default/active/modules/400/fim_bootstrap",
+        ):
             assert here.run(f"ls -d {path}").status == 0  # fmt: skip
         again = here.run("fim-bootstrap apply --root / --first-boot --format json")
         assert json.loads(again.out)["changed"] is False, again.out

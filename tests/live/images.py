@@ -72,9 +72,7 @@ def label(root: Path) -> None:
     run("setfiles", "-F", "-m", "-r", str(root), str(contexts), str(root))
 
 
-def _build(
-    suite: str, result: Path, prepare: Callable[[Path], None] = label, extra: tuple[str, ...] = ()
-) -> None:
+def _build(suite: str, result: Path, prepare: Callable[[Path], None] = label, extra: tuple[str, ...] = ()) -> None:
     root, policy = result.parent / "root", POLICY_FROM.get(suite, suite)
     result.mkdir()
     run(

@@ -481,8 +481,10 @@ def test_the_guard_says_when_a_host_drifts(layer: Path) -> None:
         assert GUARD in machine.run("systemctl --failed --no-legend").out
         assert machine.fim("apply --guard").report["done"] == [
             "edit /etc/audit/rules.d/50-drift.rules: comment out what freezes or silences the rules",
-            ("create /etc/systemd/system/fim-bootstrap-guard.timer; "
-             "enable fim-bootstrap-guard.timer, fim-bootstrap-guard.path"),
+            (
+                "create /etc/systemd/system/fim-bootstrap-guard.timer; "
+                "enable fim-bootstrap-guard.timer, fim-bootstrap-guard.path"
+            ),
         ]
         guarded(machine, WELL)
         once = machine.run(f"systemctl show -P InvocationID {GUARD}; sleep 10").out

@@ -261,5 +261,3 @@ def root(suite: str, os_release: str, profile: str) -> Iterator[Root]:
         finally:
             run("umount", "-l", str(merged / "proc"))
             run("umount", "-l", str(merged))
-
-

@@ -330,7 +330,9 @@ def told(failed: Ran, situation: Situation) -> None:
 @pytest.mark.parametrize("word", ["nowhere.invalid", "127.0.0.1:9"])
 def test_a_network_that_is_not_there(name: str, word: str) -> None:
     cause = "a name does not resolve" if "invalid" in word else "the network does not carry"
-    remedy = "cat /etc/resolv.conf; getent hosts nowhere.invalid" if "invalid" in word else "curl -sSI http://127.0.0.1:9"
+    remedy = (
+        "cat /etc/resolv.conf; getent hosts nowhere.invalid" if "invalid" in word else "curl -sSI http://127.0.0.1:9"
+    )
     with dressed(name) as (here, _):
         unselinux(here)
         at(here, f"http://{word}/repo")
