@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -13,7 +14,7 @@ COLUMNS = (
     "stops_at", "causes", "to_do", "release", "audit", "agent", "agent_version", "tool", "skipped", "seen", "machine",
     "report",
 )  # fmt: skip
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - also what an IME writes
+FORMULA = re.compile(r"[\t\r\n]|[\s\x00-\x20\x7f]*[=+\-@＝＋－＠]")  # noqa: RUF001 - also what an IME writes
 
 
 def cells(values: Sequence[str]) -> str:
@@ -22,7 +23,7 @@ def cells(values: Sequence[str]) -> str:
 
 
 def _text(value: str) -> str:
-    return f"'{value}".replace('"', '""') if value.lstrip(" ").startswith(FORMULA) else value.replace('"', '""')
+    return ("'" if FORMULA.match(value) else "") + value.replace('"', '""')
 
 
 def lines(fleet: Fleet, state: State, batches: Mapping[str, str]) -> Iterator[str]:
