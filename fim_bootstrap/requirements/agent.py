@@ -20,7 +20,7 @@ from ..agent.state import (
     restart_refused,
     told,
     told_after_ours,
-)  # fmt: skip
+)
 from ..agent.vendor import CAUSES, DISPATCHER_KEY, EDR, PLUGIN, REMEDIES, SCRIPT, SERVICE
 from ..audit import rule_origin
 from ..changes.services import RestartService
