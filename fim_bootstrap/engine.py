@@ -19,7 +19,6 @@ from .changes.packages import InstallPackages
 from .changes.policy import LABELS_POSSIBLE, NO_LABELS, LabelTree, LoadPolicy, ReloadPolicy, RestoreLabels, without_proc
 from .changes.services import RestartService, StopService
 from .errors import BootstrapError
-from .facts.audit import AUDITD_CONF
 from .host.reader import Host, Reader
 from .model import (
     DISABLED,
@@ -248,7 +247,7 @@ class _Run:
         if isinstance(change, DISTURBING):
             waiting.until_quiet(self.host, self.settings.agent_timeout, self.say)
         self.tell(which, change)
-        if isinstance(change, RestartService) and (self.facts.audit.status or {}).get("enabled") == DISABLED:
+        if isinstance(change, RestartService) and self.facts.audit.enabled == DISABLED:
             journal.record(self.host, switched_on.EVENT, **moment(self.host))
         try:
             change.apply(self.host, record)
@@ -268,18 +267,19 @@ class _Run:
         from .changes import revert  # not for a run that goes well
 
         mine = [step for step in journal.entries(self.host) if step["id"] not in self.known]
-        edits = [step for step in mine if (step["kind"], step.get("path")) == ("edit", AUDITD_CONF)]
+        edits = [step for step in mine if (step["kind"], step.get("path")) == ("edit", auditd_conf.PATH)]
         if not edits:
             return error
+        put_back = f"{error}; {auditd_conf.PATH} was put back"
         try:
             for step in reversed(edits):
                 revert.undo_edit(self.host, step)
                 journal.undone(self.host, step)
-            self.done = [made for made in self.done if getattr(made, "path", "") != AUDITD_CONF]
+            self.done = [made for made in self.done if getattr(made, "path", "") != auditd_conf.PATH]
             change._replace(pid=0).apply(self.host, lambda kind, **details: journal.record(self.host, kind, **details))
         except BootstrapError as again:
-            return BootstrapError(f"{error}; {AUDITD_CONF} was put back, and then: {again}", again.remedy)
-        return BootstrapError(f"{error}; {AUDITD_CONF} was put back as it was, and auditd runs again", error.remedy)
+            return BootstrapError(f"{put_back}, and then: {again}", again.remedy)
+        return BootstrapError(f"{put_back} as it was, and auditd runs again", error.remedy)
 
     def judged(self, finding: Finding) -> Finding:
         """A change that is still due after it was made did not hold."""

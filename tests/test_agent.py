@@ -25,6 +25,7 @@ from fim_bootstrap.host.reader import STATE, Output
 from fim_bootstrap.model import Environment, Facts, Finding, OsRelease, Profile, Settings, Status
 from fim_bootstrap.probe import may_hide, probe
 from fim_bootstrap.requirements import agent as requirement
+from fim_bootstrap.requirements import settled_agent
 from fim_bootstrap.resources import text_of
 from tests.conftest import AUDITD_CONF, PROGRAMS, PROJECT, RULES, needs_root
 from tests.dict_host import BOOT, DictHost
@@ -603,7 +604,7 @@ def test_a_frozen_kernel_waits_for_the_reboot_before_and_after_apply(host: DictH
     assert not restarts(host)
 
 
-@pytest.mark.parametrize("which", requirement.BEFORE)
+@pytest.mark.parametrize("which", settled_agent.BEFORE)
 @pytest.mark.parametrize("status", [Status.CHANGE, Status.REBOOT, Status.BLOCKED, Status.FAILED, Status.WAITING])
 def test_the_agent_is_never_a_blocker_of_its_own_while_something_before_it_is_open(
     host: DictHost, which: str, status: Status
