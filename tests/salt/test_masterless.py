@@ -202,7 +202,7 @@ def test_an_option_that_is_gone_from_the_pillar_does_not_stay(salt: str) -> None
             assert ready["comment"] == "ready as far as looked at; skipped: rules"
             assert "plain" in sls or "it stays, and what it says counts" in left["fim-bootstrap-options"]["comment"]
         write_pillar(here.path, skipped)
-        assert "-skip" in apply(here, "fim_bootstrap")["fim-bootstrap-options"]["changes"]["diff"]
+        assert "-skip =" in apply(here, "fim_bootstrap")["fim-bootstrap-options"]["changes"]["diff"]
         write_pillar(here.path, {"sha256": SHA256})
         assert apply(here, "fim_bootstrap.plain")["fim-bootstrap-applied"]["comment"] == "ready"
         assert not option_file.exists()
@@ -285,8 +285,7 @@ def test_only_the_pinned_binary_is_put_there_and_clean_takes_all_back() -> None:
         done = apply(here, "fim_bootstrap")
         assert done["fim-bootstrap-binary"]["result"] is False
         assert done["fim-bootstrap-ready"]["result"] is False
-        plain = apply(here, "fim_bootstrap.plain")["fim-bootstrap-applied"]
-        assert (plain["result"], plain["changes"].get("stdout", "")) == (False, "")
+        assert apply(here, "fim_bootstrap.plain")["fim-bootstrap-applied"]["result"] is False
 
         write_pillar(here.path, {"sha256": SHA256})
         (here.path / PROGRAM[1:]).chmod(0o644)
