@@ -517,6 +517,7 @@ def test_revert_takes_everything_back(layer: Path) -> None:
         watched_event_arrives(machine, "reverted")
 
 
+# lines of shell, the last one ended
 ANOTHER_USER = f"""
     useradd scan; chown scan: /{AGENT}/bin /{AGENT}/sock /{AGENT}/bin/qualys-*; chown -R scan: /{AGENT}/fim
     mkdir -p /var/log/qualys; chown scan: /var/log/qualys; chgrp scan {AGENT_CONF}; chmod 640 {AGENT_CONF}
@@ -543,7 +544,7 @@ def test_where_ours_alone_grants() -> None:
         ready(machine)
         watched_event_arrives(machine, "ours")
         machine.run("systemctl stop qualys-cloud-agent", timeout=300)
-        machine.run(f"{ANOTHER_USER}; systemctl start qualys-cloud-agent; sleep 15")
+        machine.run(f"{ANOTHER_USER}systemctl start qualys-cloud-agent; sleep 15")
         healed(machine, "dac_override")
         watched_event_arrives(machine, "scan")
         assert machine.fim("apply").report["changed"] is False
@@ -557,7 +558,7 @@ def test_the_agent_of_another_user(layer: Path) -> None:
     """Its folders are that user's, 0700, and it becomes root by sudo: the vendor's module is enough."""
     with guest("bookworm", layer=layer) as machine:
         machine.run("apt-get install -y sudo; systemctl stop qualys-cloud-agent", timeout=300)
-        machine.run(f"{ANOTHER_USER}; systemctl start qualys-cloud-agent")
+        machine.run(f"{ANOTHER_USER}systemctl start qualys-cloud-agent")
         ready(machine)
         watched_event_arrives(machine, "scan")
         who = pids(machine)
