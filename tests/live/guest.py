@@ -76,15 +76,17 @@ class Guest:
             raise TimeoutError(f"the guest did not come up:\n{self.console()}") from None
 
     def run(self, command: str, timeout: float = 120.0, check: bool = True) -> Ran:
-        """Run a shell command as root in the guest."""
+        """Run a shell command as root in the guest, and tell its time."""
         assert self.channel
         self.count += 1
         request = {"id": self.count, "command": command, "timeout": timeout}
         self.channel.sendall(json.dumps(request).encode() + b"\n")
-        deadline = time.monotonic() + timeout + 60
-        while (answer := self._answer(deadline)).get("id") != self.count:
+        begun = time.monotonic()
+        while (answer := self._answer(begun + timeout + 60)).get("id") != self.count:
             pass
         ran = Ran(answer["status"], answer["out"], answer["err"])
+        words = " ".join(command.split())
+        print(f"{time.monotonic() - begun:7.1f} s, exit {ran.status}: {words[:100]}", flush=True)
         if check and ran.status:
             raise AssertionError(f"in the guest: {command}: exit status {ran.status}\n{ran.out}{ran.err}")
         return ran
