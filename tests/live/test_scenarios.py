@@ -41,8 +41,8 @@ def running(machine: Guest) -> None:
 
 def comes(machine: Guest, true: str) -> None:
     """What a command asks for becomes true."""
-    machine.run(f"for i in $(seq 300); do ( {true} ) >/dev/null && exit 0; sleep 1; done;"
-                f" tail {SCRIPT_LOG} {LOG}; exit 1", timeout=400)  # fmt: skip
+    machine.run(f"for i in $(seq 900); do ( {true} ) >/dev/null && exit 0; sleep 1; done;"
+                f" tail {SCRIPT_LOG} {LOG}; exit 1", timeout=1200)  # fmt: skip
 
 
 def ready(machine: Guest) -> Ran:
