@@ -162,11 +162,13 @@ verify() {
     chmod 755 "$FOLDER/$FILE"
 }
 
+folder() { (umask 022 && mkdir -p "$1"); } # a new one is for all to look into
+
 man_page() { # where man(1) looks beside the program's folder; without a page the program is installed all the same
     [ -n "$SHA256_MAN" ] || return 0
     place=${target%/*}/share/man/man8
     if fetch fim-bootstrap.8 && [ "$(sum_of "$FOLDER/fim-bootstrap.8")" = "$SHA256_MAN" ] &&
-        mkdir -p "$place" && PAGE=$(mktemp "$place/.fim-bootstrap-install.XXXXXXXX") &&
+        folder "$place" && PAGE=$(mktemp "$place/.fim-bootstrap-install.XXXXXXXX") &&
         cp "$FOLDER/fim-bootstrap.8" "$PAGE" && chmod 644 "$PAGE" && mv -f "$PAGE" "$place/fim-bootstrap.8"; then
         say "installed $place/fim-bootstrap.8"
     else
@@ -193,7 +195,7 @@ main() {
     if [ "${1:-}" = install ]; then
         shift
         target=${FIM_INSTALL_DIR:-/usr/local/sbin}
-        if ! { mkdir -p "$target" && NEW=$(mktemp "$target/.fim-bootstrap-install.XXXXXXXX") &&
+        if ! { folder "$target" && NEW=$(mktemp "$target/.fim-bootstrap-install.XXXXXXXX") &&
             cp "$program" "$NEW" && chmod 755 "$NEW" && mv -f "$NEW" "$target/fim-bootstrap"; }; then
             fail 1 "cannot install into $target" 'run it as root, or set FIM_INSTALL_DIR'
         fi
