@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.cache import kept, run
 
 SALT = "salt==3008.3"
+ANSIBLE = "ansible-core==2.19.14"
 
 
 def fetched(requirement: str) -> Path:
