@@ -52,8 +52,8 @@ class Play:
 
     folder: Path
     host: Root
-    tree: Tree  # on the host; right but for the dispatcher line
     port: int
+    tree: Tree  # a folder of the host, right but for the dispatcher line
     version: str = ANSIBLE
     variables: dict[str, Any] = field(default_factory=dict)  # of web1
 
@@ -106,7 +106,7 @@ class Play:
 def play(folder: Path, version: str = ANSIBLE) -> Iterator[Play]:
     """A play whose role sends the built binary and looks at a tree on the host."""
     with pythonless() as host, sshd(folder, host.path) as port:
-        yield Play(folder, host, Tree(host.path / TREE[1:]), port, version, {
+        yield Play(folder, host, port, Tree(host.path / TREE[1:]), version, {
             "fim_bootstrap_source": str(BINARY), "fim_bootstrap_sha256": checksum(BINARY),
             "fim_bootstrap_arguments": ["--root", TREE, "--no-install"],
         })  # fmt: skip
