@@ -12,9 +12,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from . import changes, dialects, engine, export, facts, journal, managers, options, profiles, report, waiting
+from . import engine, export, options, profiles, report, waiting
+from .changes import journal, leftovers
 from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported
-from .host import LOG, RUN, LiveHost, sweep
+from .facts import own_files, system
+from .facts.gather import gather
+from .host.files import sweep
+from .host.live import LiveHost
+from .host.reader import LOG, RUN
+from .managers import lookup
+from .managers.rows import MANAGERS
 from .model import Change, Environment, Facts, Profile, Settings, Status
 from .progress import Progress
 from .redact import SENTENCE, one_line, redacted, shown
@@ -97,15 +104,15 @@ class _Session:
         self.settings: Settings = options.settings(values)
         self.host = LiveHost(self.settings.root or "/", _progress())
         self.looked = False  # what would be said of the journal counts before the first change alone
-        self.release = facts.identify(self.host)
+        self.release = system.identify(self.host)
         table = profiles.load(profiles.standard_places(self.host, self.settings.profiles))
         self.profile: Profile = profiles.select(table, self.release, self.settings.profile, self.host.which)
 
     def look(self) -> Facts:
         """The facts as they are now."""
-        found = facts.gather(self.host, self.profile, self.settings, self.release)
+        found = gather(self.host, self.profile, self.settings, self.release)
         if found.environment is Environment.CONTAINER:
-            mark = facts.container_mark(self.host) or "/run/systemd/system is missing, and process 1 is not init"
+            mark = system.container_mark(self.host) or "/run/systemd/system is missing, and process 1 is not init"
             raise Unsupported(
                 f"a container, or a system without an init ({mark}): the kernel's audit belongs to the host outside",
                 "run it on that host; to prepare an image, name the tree: --root /",
@@ -147,8 +154,8 @@ def _apply(values: Mapping[str, Any], begun: float) -> int:
     with _reported("apply", values, begun) as place:
         session = _Session(values)
         own = session.settings.first_boot or (session.settings.guard and session.host.which("systemctl"))
-        if own and from_source() and not session.host.stat(facts.PROGRAM):
-            raise Blocked(f"{facts.PROGRAM} has to be the one-file binary; this is a source run", "make binary")
+        if own and from_source() and not session.host.stat(own_files.PROGRAM):
+            raise Blocked(f"{own_files.PROGRAM} has to be the one-file binary; this is a source run", "make binary")
         with session.host.alone():
             outcome = _converged(session, begun)
             document = _document("apply", outcome, session, begun)
@@ -167,7 +174,7 @@ def _apply(values: Mapping[str, Any], begun: float) -> int:
 def _converged(session: _Session, begun: float) -> engine.Outcome:
     """What came of the changes; with the lock in hand."""
     host, settings = session.host, session.settings
-    changes.tidy(host, journal.entries(host))
+    leftovers.tidy(host, journal.entries(host))
     if lost := journal.damage(host):
         _tell(f"fim-bootstrap: {lost}; what they recorded cannot be taken back")
     host.log(f"apply {' '.join(sys.argv[1:])}")
@@ -195,15 +202,15 @@ def _ended(status: int, delivered: bool, document: dict[str, Any], values: Mappi
 
 
 def _revert(values: Mapping[str, Any], begun: float) -> int:
-    from . import revert
+    from .changes import revert
 
     _need_root("revert")
     settings = options.settings(values)
     host = LiveHost(settings.root or "/", _progress())
     with host.alone():
         steps = journal.entries(host)
-        changes.tidy(host, steps)
-        live = facts.environment(host, bool(settings.root)).live
+        leftovers.tidy(host, steps)
+        live = system.environment(host, bool(settings.root)).live
         if live:
             waiting.until_quiet(host, settings.agent_timeout, _tell)
         undone, notes, problems = revert.take_back(host, steps, _tell, live)
@@ -228,7 +235,7 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
 
 def _facts(values: Mapping[str, Any], begun: float) -> int:
     session = _Session(values)
-    found = facts.gather(session.host, session.profile, session.settings, session.release)
+    found = gather(session.host, session.profile, session.settings, session.release)
     _print(_dump(_plain(found)))
     return 0
 
@@ -245,12 +252,12 @@ def _profiles(values: Mapping[str, Any], begun: float) -> int:
         else:
             _say(f"{p.id:14} {p.title:38} {' '.join(p.managers):14} tested: {p.tested}" for p in listed)
         return 0
-    profile = profiles.select(table, facts.identify(host), settings.profile, host.which)
-    name, _ = managers.choose(host, profile)
+    profile = profiles.select(table, system.identify(host), settings.profile, host.which)
+    name, _ = lookup.choose(host, profile)
     if not name:
         raise Unsupported(f"none of {', '.join(profile.managers)} is here", "choose another profile with --profile")
-    order = managers.Order(dialects.MANAGERS[name], profile, profile.packages, 0.0)
-    found, unasked = managers.available(host, order)
+    order = lookup.Order(MANAGERS[name], profile, profile.packages, 0.0)
+    found, unasked = lookup.available(host, order)
     rows = {c: [n for n in alternatives if n in found] for c, alternatives in profile.packages.items()}
     if values["format"] == "json":
         _print(_dump({"profile": profile.id, "packages": rows, "not_looked_up": unasked}))
@@ -277,7 +284,7 @@ def _exception(values: Mapping[str, Any], begun: float) -> int:
 
     _need_root("exception")
     session = _Session(values)
-    found = facts.gather(session.host, session.profile, session.settings, session.release)
+    found = gather(session.host, session.profile, session.settings, session.release)
     outcome = command.run(session.host, found, values)
     places = [(export.settle(path, "--output"), text) for path, text in outcome.files]
     for line in outcome.told:

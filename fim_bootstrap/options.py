@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, Optional
 
 from . import __version__
-from .agent import DISPATCHER_KEY
+from .agent.vendor import DISPATCHER_KEY
 from .errors import BadConfig, BootstrapError, Usage
 from .model import Settings
 from .profiles import read_table, refuse_foreign

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from . import __version__, chain, consequences, written_by
-from .dialects import MANAGERS
+from .agent import state
 from .engine import Outcome
 from .errors import Blocked, BootstrapError
+from .managers.rows import MANAGERS
 from .model import LOCKED, Facts, Finding, Hop, Profile, Settings, Status
 from .redact import SENTENCE, one_line, redacted, shown
-from .requirements import agent, delivery, guard, packages, rules
+from .requirements import delivery, guard, packages, rules
 
 SCHEMA_VERSION = 1
 TROUBLES = (Status.FAILED, Status.BLOCKED, Status.CHANGE, Status.WAITING)
@@ -140,7 +141,7 @@ def as_json(
         "time": _now(),
         "boot": facts.boot,
         "versions": {**facts.versions},
-        "agent": agent.condition(facts, settings),
+        "agent": state.condition(facts, settings),
         "host": {
             "hostname": facts.hostname,
             "machine": facts.machine,

@@ -15,7 +15,7 @@ import time
 import pytest
 
 from fim_bootstrap import progress
-from fim_bootstrap.host import LiveHost
+from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.progress import Progress
 from tests.conftest import PROJECT
 
