@@ -206,12 +206,13 @@ def test_tags_part_the_installation_from_the_run(web1: Play) -> None:
     assert LINE in web1.tree.read(CONF)
 
 
-REPORT = """{"verdict": "%s", "changed": false, "failed": false, "msg": "%s", "reboot_required": true,
-"requirements": [], "diff": ""}"""
+REPORT = """{"verdict": "%s", "changed": false, "failed": false, "msg": "%s", "reboot_required": %s,
+"requirements": [], "diff": "", "next": ["fim-bootstrap check"]}"""
+AFTER, STOPPED = "ready after reboot; reboot required", "not ready; auditd: it does not run"
 STUB = f"""#!/bin/sh
 case $1 in
-apply) echo '{REPORT % ("ready-after-reboot", "ready after reboot; reboot required")}' ;;
-check) echo '{REPORT % ("not-ready", "auditd is not running")}'; exit 3 ;;
+apply) echo '{REPORT % ("ready-after-reboot", f"{AFTER}; -> fim-bootstrap check", "true")}' ;;
+check) echo '{REPORT % ("not-ready", f"{STOPPED}; -> fim-bootstrap apply", "false")}'; exit 3 ;;
 esac
 """
 LOOK_AGAIN = """
@@ -229,9 +230,9 @@ def test_a_host_that_needs_a_reboot_says_so_and_one_that_is_not_ready_ends_the_p
     web1.variables.update(fim_bootstrap_source=str(stub), fim_bootstrap_sha256=checksum(stub))
     seen = web1.run(site=SITE.rstrip() + LOOK_AGAIN)
     assert seen[READY]["reboot_required"] is True
-    assert seen[READY]["msg"] == "ready after reboot; reboot required -> reboot it, then look again with state: checked"
+    assert seen[READY]["msg"] == f"{AFTER} -> reboot it, then look again with state: checked"
     assert seen["stats"]["failures"] == 1
-    assert seen["Ready"]["msg"].startswith("auditd is not running")
+    assert seen["Ready"]["msg"] == f"{STOPPED} -> run it with state: ready"
 
 
 def test_a_binary_that_cannot_run_is_told_in_its_own_words(web1: Play) -> None:

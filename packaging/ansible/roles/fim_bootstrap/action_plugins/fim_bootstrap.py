@@ -280,7 +280,7 @@ def _judged(report: Mapping[str, Any], state: str, dry: bool, status: int) -> di
     """What Ansible goes by: changed, failed, the line for a person, and the diff."""
     ready = report["verdict"] == "ready"
     following = _next(report, state, dry, status)
-    said = report["msg"]
+    said = report["msg"].partition("; -> ")[0]  # a newer tool ends it with the words to type on the host itself
     return {
         "changed": report["changed"] and state == "ready",
         "failed": report["failed"] or (state == "checked" and not ready),
@@ -301,10 +301,10 @@ def _next(report: Mapping[str, Any], state: str, dry: bool, status: int) -> str:
         return "become: true"
     if report["failed"]:
         remedies = [item["remedy"] for item in report["requirements"] if item["status"] in ("failed", "blocked")]
-        return next((remedy for remedy in (*report.get("next", ()), report.get("remedy"), *remedies) if remedy), "")
+        return next((remedy for remedy in (report.get("remedy"), *remedies, *report.get("next", ())) if remedy), "")
     if report["reboot_required"]:
         return "reboot it, then look again with state: checked"
     if report["verdict"] == "not-ready" and (dry or state == "checked"):
         do = "run it without --check" if dry else "run it with state: ready"
         return f"{do}; a reboot has to follow" if report.get("reboot_after_apply") else do
-    return ""
+    return "" if report["verdict"] == "ready" else next(iter(report.get("next", ())), "")
