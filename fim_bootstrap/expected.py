@@ -2,43 +2,32 @@
 
 Where auditd is not installed yet, what comes after it waits: the packages bring files of their own. Rule files of an
 administrator, the labels and the policy's store stand there before, and are judged as they will be. Named apart from
-the plan, since a package may bring what changes the answer.
+the plan, since a package may bring what changes the answer; but what will block is told before anything is installed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from .facts.audit import AUDITD_CONF
 from .facts.commands import SELINUX_COMMANDS
 from .host.reader import File
-from .model import Answer, Change, Facts, Finding, Profile, Settings, Status
+from .model import Answer, Facts, Finding, Profile, Settings, Status
 from .requirements import dispatcher, packages, policy, rules
 
 FORESEEN = (dispatcher, rules, policy)  # what files alone decide
 OLD = (rules, policy)  # audit 2.x brings audispd, and the line that names it
 
 
-class Expected(NamedTuple):
-    """What a requirement will find: a change that it will ask for, or what will block it."""
-
-    id: str
-    status: Status
-    summary: str
-    changes: tuple[Change, ...] = ()
-
-
-def look(findings: Sequence[Finding], facts: Facts, profile: Profile, settings: Settings) -> tuple[Expected, ...]:
-    """What the requirements that wait for packages will say of this host; nothing where no package is due."""
+def look(findings: Sequence[Finding], facts: Facts, profile: Profile, settings: Settings) -> tuple[Finding, ...]:
+    """What the requirements that wait for packages will find amiss; nothing where no package is due."""
     status = {finding.id: finding.status for finding in findings}
     if status.get(packages.ID) is not Status.CHANGE:
         return ()
     later = _installed(facts, profile)
     foreseen = OLD if later.audit.generation == 2 else FORESEEN
     said = [each.assess(later, profile, settings) for each in foreseen if status.get(each.ID) is Status.WAITING]
-    troubles = [finding for finding in said if finding.status in (Status.CHANGE, Status.BLOCKED)]
-    return tuple(Expected(each.id, each.status, each.summary, each.changes) for each in troubles)
+    return tuple(finding for finding in said if finding.status in (Status.CHANGE, Status.BLOCKED))
 
 
 def _installed(facts: Facts, profile: Profile) -> Facts:

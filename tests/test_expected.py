@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from fim_bootstrap import engine, expected
 from fim_bootstrap.facts.commands import AUDIT_COMMANDS, SELINUX_COMMANDS
 from fim_bootstrap.host.reader import File
-from fim_bootstrap.model import Facts, Profile, Settings
+from fim_bootstrap.model import Facts, Profile, Settings, Status
 from tests.test_requirements import CONF, PROFILE, READY
 
 KNOWN = PROFILE._replace(packages={**PROFILE.packages, **dict.fromkeys(SELINUX_COMMANDS, ("policycoreutils",))})
@@ -44,15 +42,17 @@ def test_a_fresh_host_is_told_what_follows_the_packages() -> None:
     assert "SELinux module" in told["policy"][1]
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("-e 2\n", ("change", f"edit {RULES}: comment out what freezes or silences the rules")),
-        ("-a never,exit -S all\n", ("blocked", "a rule of yours leaves FIM no event")),
-    ],
-)
-def test_a_rule_file_that_stands_there_already_is_judged(text: str, told: tuple[str, str]) -> None:
-    assert foreseen(with_rules(text))["rules"] == told
+def test_a_rule_file_that_stands_there_already_is_judged() -> None:
+    assert foreseen(with_rules("-e 2\n"))["rules"] == (
+        "change",
+        f"edit {RULES}: comment out what freezes or silences the rules",
+    )
+
+
+def test_what_will_block_blocks_before_a_package_is_installed() -> None:
+    findings = engine.plan(with_rules("-a never,exit -S all\n"), KNOWN, Settings())
+    [rules] = [finding for finding in findings if finding.id == "rules"]
+    assert (rules.status, rules.evidence[0]) == (Status.BLOCKED, f"{RULES}:1: -a never,exit -S all: takes all events")
 
 
 def test_audit_2_brings_the_line_and_what_it_names() -> None:
