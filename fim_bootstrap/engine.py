@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from . import consequences, waiting
+from . import consequences, expected, waiting
 from .agent.look import restarts_auditd
 from .agent.vendor import SERVICE
 from .audit import auditctl, auditd_conf, preflight, reboots, rule_origin, switched_on
@@ -66,8 +66,11 @@ class Outcome(NamedTuple):
 
 
 def plan(facts: Facts, profile: Profile, settings: Settings) -> tuple[Finding, ...]:
-    """What each requirement thinks of the facts, causes before consequences."""
-    return consequences.named([_assess(requirement, facts, profile, settings) for requirement in REQUIREMENTS])
+    """What each requirement thinks of the facts, causes before consequences; a blocker that is foreseen counts now."""
+    findings = [_assess(requirement, facts, profile, settings) for requirement in REQUIREMENTS]
+    ahead = {finding.id: finding for finding in expected.look(findings, facts, profile, settings)}
+    blocked = {which: finding for which, finding in ahead.items() if finding.status is Status.BLOCKED}
+    return consequences.named([blocked.get(finding.id, finding) for finding in findings])
 
 
 def _assess(requirement: Requirement, facts: Facts, profile: Profile, settings: Settings) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -132,7 +133,19 @@ class LabelTree(NamedTuple):
         """setfiles -F -m: works on a kernel without SELinux; the labels are derived, so nothing is recorded."""
         if host.run(*LABELS_POSSIBLE, ok=(0, 1)).status:
             raise Blocked(NO_LABELS, without_proc(host.root))
-        host.run("setfiles", "-F", "-m", self.file_contexts, "/", timeout=SEMODULE_TIMEOUT)
+        mounts = _read_only(host.run("cat", "/proc/self/mountinfo").stdout)
+        left_out = [word for mount in mounts for word in ("-e", mount)]
+        host.run("setfiles", "-F", "-m", *left_out, self.file_contexts, "/", timeout=SEMODULE_TIMEOUT)
+
+
+def _read_only(mountinfo: str) -> list[str]:
+    """The mounts in a tree that cannot take a label, such as those by which an image builder lends its own files.
+
+    proc_pid_mountinfo(5): the mount's options are the sixth field, those of its file system the last.
+    """
+    lines = [line.split(" ") for line in mountinfo.splitlines()]
+    places = [fields[4] for fields in lines if "ro" in (*fields[5].split(","), *fields[-1].split(","))]
+    return [re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), place) for place in places if place != "/"]
 
 
 def without_proc(root: str) -> str:
