@@ -59,6 +59,11 @@ class Outcome(NamedTuple):
         """Whether the host is not as it was."""
         return bool(self.done or self.begun)
 
+    def probed(self, facts: Facts, findings: Sequence[Finding]) -> Outcome:
+        """The same after a test event: of what is thought since, the finding about its delivery counts."""
+        seen = {finding.id: finding for finding in findings if finding.id == delivery.ID}
+        return self._replace(findings=tuple(seen.get(f.id, f) for f in self.findings), facts=facts)
+
     def account(self) -> list[str]:
         """What was done, in words."""
         whole = [change.describe() for change in self.done]
