@@ -12,13 +12,30 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from . import changes, dialects, engine, export, facts, journal, managers, options, profiles, report, waiting
-from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported
+from . import (
+    __version__,
+    arguments,
+    changes,
+    dialects,
+    engine,
+    export,
+    facts,
+    journal,
+    managers,
+    option_table,
+    options,
+    profiles,
+    report,
+    waiting,
+)
+from .commands import BY_NAME, NAMES
+from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported, Usage
 from .host import LOG, RUN, LiveHost, sweep
 from .model import Change, Environment, Facts, Profile, Settings, Status
 from .progress import Progress
 from .redact import SENTENCE, one_line, redacted, shown
 from .resources import from_source
+from .spelling import guess
 
 # what the vendor says of the other systems it has agents for
 FOREIGN = {
@@ -33,11 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit status."""
     begun = time.monotonic()
     words = sys.argv[1:] if argv is None else argv
-    command, values = "", {"format": "json" if "json" in " ".join(words) else "text"}
+    command, values = arguments.command_of(words), {"format": "json" if "json" in " ".join(words) else "text"}
     try:
         command, values = options.parse(words)
         system = next((why for name, why in FOREIGN.items() if sys.platform.startswith(name)), "")
-        if system and command != "fleet":  # which is about other hosts
+        if system and Unsupported.exit_code in BY_NAME[command].exits:
             raise Unsupported(system, "run this on a Linux host")
         return COMMANDS[command](values, begun)
     except BootstrapError as error:
@@ -59,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _failed(command: str, values: Mapping[str, Any], error: BootstrapError, begun: float) -> int:
     """Say what went wrong on stderr, and on stdout to a program."""
-    _tell(f"fim-bootstrap: {error}")
+    name = f"fim-bootstrap {command}".rstrip() if isinstance(error, Usage) else "fim-bootstrap"
+    _tell(f"{name}: {error}")
     for number, line in enumerate(error.remedy.splitlines()):
         _tell(f"{'     ' if number else '  -> '}{line}")
     if values.get("format") == "json":
@@ -189,7 +207,12 @@ def _converged(session: _Session, begun: float) -> engine.Outcome:
 
 def _ended(status: int, delivered: bool, document: dict[str, Any], values: Mapping[str, Any]) -> int:
     """Print the result, last of all; the exit status, which a result that got lost makes a failure."""
-    text = _dump(document) if values["format"] == "json" else report.as_text(document, values["verbose"])
+    if values["format"] == "json":
+        text = _dump(document)
+    elif values.get("brief"):
+        text = report.brief(document, status)
+    else:
+        text = report.as_text(document, values["verbose"])
     printed = _attempted(lambda: _print(text))
     return status if (delivered and printed) or status not in (0, 2, 3) else 1
 
@@ -291,7 +314,7 @@ def _exception(values: Mapping[str, Any], begun: float) -> int:
 def _cloud_config(values: Mapping[str, Any], begun: float) -> int:
     from . import cloud_init
 
-    passed = [option for option in options.OPTIONS if {"apply", "cloud-config"} <= {*option.commands}]
+    passed = [option for option in option_table.OPTIONS if {"apply", "cloud-config"} <= {*option.commands}]
     chosen = {option.name: values[option.name] for option in passed if values[option.name] != option.default}
     _print(cloud_init.user_data(values["url"], values["sha256"], values["part"], chosen).rstrip("\n"))
     return 0
@@ -311,6 +334,21 @@ def _fleet(values: Mapping[str, Any], begun: float) -> int:
     return outcome.status
 
 
+def _help(values: Mapping[str, Any], begun: float) -> int:
+    from . import manual
+
+    topic = next(iter(values["topic"]), "")
+    if topic and topic not in NAMES:
+        raise Usage(f"there is no command {topic}{guess(topic, NAMES)}", " ".join(NAMES))
+    _print(manual.page(topic) if topic else manual.index())
+    return 0
+
+
+def _version(values: Mapping[str, Any], begun: float) -> int:
+    _print(f"fim-bootstrap {__version__}")
+    return 0
+
+
 COMMANDS = {
     "check": _check,
     "apply": _apply,
@@ -321,6 +359,8 @@ COMMANDS = {
     "exception": _exception,
     "cloud-config": _cloud_config,
     "fleet": _fleet,
+    "help": _help,
+    "version": _version,
 }
 
 

@@ -230,6 +230,19 @@ def of_error(command: str, error: BootstrapError, seconds: float) -> dict[str, A
     }
 
 
+def brief(document: dict[str, Any], status: int) -> str:
+    """The verdict in one line, for a journal that keeps one for each run."""
+    open_ended = [
+        item["id"] for item in document["requirements"] if Status(item["status"]) in (*TROUBLES, Status.REBOOT)
+    ]
+    stop = next((hop["hop"] for hop in document["chain"] if hop["state"] == chain.STOP), "")
+    judgement = document["comment"].split("; ")[0]
+    parts = [f"{judgement}: {', '.join(open_ended)}" if open_ended and ":" not in judgement else judgement]
+    parts += [f"an event stops at {stop}"] if stop and open_ended else []
+    parts += ["a reboot is due after apply"] if document["reboot_after_apply"] else []
+    return shown(f"{'; '.join(parts)} (exit {status})", SENTENCE)
+
+
 def as_text(document: dict[str, Any], verbose: bool) -> str:
     """The report as a person reads it: each text from outside in one line of its own."""
     lines = []

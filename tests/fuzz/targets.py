@@ -18,6 +18,7 @@ from fim_bootstrap import (
     journal,
     managers,
     merge,
+    option_table,
     options,
     profiles,
     report,
@@ -197,7 +198,7 @@ def toml(text: str, file: Path) -> None:
 
 def _options(path: str) -> None:
     _, table = options._option_file(path)
-    for option in options.OPTIONS:
+    for option in option_table.OPTIONS:
         if option.name in table:
             options._checked(path, table[option.name], option)
 
