@@ -31,11 +31,12 @@ BELONGS = {
 
 
 class Given(NamedTuple):
-    """What was typed: the command, the values of its options by their names, and its operands."""
+    """What was typed: the command, the values of its options, its operands, and the words of each option."""
 
     command: str
     values: Mapping[str, Any]
     operands: tuple[str, ...] = ()
+    spelled: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def command_of(argv: Sequence[str]) -> str:
@@ -61,6 +62,7 @@ def read(argv: Sequence[str]) -> Given:
     known = honoured(command)
     values: dict[str, Any] = {}
     operands: list[str] = []
+    spelled: list[tuple[str, tuple[str, ...]]] = []
     words = iter(argv[1:])
     for word in words:
         if word == "--":
@@ -68,10 +70,11 @@ def read(argv: Sequence[str]) -> Given:
         elif word == "-" or not word.startswith("-"):
             operands.append(word)
         else:
-            option, value = _option(command, known, word, words)
+            option, value, own = _option(command, known, word, words)
+            spelled.append((option.name, own))
             values[option.name] = [*values.get(option.name, ()), value] if option.kind == LIST else value
     _count(BY_NAME[command], operands)
-    return Given(command, values, tuple(operands))
+    return Given(command, values, tuple(operands), tuple(spelled))
 
 
 def _no_command(argv: Sequence[str]) -> Usage:
@@ -82,8 +85,10 @@ def _no_command(argv: Sequence[str]) -> Usage:
     return Usage(f"there is no command {argv[0]}{guess(argv[0], NAMES)}", "fim-bootstrap help")
 
 
-def _option(command: str, known: Mapping[str, Option], word: str, following: Iterable[str]) -> tuple[Option, Any]:
-    """The option that a word begins, and its value."""
+def _option(
+    command: str, known: Mapping[str, Option], word: str, following: Iterable[str]
+) -> tuple[Option, Any, tuple[str, ...]]:
+    """The option that a word begins, its value, and the words that it is made of."""
     flag, equals, value = SHORT.get(word, word).partition("=")
     name = flag[2:]
     if not flag.startswith("--") or name not in known:
@@ -92,12 +97,14 @@ def _option(command: str, known: Mapping[str, Option], word: str, following: Ite
     if option.kind == FLAG:
         if equals:
             raise Usage(f"{flag} takes no value", _help(command))
-        return option, True
+        return option, True, (word,)
+    own: tuple[str, ...] = (word,)
     if not equals:
         value = next(iter(following), "--")
         if value.startswith("-") and value != "-":
             raise Usage(f"{flag}: {option.takes} is missing", _help(command))
-    return option, _typed(flag, value, option)
+        own = (word, value)
+    return option, _typed(flag, value, option), own
 
 
 def _typed(flag: str, value: str, option: Option) -> Any:

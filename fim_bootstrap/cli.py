@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Optional, TextIO
 
 from . import (
     __version__,
@@ -26,8 +26,10 @@ from . import (
     options,
     profiles,
     report,
+    screen,
     waiting,
 )
+from .again import Again, called, typed
 from .commands import BY_NAME, NAMES
 from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported, Usage
 from .host import LOG, RUN, LiveHost, sweep
@@ -46,6 +48,14 @@ FOREIGN = {
 KEPT_ELSEWHERE = f"move {journal.JOURNAL} to another place and keep it: it tells what was done; then run again"
 
 
+class Call(NamedTuple):
+    """A command that was called: the values of its options, how it is typed again, and when it began (monotonic)."""
+
+    values: Mapping[str, Any]
+    again: Again
+    begun: float
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit status."""
     begun = time.monotonic()
@@ -56,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         system = next((why for name, why in FOREIGN.items() if sys.platform.startswith(name)), "")
         if system and Unsupported.exit_code in BY_NAME[command].exits:
             raise Unsupported(system, "run this on a Linux host")
-        return COMMANDS[command](values, begun)
+        return COMMANDS[command](Call(values, typed(words, os.environ, called()), begun))
     except BootstrapError as error:
         return _failed(command, values, error, begun)
     except KeyboardInterrupt:
@@ -87,13 +97,13 @@ def _failed(command: str, values: Mapping[str, Any], error: BootstrapError, begu
 
 
 @contextlib.contextmanager
-def _reported(command: str, values: Mapping[str, Any], begun: float) -> Iterator[export.Export]:
+def _reported(command: str, call: Call) -> Iterator[export.Export]:
     """Where --report goes; what ends the run before there is a report is reported there, too."""
-    place = export.settle(values["report"])
+    place = export.settle(call.values["report"])
     try:
         yield place
     except BootstrapError as error:
-        document = report.of_error(command, error, time.monotonic() - begun)
+        document = report.of_error(command, error, time.monotonic() - call.begun)
         _attempted(lambda: export.deliver(place, _dump(document)))
         raise
 
@@ -113,7 +123,8 @@ class _Session:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.settings: Settings = options.settings(values)
-        self.host = LiveHost(self.settings.root or "/", _progress())
+        self.progress = _progress()
+        self.host = LiveHost(self.settings.root or "/", self.progress)
         self.looked = False  # what would be said of the journal counts before the first change alone
         self.release = facts.identify(self.host)
         table = profiles.load(profiles.standard_places(self.host, self.settings.profiles))
@@ -139,7 +150,8 @@ class _Session:
         """The facts, of an agent that has started if it is waited for, and what became of a test event if asked for."""
         found = self.look()
         if waits:
-            found = waiting.until_started(self.look, found, self.settings, _tell)
+            found = waiting.until_started(self.look, found, self.settings, self.host.waits)
+            self.progress.over()
         if self.settings.probe:
             from .probe import probe
 
@@ -147,29 +159,32 @@ class _Session:
         return found
 
 
-def _check(values: Mapping[str, Any], begun: float) -> int:
-    with _reported("check", values, begun) as place:
-        session = _Session(values)
-        found = session.look_and_probe(waits=values.get("wait", False))
+def _check(call: Call, status: Optional[int] = None) -> int:
+    """`status` is what it ends with, whatever is found."""
+    with _reported("check", call) as place:
+        session = _Session(call.values)
+        found = session.look_and_probe(waits=call.values.get("wait", False))
         outcome = engine.Outcome(engine.plan(found, session.profile, session.settings), found)
-        document = _document("check", outcome, session, begun)
+        status = report.exit_code("check", outcome) if status is None else status
+        document = _document("check", outcome, session, call, status)
     delivered = _attempted(lambda: export.deliver(place, _dump(document)))
-    return _ended(report.exit_code("check", outcome), delivered, document, values)
+    return _ended(status, delivered, document, call.values)
 
 
-def _apply(values: Mapping[str, Any], begun: float) -> int:
+def _apply(call: Call) -> int:
+    values = call.values
     if values["dry-run"]:
-        _check({**values, "probe": False}, begun)
-        return 0
-    _need_root("apply")
-    with _reported("apply", values, begun) as place:
+        return _check(call._replace(values={**values, "probe": False}), 0)
+    _need_root("apply", call.again)
+    with _reported("apply", call) as place:
         session = _Session(values)
         own = session.settings.first_boot or (session.settings.guard and session.host.which("systemctl"))
         if own and from_source() and not session.host.stat(facts.PROGRAM):
             raise Blocked(f"{facts.PROGRAM} has to be the one-file binary; this is a source run", "make binary")
         with session.host.alone():
-            outcome = _converged(session, begun)
-            document = _document("apply", outcome, session, begun)
+            outcome = _converged(session)
+            status = report.exit_code("apply", outcome, values["detailed-exitcode"])
+            document = _document("apply", outcome, session, call, status)
             host, text = session.host, _dump(document)
             delivered = [_attempted(lambda: export.deliver(place, text))]
             if host.root == "/":
@@ -178,11 +193,10 @@ def _apply(values: Mapping[str, Any], begun: float) -> int:
             if values["reboot"] == "when-needed" and document["reboot_required"]:
                 why = "fim-bootstrap: audit rules take effect at this boot"
                 delivered.append(_attempted(lambda: host.run("shutdown", "-r", "+1", why)))
-    status = report.exit_code("apply", outcome, values["detailed-exitcode"])
     return _ended(status, all(delivered), document, values)
 
 
-def _converged(session: _Session, begun: float) -> engine.Outcome:
+def _converged(session: _Session) -> engine.Outcome:
     """What came of the changes; with the lock in hand."""
     host, settings = session.host, session.settings
     changes.tidy(host, journal.entries(host))
@@ -190,14 +204,16 @@ def _converged(session: _Session, begun: float) -> engine.Outcome:
         _tell(f"fim-bootstrap: {lost}; what they recorded cannot be taken back")
     host.log(f"apply {' '.join(sys.argv[1:])}")
 
-    def say(line: str) -> None:
-        host.log(line)
-        _tell(f"[{time.monotonic() - begun:6.1f} s] {line}")
+    @contextlib.contextmanager
+    def tell(requirement: str, change: Change) -> Iterator[None]:
+        what, begun = change.describe(), time.monotonic()
+        host.log(f"{requirement}: {what}")
+        with session.progress.step(requirement, what):
+            yield
+        host.log(f"{requirement}: done in {time.monotonic() - begun:.1f} s")
 
-    def tell(requirement: str, change: Change) -> None:
-        say(f"{requirement}: {change.describe()}")
-
-    outcome = engine.converge(host, session.look, session.profile, settings, tell, say)
+    outcome = engine.converge(host, session.look, session.profile, settings, tell, host.waits)
+    session.progress.over()
     if not settings.probe or outcome.error:
         return outcome
     found = session.look_and_probe()
@@ -210,25 +226,27 @@ def _ended(status: int, delivered: bool, document: dict[str, Any], values: Mappi
     if values["format"] == "json":
         text = _dump(document)
     elif values.get("brief"):
-        text = report.brief(document, status)
+        text = screen.brief(document)
     else:
-        text = report.as_text(document, values["verbose"])
+        text = screen.text(document, _style(values["verbose"]))
     printed = _attempted(lambda: _print(text))
     return status if (delivered and printed) or status not in (0, 2, 3) else 1
 
 
-def _revert(values: Mapping[str, Any], begun: float) -> int:
+def _revert(call: Call) -> int:
     from . import revert
 
-    _need_root("revert")
-    settings = options.settings(values)
-    host = LiveHost(settings.root or "/", _progress())
+    _need_root("revert", call.again)
+    values = call.values
+    settings, progress = options.settings(values), _progress()
+    host = LiveHost(settings.root or "/", progress)
     with host.alone():
         steps = journal.entries(host)
         changes.tidy(host, steps)
         live = facts.environment(host, bool(settings.root)).live
         if live:
-            waiting.until_quiet(host, settings.agent_timeout, _tell)
+            waiting.until_quiet(host, settings.agent_timeout, host.waits)
+            progress.over()
         undone, notes, problems = revert.take_back(host, steps, _tell, live)
         if values["packages"]:
             removed, failed = revert.remove_packages(host, steps, settings.lock_timeout)
@@ -249,14 +267,15 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
     return 1 if problems else 0
 
 
-def _facts(values: Mapping[str, Any], begun: float) -> int:
-    session = _Session(values)
+def _facts(call: Call) -> int:
+    session = _Session(call.values)
     found = facts.gather(session.host, session.profile, session.settings, session.release)
     _print(_dump(_plain(found)))
     return 0
 
 
-def _profiles(values: Mapping[str, Any], begun: float) -> int:
+def _profiles(call: Call) -> int:
+    values = call.values
     settings = options.settings(values)
     host = LiveHost(settings.root or "/")
     table = profiles.load(profiles.standard_places(host, settings.profiles))
@@ -286,22 +305,22 @@ def _profiles(values: Mapping[str, Any], begun: float) -> int:
     return 0 if all(rows.values()) else 3
 
 
-def _reboot_required(values: Mapping[str, Any], begun: float) -> int:
-    _need_root("reboot-required")
-    session = _Session(values)
+def _reboot_required(call: Call) -> int:
+    _need_root("reboot-required", call.again)
+    session = _Session(call.values)
     findings = engine.plan(session.look(), session.profile, session.settings)
     needed = any(finding.status is Status.REBOOT for finding in findings)
-    _print(_dump({"reboot_required": needed}) if values["format"] == "json" else "yes" if needed else "no")
+    _print(_dump({"reboot_required": needed}) if call.values["format"] == "json" else "yes" if needed else "no")
     return 0 if needed else 1
 
 
-def _exception(values: Mapping[str, Any], begun: float) -> int:
+def _exception(call: Call) -> int:
     from .compliance import command
 
-    _need_root("exception")
-    session = _Session(values)
+    _need_root("exception", call.again)
+    session = _Session(call.values)
     found = facts.gather(session.host, session.profile, session.settings, session.release)
-    outcome = command.run(session.host, found, values)
+    outcome = command.run(session.host, found, call.values)
     places = [(export.settle(path, "--output"), text) for path, text in outcome.files]
     for line in outcome.told:
         _tell(f"fim-bootstrap: {line}")
@@ -311,18 +330,20 @@ def _exception(values: Mapping[str, Any], begun: float) -> int:
     return 0
 
 
-def _cloud_config(values: Mapping[str, Any], begun: float) -> int:
+def _cloud_config(call: Call) -> int:
     from . import cloud_init
 
+    values = call.values
     passed = [option for option in option_table.OPTIONS if {"apply", "cloud-config"} <= {*option.commands}]
     chosen = {option.name: values[option.name] for option in passed if values[option.name] != option.default}
     _print(cloud_init.user_data(values["url"], values["sha256"], values["part"], chosen).rstrip("\n"))
     return 0
 
 
-def _fleet(values: Mapping[str, Any], begun: float) -> int:
+def _fleet(call: Call) -> int:
     from .fleet.command import run
 
+    values = call.values
     asked = {option: values[option] for option in ("html", "csv", "plan") if values[option]}
     places = {path: export.settle(path, f"--{option}") for option, path in asked.items()}
     outcome = run(values, time.time())
@@ -334,17 +355,17 @@ def _fleet(values: Mapping[str, Any], begun: float) -> int:
     return outcome.status
 
 
-def _help(values: Mapping[str, Any], begun: float) -> int:
+def _help(call: Call) -> int:
     from . import manual
 
-    topic = next(iter(values["topic"]), "")
+    topic = next(iter(call.values["topic"]), "")
     if topic and topic not in NAMES:
         raise Usage(f"there is no command {topic}{guess(topic, NAMES)}", " ".join(NAMES))
     _print(manual.page(topic) if topic else manual.index())
     return 0
 
 
-def _version(values: Mapping[str, Any], begun: float) -> int:
+def _version(call: Call) -> int:
     _print(f"fim-bootstrap {__version__}")
     return 0
 
@@ -364,15 +385,16 @@ COMMANDS = {
 }
 
 
-def _need_root(command: str) -> None:
+def _need_root(command: str, again: Again) -> None:
     if os.geteuid() != 0:
-        raise NeedsRoot(f"{command} needs root", f"sudo fim-bootstrap {command}")
+        raise NeedsRoot(f"{command} needs root", again.same(command))
     if not os.path.isdir("/proc/self/fd"):  # in a chroot; sh starts nothing then
         raise Blocked(f"/proc is not mounted here, and {command} needs it", "mount -t proc proc /proc, then run again")
 
 
-def _document(command: str, outcome: engine.Outcome, session: _Session, begun: float) -> dict[str, Any]:
-    return report.as_json(command, outcome, session.profile, session.settings, time.monotonic() - begun)
+def _document(command: str, outcome: engine.Outcome, session: _Session, call: Call, status: int) -> dict[str, Any]:
+    seconds = time.monotonic() - call.begun
+    return report.as_json(command, outcome, session.profile, session.settings, seconds, call.again, status)
 
 
 def _dump(document: Any) -> str:
@@ -409,16 +431,32 @@ def _print(text: str) -> None:
         raise BootstrapError(f"the result cannot be printed: {error.strerror}", "--report FILE") from error
 
 
+def _style(verbose: bool) -> screen.Style:
+    """A terminal gets wrapped lines and, unless it or somebody says no, colour."""
+    if not (sys.stdout and sys.stdout.isatty()):
+        return screen.Style(verbose=verbose)
+    narrowest, widest = screen.WIDTHS
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
+    return screen.Style(min(max(_columns(sys.stdout), narrowest), widest), not plain, verbose)
+
+
 def _progress() -> Progress:
     terminal = bool(sys.stderr) and sys.stderr.isatty()  # there is no stderr where it was closed
-    return Progress(_tell, _rewrite if terminal else None)
+    return Progress(_tell, _rewrite if terminal else None, lambda: _columns(sys.stderr))
+
+
+def _columns(stream: TextIO) -> int:
+    """How wide the terminal is; 80 where it does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 def _rewrite(line: str) -> None:
     """Replace the last line of the terminal, which holds no more than its width."""
     with contextlib.suppress(OSError):
-        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-        print(f"\r\x1b[K{one_line(line)[: width - 1]}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{one_line(line)[: _columns(sys.stderr) - 1]}", end="", file=sys.stderr, flush=True)
 
 
 def _tell(line: str) -> None:

@@ -213,7 +213,7 @@ def _enough(order: Order, lookup: Lookup) -> bool:
 
 def _await_network(host: Host, failures: int, output: Output, give_up: float) -> None:
     host.log(f"the network failed, try {failures}: {output.why()}")
-    host.waits("waiting for the network", give_up - time.monotonic())
+    host.waits("the network is not there yet", give_up - time.monotonic())
     time.sleep(min(PAUSE * failures, LONGEST_PAUSE))
 
 
@@ -274,7 +274,7 @@ def _wait(host: Host, manager: Manager, pid: int, deadline: float) -> None:
     left = deadline - time.monotonic()
     if left < 0:
         raise Busy(f"{manager.name} is locked by {holder}", "try again later")
-    host.waits(f"waiting for the lock of {manager.name}, held by {holder}", left)
+    host.waits(f"{manager.name} is locked by {holder}", left)
     time.sleep(PAUSE)
 
 

@@ -22,7 +22,7 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
     A word on the command line that the command does not honour is refused. Environment and file are there for all
     commands: there only what no command knows is refused.
     """
-    command, given, operands = arguments.read(argv)
+    command, given, operands, _ = arguments.read(argv)
     operand = BY_NAME[command].operand
     words = {operand.name: list(operands)} if operand.name else {}
     if command not in CONFIG.commands:

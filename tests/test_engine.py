@@ -151,7 +151,7 @@ class Machine:
             found = facts.gather(self.host, PROFILE, chosen, OsRelease("debian", "12"))
             return engine.asked(self.host, found, PROFILE, chosen)
 
-        return engine.converge(self.host, look, PROFILE, chosen, lambda *_: None, lambda _: None)
+        return engine.converge(self.host, look, PROFILE, chosen, lambda *_: contextlib.nullcontext(), lambda *_: None)
 
     def restarts(self) -> list[str]:
         """What was restarted or started, in order."""

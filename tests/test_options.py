@@ -10,6 +10,7 @@ from typing import Any, Optional
 import pytest
 
 from fim_bootstrap import arguments, cli, options
+from fim_bootstrap.again import Again
 from fim_bootstrap.commands import ABOUT_A_HOST
 from fim_bootstrap.errors import BadConfig, BootstrapError
 from fim_bootstrap.model import Settings
@@ -127,7 +128,7 @@ def test_what_a_command_is_given_it_reads(command: str, host: Tree, capsys: pyte
     url = ["--url", "https://h/x", "--sha256", "0" * 64] if command == "cloud-config" else []
     values = Watched(options.parse([command, *root, *url, *ASKING.get(command, ())])[1])
     with contextlib.suppress(BootstrapError):  # this apt-get does nothing
-        cli.COMMANDS[command](values, 0.0)
+        cli.COMMANDS[command](cli.Call(values, Again(), 0.0))
     capsys.readouterr()
     fields = {name.replace("-", "_").replace("no_install", "install"): name for name in values}
     asked = {name for field, name in fields.items() if field in Settings._fields and field in READ}

@@ -24,6 +24,7 @@ from fim_bootstrap import (
     report,
     rule_origin,
     rules_d,
+    screen,
 )
 from fim_bootstrap.errors import BadConfig, BootstrapError, Unsupported
 from fim_bootstrap.host import LIMIT, File, LiveHost, Output, Stat
@@ -252,7 +253,7 @@ def host(pick: Callable[[str], str], profile: Profile) -> None:
         outcome = engine.Outcome(engine.plan(found, profile, settings), found)
         document = report.as_json("check", outcome, profile, settings, 0.1)
         json.dumps(document)
-        report.as_text(document, True)
+        screen.text(document, screen.Style(80, True, True))
         assert "ActivationId=1234" not in json.dumps(document)
     except BootstrapError:
         pass

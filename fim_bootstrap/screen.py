@@ -1,0 +1,367 @@
+"""A report as a person reads it: where an event stops, what is wrong (worst first), the verdict, what to type next.
+
+A finding is a sign, an id and one sentence; below it lines with labels: `at` what was seen where, `does` what apply
+would do, `note` a risk or a side effect, `try` a way out, `more` a page. Signs are words, which colour only repeats.
+Text of the host is shown escaped, and cut; the JSON has it whole. Lines are wrapped on a terminal alone: elsewhere
+each sentence is one line, for grep.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from .redact import SENTENCE, shown
+
+WIDTHS = (60, 100)  # columns: no terminal is written to in fewer or more
+SHOWN = 6  # lines of evidence of one finding, and of a file's difference, where -v does not ask for all
+ORDER = ("failed", "blocked", "change", "reboot", "waiting")
+SIGNS = {"failed": "FAILED", "blocked": "BLOCKED", "change": "CHANGE", "reboot": "REBOOT", "waiting": "waiting"}
+BOLD_RED, YELLOW, GREEN, DIM = "1;31", "33", "32", "2"
+COLOURS = {"STOP": BOLD_RED, "FAILED": BOLD_RED, "BLOCKED": BOLD_RED, "CHANGE": YELLOW, "REBOOT": YELLOW,
+           "warning": YELLOW, "READY": GREEN, "skipped": DIM}  # fmt: skip
+PAST = {"ok": "seen", "stop": "STOP"}  # of a test event
+# the first word of what would be done -> what it comes to, counted
+KINDS = (
+    (r"install ", "installs packages", ""),
+    (r"edit ", "edits {} file", "s"),
+    (r"create ", "creates files", ""),
+    (r"delete the rule ", "deletes {} rule", "s"),
+    (r"build ", "loads {} SELinux module", "s"),
+    (r"restore |label ", "sets SELinux labels", ""),
+    (r"enable ", "enables {} service", "s"),
+    (r"stop ", "stops {} service", "s"),
+)
+
+
+class Style(NamedTuple):
+    """How it is shown: in how many columns (0: not wrapped), in colour or not, with all of it or what matters."""
+
+    width: int = 0
+    colour: bool = False
+    verbose: bool = False
+
+
+PLAIN = Style()
+
+
+def text(document: Mapping[str, Any], style: Style = PLAIN) -> str:
+    """The whole report."""
+    return "\n".join(_Screen(document, style).lines())
+
+
+def brief(document: Mapping[str, Any]) -> str:
+    """The verdict in one line, for a journal that keeps one for each run."""
+    open_ended = [item["id"] for item in document["requirements"] if item["status"] in ORDER]
+    stop = next((hop["hop"] for hop in document["chain"] if hop["state"] == "stop"), "")
+    judgement = document["comment"].split("; ")[0]
+    parts = [f"{judgement}: {', '.join(open_ended)}" if open_ended and ":" not in judgement else judgement]
+    parts += [f"an event stops at {stop}"] if stop and open_ended else []
+    parts += ["a reboot is due after apply"] if document["reboot_after_apply"] else []
+    parts += document["next"][:1]
+    return shown(f"{'; '.join(parts)} (exit {document['exit_status']})", SENTENCE)
+
+
+class _Screen:
+    """One report on its way to the screen."""
+
+    def __init__(self, document: Mapping[str, Any], style: Style) -> None:
+        self.document, self.style = document, style
+        self.items: Sequence[Mapping[str, Any]] = document["requirements"]
+        self.applied = document["command"] == "apply"
+
+    def lines(self) -> Iterator[str]:
+        """All lines, blocks apart from each other."""
+        yield from self.wrapped("", self.host())
+        yield from self.way()
+        for item in self.ranked():
+            yield ""
+            yield from self.finding(item)
+        settled = [*self.warnings(), *self.untried(), *self.right(), *self.skipped(), *self.unseen()]
+        yield from ["", *settled] if settled and self.ranked() else settled
+        yield from [""] if self.ranked() else []
+        yield from self.last()
+
+    def host(self) -> str:
+        """Which host, judged as what."""
+        host = self.document["host"]
+        name = host["hostname"] if host["root"] == "/" else host["root"]
+        parts = (f"{host['os']['name']}", f"profile {host['profile']}", host["environment"],
+                 f"SELinux {host['selinux']}", f"{host['mode']} mode")  # fmt: skip
+        return shown(f"{name or 'this host'}: {', '.join(parts)}")
+
+    # ------------------------------------------------------------------ the way of an event
+
+    def way(self) -> Iterator[str]:
+        """The stations, in one line where none stops an event."""
+        hops = self.document["chain"]
+        probed = any(item["id"] == "delivery" and item["status"] != "skipped" for item in self.items)
+        stop = next((hop for hop in hops if hop["state"] == "stop"), None)
+        if not hops:
+            return
+        if not probed and not self.style.verbose and (stop is None or self.no_agent(stop)):
+            yield from self.wrapped("", " > ".join(self.stations(hops)))
+            return
+        yield ""
+        yield from self.wrapped("", "The way of the test event" if probed else
+                                "The way of an event, as it looks now (check --probe sends one)")  # fmt: skip
+        for hop in hops:
+            sign = PAST.get(hop["state"], hop["state"]) if probed else hop["state"].replace("stop", "STOP")
+            yield from self.wrapped(f"  {sign:5} {hop['hop']:11} ", shown(hop["evidence"]), sign)
+
+    def no_agent(self, stop: Mapping[str, Any]) -> bool:
+        """Whether the way ends where an agent would take the event, and there is none yet."""
+        return bool(self.document.get("agent") == "absent" and stop["evidence"].startswith("no agent"))
+
+    def stations(self, hops: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+        """Each station with its process, or how long ago it was written to."""
+        for hop in hops:
+            if hop["state"] in ("stop", "down"):
+                yield "no agent yet"
+                return
+            found = re.search(r"^pid (\d+)|(\d+ s) ago", hop["evidence"])
+            mark = "?" if hop["state"] == "?" else (found[1] or found[2]) if found else ""
+            yield f"{hop['hop']} {mark}".rstrip()
+
+    # ------------------------------------------------------------------ what is wrong
+
+    def ranked(self) -> list[Mapping[str, Any]]:
+        """What is not right, worst first; after an apply that stopped, not what it had no chance to do."""
+        untried = self.not_tried()
+        return sorted((item for item in self.items if item["status"] in ORDER and item not in untried),
+                      key=lambda item: ORDER.index(item["status"]))  # fmt: skip
+
+    def not_tried(self) -> list[Mapping[str, Any]]:
+        """What a run of apply that was stopped would have done."""
+        return [item for item in self.items if self.applied and item["status"] == "change"]
+
+    def finding(self, item: Mapping[str, Any]) -> Iterator[str]:
+        """One finding: its sentence, and below it what belongs to it."""
+        sign = "NOT PROVEN" if _unproven(item) else SIGNS[item["status"]]
+        yield from self.wrapped(f"{sign:7} {item['id']:11} ", shown(item["summary"], SENTENCE), sign)
+        yield from self.evidence(item)
+        for change in item["changes"] if item["status"] == "change" else ():
+            yield from self.labelled("does", change)
+        for warning in item["warnings"]:
+            yield from self.labelled("note", warning)
+        for line in item["remedy"].splitlines():
+            yield from self.labelled("try", line)
+        yield from self.labelled("more", item["more"])
+
+    def evidence(self, item: Mapping[str, Any]) -> Iterator[str]:
+        """What was seen, and where; an edit as the lines that differ, or as it is under -v."""
+        if item["id"] == "delivery":  # it stands above, as the way of the test event
+            return
+        edits = list(_edits(item["diff"]))
+        edited = {place for place, _ in edits}
+        seen = [line for line in item["evidence"] if not edited & {_place(line)}]
+        yield from self.capped([("at", line) for line in seen])
+        if self.style.verbose:
+            yield from (f"{'':14}{shown(line)}" for line in item["diff"].splitlines())
+            return
+        before: Sequence[str] = ()
+        for place, lines in edits:
+            yield from self.labelled("at", f"{place} (the same)" if lines == before else place)
+            yield from self.capped([("", line) for line in ([] if lines == before else lines)])
+            before = lines
+
+    def capped(self, rows: Sequence[tuple[str, str]]) -> Iterator[str]:
+        """The rows, or the first of them and how many more there are."""
+        most = len(rows) if self.style.verbose or len(rows) == SHOWN + 1 else SHOWN
+        for label, line in rows[:most]:
+            yield from self.labelled(label, line)
+        if len(rows) > most:
+            yield from self.labelled(rows[0][0], f"... {len(rows) - most} more; -v shows them")
+
+    def labelled(self, label: str, line: str) -> Iterator[str]:
+        """A line below a finding."""
+        return self.wrapped(f"{'':8}{label:5} ", shown(line, SENTENCE if label in ("try", "does", "note") else 200))
+
+    # ------------------------------------------------------------------ what is right, or was left out
+
+    def warnings(self) -> Iterator[str]:
+        """What is to be said of what is right."""
+        for item in self.items:
+            for line in item["warnings"] if item["status"] in ("ok", "skipped") else ():
+                yield from self.wrapped(f"warning {item['id']:11} ", shown(line, SENTENCE), "warning")
+
+    def untried(self) -> Iterator[str]:
+        """What an apply that stopped did not come to."""
+        if names := ", ".join(item["id"] for item in self.not_tried()):
+            why = "while something is blocked" if self.document["verdict"] == "blocked" else "after the failure"
+            yield from self.wrapped("waiting ", f"{names}: not tried {why}")
+
+    def right(self) -> Iterator[str]:
+        """In one line; under -v each with what is known of it."""
+        found = [item for item in self.items if item["status"] == "ok"]
+        if not self.style.verbose:
+            yield from self.wrapped("ok      ", ", ".join(item["id"] for item in found)) if found else ()
+            return
+        for item in found:
+            yield from self.wrapped(f"ok      {item['id']:11} ", shown(item["summary"], SENTENCE))
+            yield from () if item["id"] == "delivery" else self.capped([("at", line) for line in item["evidence"]])
+
+    def skipped(self) -> Iterator[str]:
+        """What does not apply, or was not asked for, by its reason."""
+        reasons: dict[str, list[str]] = {}
+        for item in self.items:
+            if item["status"] == "skipped":
+                summary = item["summary"] if self.style.verbose else item["summary"].split("; ")[0]
+                reasons.setdefault(summary, []).append(item["id"])
+        for reason, names in reasons.items():
+            yield from self.wrapped("skipped ", f"{', '.join(names)}: {shown(reason, SENTENCE)}", "skipped")
+
+    def unseen(self) -> Iterator[str]:
+        """What could not be looked at."""
+        for line in self.document["unseen"]:
+            yield from self.wrapped("unseen  ", shown(line))
+
+    # ------------------------------------------------------------------ the last block
+
+    def last(self) -> Iterator[str]:
+        """The verdict with what it rests on, what apply would do, the reboot, what to type, the exit status."""
+        document = self.document
+        for line in document["done"]:
+            yield from self.row("done", line)
+        sign, said = self.verdict()
+        yield from self.wrapped("", f"{sign}{said} ({document['seconds']:.1f} s)", sign.split(",")[0])
+        if document["verdict"] == "not-ready" and (would := _would(self.items, document.get("agent", ""))):
+            yield from self.row("apply", would)
+        if document["reboot_required"]:
+            yield from self.row("reboot", "required: plan it; nothing was rebooted")
+        elif document["reboot_after_apply"]:
+            yield from self.row("reboot", "needed after apply: plan it now")
+        for label, line in zip(self.labels(), document["next"]):
+            yield from self.row(label, line)
+        if self.applied and document["done"]:
+            yield from self.row("log", "/var/log/fim-bootstrap.log")
+        if document["exit_status"]:
+            yield from self.row("exit", str(document["exit_status"]))
+
+    def labels(self) -> Sequence[str]:
+        """What the lines to type are for."""
+        if self.applied and self.document["verdict"] == "failed":
+            return ("again", "undo")
+        if self.document["reboot_required"]:
+            return ("then",)
+        return ("proof",) if self.document["verdict"] == "ready" else ("next", "then")
+
+    def row(self, label: str, line: str) -> Iterator[str]:
+        """A line of the last block."""
+        return self.wrapped(f"  {label:7} ", shown(line, SENTENCE))
+
+    def verdict(self) -> tuple[str, str]:
+        """The word, and how much it says."""
+        document = self.document
+        word = document["verdict"]
+        right = sum(item["status"] == "ok" for item in self.items)
+        if word == "failed":
+            return "FAILED", self.failed()
+        if word == "blocked":
+            mine = sum(item["status"] == "blocked" for item in self.items)
+            changed = "nothing was changed; " if self.applied else ""
+            return "BLOCKED", f": {changed}{_count(mine, 'thing')} only a person may lift"
+        blind = document["unknown"]
+        if blind and not any(item["status"] in ORDER and item["id"] not in blind for item in self.items):
+            who = "" if not document["next"] else " by this user"
+            return "NOT KNOWN", f": {len(blind)} of {len(self.items)} cannot be looked at{who} ({', '.join(blind)})"
+        if word == "ready":
+            return self.ready(right)
+        if [item["id"] for item in self.ranked()] == ["delivery"]:
+            return "NOT PROVEN", f": {right} right, and what became of the test event cannot be told"
+        return word.replace("-", " ").upper(), f": {self.counts(right)}"
+
+    def failed(self) -> str:
+        """What stands, where a change failed; which event was stopped, where none was made."""
+        names = ", ".join(item["id"] for item in self.items if item["status"] == "failed")
+        if not self.applied:
+            return f": {names}"
+        made = len(self.document["done"])
+        return f" in {names}: " + (f"{_count(made, 'change')} made before it stand" if made else "nothing was changed")
+
+    def ready(self, right: int) -> tuple[str, str]:
+        """How far was looked, and what was changed."""
+        left_out = [line for line in self.document["incomplete"] if line.startswith("left out by ")]
+        if left_out:
+            return "READY", f" as far as looked at: {right} right; {'; '.join(left_out)}"
+        warnings = sum(len(item["warnings"]) for item in self.items)
+        warned = f", {_count(warnings, 'warning')}" if warnings else ""
+        proven = any(item["id"] == "delivery" and item["status"] == "ok" for item in self.items)
+        warned += ", proven by a test event" if proven else ""
+        if self.applied and self.document["done"]:
+            return "READY", f"{warned}: {_count(len(self.document['done']), 'change')} made"
+        nothing = "nothing to change; " if self.applied else ""
+        return "READY", f"{warned}: {nothing}all {right} that were looked at are right"
+
+    def counts(self, right: int) -> str:
+        """How many are what."""
+        by_status = [item["status"] for item in self.items]
+        parts = (("change", "to change"), ("reboot", "waiting for a reboot"), ("waiting", "waiting"))
+        found = [f"{by_status.count(status)} {said}" for status, said in parts if status in by_status]
+        skipped = [f"{by_status.count('skipped')} left out"] if "skipped" in by_status else []
+        return ", ".join((*found, f"{right} right", *skipped))
+
+    # ------------------------------------------------------------------ on the screen
+
+    def wrapped(self, head: str, line: str, sign: str = "") -> Iterator[str]:
+        """A line of text behind its head; on a terminal in as many lines as it takes, none of which breaks a word."""
+        parts = [f"{head}{line}".rstrip()]
+        if self.style.width:
+            parts = textwrap.wrap(line, self.style.width, initial_indent=head, subsequent_indent=" " * len(head),
+                                  break_long_words=False, break_on_hyphens=False) or parts  # fmt: skip
+        code = COLOURS.get(sign, YELLOW if sign.startswith("NOT ") else "")
+        if self.style.colour and code:
+            parts[0] = parts[0].replace(sign, f"\x1b[{code}m{sign}\x1b[0m", 1)
+        yield from parts
+
+
+def _unproven(item: Mapping[str, Any]) -> bool:
+    return bool(item["id"] == "delivery" and item["status"] == "waiting")
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" + ("" if number == 1 else "s")
+
+
+def _place(line: str) -> str:
+    """FILE:LINE at the beginning of a line of evidence, or ''."""
+    found = re.match(r"/[^:]+:\d+(?=:)", line)
+    return found[0] if found else ""
+
+
+def _edits(diff: str) -> Iterator[tuple[str, Sequence[str]]]:
+    """The places of a unified diff, each with the lines that go (- ) and that come (+ )."""
+    path, number, old, new = "", 0, 0, 0  # the file, its line, and how many lines of each side the hunk still has
+    changed: list[str] = []
+    for line in diff.splitlines():
+        if line.startswith("\\"):  # no newline at the end
+            continue
+        if changed and not (old + new and line[:1] in "-+"):
+            yield f"{path}:{number - sum(text[0] == '-' for text in changed)}", changed
+            changed = []
+        if old + new:
+            changed += [f"{line[0]} {line[1:]}"] if line[0] in "-+" else []
+            number += line[0] != "+"
+            old, new = old - (line[0] != "+"), new - (line[0] != "-")
+        elif found := re.match(r"@@ -(\d+)(?:,(\d+))? \+\d+(?:,(\d+))? @@", line):
+            number, old, new = int(found[1]), int(found[2] or 1), int(found[3] or 1)
+        elif line.startswith("--- "):
+            path = line[4:]
+    if changed:
+        yield f"{path}:{number - sum(text[0] == '-' for text in changed)}", changed
+
+
+def _would(items: Sequence[Mapping[str, Any]], agent: str) -> str:
+    """What apply would do, in numbers, and what it would restart."""
+    planned = [change for item in items if item["status"] == "change" for change in item["changes"]]
+    if not planned:
+        return ""
+    kinds = [(said, plural, sum(bool(re.match(words, change)) for change in planned)) for words, said, plural in KINDS]
+    parts = [said.format(number) + (plural if number > 1 else "") for said, plural, number in kinds if number]
+    services = [change.split()[1] for change in planned if re.match(r"(re)?start ", change)]
+    restarts = f"restarts {', '.join(services)}" if services else "restarts nothing"
+    if services == ["auditd"] and agent == "running":
+        restarts += ", and the agent where its rules are gone with it"
+    return f"{', '.join(parts)}; {restarts}" if parts else restarts
