@@ -36,6 +36,7 @@ from .host import LOG, RUN, LiveHost, sweep
 from .model import Change, Environment, Facts, Profile, Settings, Status
 from .progress import Progress
 from .redact import SENTENCE, one_line, redacted, shown
+from .requirements import IDS
 from .resources import from_source
 from .spelling import guess
 
@@ -365,12 +366,22 @@ def _help(call: Call) -> int:
     return 0
 
 
+def _explain(call: Call) -> int:
+    from . import explanations
+
+    topic = next(iter(call.values["topic"]), "")
+    if topic and topic not in IDS:
+        raise Usage(f"{topic}: no such requirement{guess(topic, IDS)}", " ".join(IDS))
+    _print(explanations.page(topic) if topic else explanations.index())
+    return 0
+
+
 def _version(call: Call) -> int:
     _print(f"fim-bootstrap {__version__}")
     return 0
 
 
-COMMANDS = {
+COMMANDS: Mapping[str, Callable[[Call], int]] = {
     "check": _check,
     "apply": _apply,
     "revert": _revert,
@@ -380,6 +391,7 @@ COMMANDS = {
     "exception": _exception,
     "cloud-config": _cloud_config,
     "fleet": _fleet,
+    "explain": _explain,
     "help": _help,
     "version": _version,
 }

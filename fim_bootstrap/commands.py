@@ -76,6 +76,12 @@ COMMANDS = (
         "", {0: "printed; all packages can be had", 3: "one is in no repository (--resolve)", **LOOKED_AT},
     ),
     Command(
+        "explain", "tell why a thing is required, what changes, and how to take it back",
+        (("fim-bootstrap explain", "the requirements"), ("fim-bootstrap explain rules", "one of them")),
+        "It looks at no host.", {0: "printed", **WRONG_WORDS},
+        Operand("topic", "ID", "the requirement"),
+    ),
+    Command(
         "reboot-required", "exit 0 if only a reboot makes the rules take effect, 1 if not",
         (("sudo fim-bootstrap reboot-required", "this host"),),
         "It is a condition for cloud-init's power_state and the like: nothing else than 0 means yes.",

@@ -9,19 +9,19 @@ each sentence is one line, for grep.
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .redact import SENTENCE, shown
+from .redact import QUOTE, SENTENCE, shown
 
 WIDTHS = (60, 100)  # columns: no terminal is written to in fewer or more
+NAME, SAID = 64, 400  # characters of a host's name, and of a sentence that may quote the host
 SHOWN = 6  # lines of evidence of one finding, and of a file's difference, where -v does not ask for all
 ORDER = ("failed", "blocked", "change", "reboot", "waiting")
 SIGNS = {"failed": "FAILED", "blocked": "BLOCKED", "change": "CHANGE", "reboot": "REBOOT", "waiting": "waiting"}
 BOLD_RED, YELLOW, GREEN, DIM = "1;31", "33", "32", "2"
 COLOURS = {"STOP": BOLD_RED, "FAILED": BOLD_RED, "BLOCKED": BOLD_RED, "CHANGE": YELLOW, "REBOOT": YELLOW,
-           "warning": YELLOW, "READY": GREEN, "skipped": DIM}  # fmt: skip
+           "warning": YELLOW, "READY": GREEN, "READY AFTER REBOOT": YELLOW, "skipped": DIM}  # fmt: skip
 PAST = {"ok": "seen", "stop": "STOP"}  # of a test event
 # the first word of what would be done -> what it comes to, counted
 KINDS = (
@@ -88,9 +88,10 @@ class _Screen:
         """Which host, judged as what."""
         host = self.document["host"]
         name = host["hostname"] if host["root"] == "/" else host["root"]
-        parts = (f"{host['os']['name']}", f"profile {host['profile']}", host["environment"],
+        system = re.sub(r" \([^()]*\)$", "", host["os"]["name"])  # without the release's code name
+        parts = (shown(system, NAME), f"profile {host['profile']}", host["environment"],
                  f"SELinux {host['selinux']}", f"{host['mode']} mode")  # fmt: skip
-        return shown(f"{name or 'this host'}: {', '.join(parts)}")
+        return f"{shown(name or 'this host', NAME)}: {', '.join(parts)}"
 
     # ------------------------------------------------------------------ the way of an event
 
@@ -110,6 +111,7 @@ class _Screen:
         for hop in hops:
             sign = PAST.get(hop["state"], hop["state"]) if probed else hop["state"].replace("stop", "STOP")
             yield from self.wrapped(f"  {sign:5} {hop['hop']:11} ", shown(hop["evidence"]), sign)
+        yield from () if self.ranked() else ("",)
 
     def no_agent(self, stop: Mapping[str, Any]) -> bool:
         """Whether the way ends where an agent would take the event, and there is none yet."""
@@ -140,15 +142,24 @@ class _Screen:
     def finding(self, item: Mapping[str, Any]) -> Iterator[str]:
         """One finding: its sentence, and below it what belongs to it."""
         sign = "NOT PROVEN" if _unproven(item) else SIGNS[item["status"]]
-        yield from self.wrapped(f"{sign:7} {item['id']:11} ", shown(item["summary"], SENTENCE), sign)
+        said = item["summary"].removeprefix("not proven: ")
+        yield from self.wrapped(f"{sign:7} {item['id']:11} ", shown(said, SAID), sign)
         yield from self.evidence(item)
-        for change in item["changes"] if item["status"] == "change" else ():
+        for change in self.planned(item):
             yield from self.labelled("does", change)
         for warning in item["warnings"]:
             yield from self.labelled("note", warning)
-        for line in item["remedy"].splitlines():
-            yield from self.labelled("try", line)
+        for number, line in enumerate(item["remedy"].splitlines()):
+            yield from self.labelled("" if number else "try", line)
         yield from self.labelled("more", item["more"])
+
+    def planned(self, item: Mapping[str, Any]) -> Sequence[str]:
+        """What apply would do; of an edit that is shown as what differs, what for."""
+        if item["status"] != "change":
+            return ()
+        shown_above = set(re.findall(r"(?m)^--- (/\S+)$", item["diff"]))
+        edits = [(change, re.match(r"edit (/\S+): (.*)", change)) for change in item["changes"]]
+        return tuple(dict.fromkeys(edit[2] if edit and edit[1] in shown_above else line for line, edit in edits))
 
     def evidence(self, item: Mapping[str, Any]) -> Iterator[str]:
         """What was seen, and where; an edit as the lines that differ, or as it is under -v."""
@@ -156,28 +167,35 @@ class _Screen:
             return
         edits = list(_edits(item["diff"]))
         edited = {place for place, _ in edits}
-        seen = [line for line in item["evidence"] if not edited & {_place(line)}]
-        yield from self.capped([("at", line) for line in seen])
+        seen = [line for line in item["evidence"] if _place(line) not in edited]
+        yield from self.capped([self.labelled("at", line) for line in seen])
         if self.style.verbose:
             yield from (f"{'':14}{shown(line)}" for line in item["diff"].splitlines())
             return
         before: Sequence[str] = ()
         for place, lines in edits:
             yield from self.labelled("at", f"{place} (the same)" if lines == before else place)
-            yield from self.capped([("", line) for line in ([] if lines == before else lines)])
+            yield from self.capped([self.difference(line) for line in ([] if lines == before else lines)])
             before = lines
 
-    def capped(self, rows: Sequence[tuple[str, str]]) -> Iterator[str]:
+    def capped(self, rows: Sequence[Iterator[str]]) -> Iterator[str]:
         """The rows, or the first of them and how many more there are."""
         most = len(rows) if self.style.verbose or len(rows) == SHOWN + 1 else SHOWN
-        for label, line in rows[:most]:
-            yield from self.labelled(label, line)
+        for row in rows[:most]:
+            yield from row
         if len(rows) > most:
-            yield from self.labelled(rows[0][0], f"... {len(rows) - most} more; -v shows them")
+            yield from self.labelled("", f"... {len(rows) - most} more; -v shows them")
 
     def labelled(self, label: str, line: str) -> Iterator[str]:
-        """A line below a finding."""
-        return self.wrapped(f"{'':8}{label:5} ", shown(line, SENTENCE if label in ("try", "does", "note") else 200))
+        """A line below a finding; one that begins with blanks is a command, and is not wrapped."""
+        head, limit = f"{'':8}{label:5} ", {"at": QUOTE, "note": SAID}.get(label, SENTENCE)
+        return (
+            iter((f"{head}{shown(line, limit)}",)) if line.startswith(" ") else self.wrapped(head, shown(line, limit))
+        )
+
+    def difference(self, line: str) -> Iterator[str]:
+        """A line that goes (- ) or comes (+ ) in a file."""
+        return self.wrapped(f"{'':14}{line[:2]}", shown(line[2:]))
 
     # ------------------------------------------------------------------ what is right, or was left out
 
@@ -185,7 +203,7 @@ class _Screen:
         """What is to be said of what is right."""
         for item in self.items:
             for line in item["warnings"] if item["status"] in ("ok", "skipped") else ():
-                yield from self.wrapped(f"warning {item['id']:11} ", shown(line, SENTENCE), "warning")
+                yield from self.wrapped(f"warning {item['id']:11} ", shown(line, SAID), "warning")
 
     def untried(self) -> Iterator[str]:
         """What an apply that stopped did not come to."""
@@ -194,14 +212,22 @@ class _Screen:
             yield from self.wrapped("waiting ", f"{names}: not tried {why}")
 
     def right(self) -> Iterator[str]:
-        """In one line; under -v each with what is known of it."""
-        found = [item for item in self.items if item["status"] == "ok"]
+        """In one line, as far as it could be looked at; under -v each with what is known of it."""
+        found = self.known_right()
+        doubtful = [item["id"] for item in self.items if item["status"] == "ok" and item not in found]
+        if doubtful:
+            yield from self.wrapped("?       ", f"{', '.join(doubtful)}: not all of it could be looked at")
         if not self.style.verbose:
             yield from self.wrapped("ok      ", ", ".join(item["id"] for item in found)) if found else ()
             return
         for item in found:
-            yield from self.wrapped(f"ok      {item['id']:11} ", shown(item["summary"], SENTENCE))
-            yield from () if item["id"] == "delivery" else self.capped([("at", line) for line in item["evidence"]])
+            yield from self.wrapped(f"ok      {item['id']:11} ", shown(item["summary"], SAID))
+            seen = () if item["id"] == "delivery" else item["evidence"]
+            yield from self.capped([self.labelled("at", line) for line in seen])
+
+    def known_right(self) -> list[Mapping[str, Any]]:
+        """What is right, and was looked at in full."""
+        return [item for item in self.items if item["status"] == "ok" and item["id"] not in self.document["unknown"]]
 
     def skipped(self) -> Iterator[str]:
         """What does not apply, or was not asked for, by its reason."""
@@ -211,7 +237,7 @@ class _Screen:
                 summary = item["summary"] if self.style.verbose else item["summary"].split("; ")[0]
                 reasons.setdefault(summary, []).append(item["id"])
         for reason, names in reasons.items():
-            yield from self.wrapped("skipped ", f"{', '.join(names)}: {shown(reason, SENTENCE)}", "skipped")
+            yield from self.wrapped("skipped ", f"{', '.join(names)}: {shown(reason, SAID)}", "skipped")
 
     def unseen(self) -> Iterator[str]:
         """What could not be looked at."""
@@ -234,7 +260,7 @@ class _Screen:
         elif document["reboot_after_apply"]:
             yield from self.row("reboot", "needed after apply: plan it now")
         for label, line in zip(self.labels(), document["next"]):
-            yield from self.row(label, line)
+            yield f"  {label:7} {shown(line, SENTENCE)}"  # in one line, so that it can be pasted
         if self.applied and document["done"]:
             yield from self.row("log", "/var/log/fim-bootstrap.log")
         if document["exit_status"]:
@@ -256,7 +282,7 @@ class _Screen:
         """The word, and how much it says."""
         document = self.document
         word = document["verdict"]
-        right = sum(item["status"] == "ok" for item in self.items)
+        right = len(self.known_right())
         if word == "failed":
             return "FAILED", self.failed()
         if word == "blocked":
@@ -279,7 +305,10 @@ class _Screen:
         if not self.applied:
             return f": {names}"
         made = len(self.document["done"])
-        return f" in {names}: " + (f"{_count(made, 'change')} made before it stand" if made else "nothing was changed")
+        if not made:
+            return f" in {names}: nothing was changed"
+        stands = f"{made} changes made before it stand" if made > 1 else "1 change made before it stands"
+        return f" in {names}: {stands}; a second run goes on from there"
 
     def ready(self, right: int) -> tuple[str, str]:
         """How far was looked, and what was changed."""
@@ -300,6 +329,8 @@ class _Screen:
         by_status = [item["status"] for item in self.items]
         parts = (("change", "to change"), ("reboot", "waiting for a reboot"), ("waiting", "waiting"))
         found = [f"{by_status.count(status)} {said}" for status, said in parts if status in by_status]
+        blind = by_status.count("ok") - right
+        found += [f"{blind} not known"] if blind else []
         skipped = [f"{by_status.count('skipped')} left out"] if "skipped" in by_status else []
         return ", ".join((*found, f"{right} right", *skipped))
 
@@ -309,12 +340,22 @@ class _Screen:
         """A line of text behind its head; on a terminal in as many lines as it takes, none of which breaks a word."""
         parts = [f"{head}{line}".rstrip()]
         if self.style.width:
-            parts = textwrap.wrap(line, self.style.width, initial_indent=head, subsequent_indent=" " * len(head),
-                                  break_long_words=False, break_on_hyphens=False) or parts  # fmt: skip
+            parts = list(_folded(head, line.split(" "), self.style.width))
         code = COLOURS.get(sign, YELLOW if sign.startswith("NOT ") else "")
         if self.style.colour and code:
             parts[0] = parts[0].replace(sign, f"\x1b[{code}m{sign}\x1b[0m", 1)
         yield from parts
+
+
+def _folded(head: str, words: Sequence[str], width: int) -> Iterator[str]:
+    """The words in lines of a width, below each other, none of them broken: a path is pasted whole."""
+    line, empty = head, " " * len(head)
+    for word in words:
+        if line not in (head, empty) and len(line) + len(word) > width:
+            yield line.rstrip()
+            line = empty
+        line += f"{word} "
+    yield line.rstrip()
 
 
 def _unproven(item: Mapping[str, Any]) -> bool:

@@ -1103,7 +1103,7 @@ def test_the_guard_waits_and_the_limit_is_an_option(monkeypatch: pytest.MonkeyPa
     words = next(value for key, value in unit if key == "ExecStart").split()[1:]
     assert words == ["check"]  # the program beside it may be of an earlier release
     _, values = options.parse([*words, "--agent-timeout", "7"])
-    assert values["wait"] is True
+    assert (values["wait"], values["brief"], values["format"]) == (True, True, "text")
     assert options.settings(values).agent_timeout == 7.0
     with pytest.raises(Usage, match="agent-timeout"):
         options.parse(["check", "--agent-timeout", "nan"])

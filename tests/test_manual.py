@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fim_bootstrap import cli, manual
+from fim_bootstrap import cli, explanations, manual
 from fim_bootstrap.arguments import honoured
 from fim_bootstrap.commands import COMMANDS, NAMES
 from fim_bootstrap.option_table import CONFIG, OPTIONS
+from fim_bootstrap.requirements import IDS
 from tests.conftest import PROJECT
 
 PAGES = runpy.run_path(str(PROJECT / "packaging/manual_pages.py"))["PAGES"]
@@ -73,3 +74,24 @@ def test_the_man_page_names_every_option_and_is_sound(tmp_path: Path) -> None:
     except FileNotFoundError:
         pytest.skip("needs groff")
     assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+HEADINGS = ["Why", "What is looked at", "What apply does", "What it cannot do", "Whom to ask first", "By hand",
+            "Take back", "Leave out"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_each_requirement_has_a_whole_page_that_fits_a_screen(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", name]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{name}: {explanations.TITLES[name]}"
+    assert [line for line in lines[1:] if line and not line.startswith(" ")] == HEADINGS
+    assert max(map(len, lines)) <= manual.WIDTH
+
+
+def test_explain_alone_lists_the_requirements_and_a_wrong_word_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in rows[1 : len(IDS) + 1]] == list(IDS)
+    assert cli.main(["explain", "rule"]) == 64
+    assert "fim-bootstrap explain: rule: no such requirement; did you mean rules?" in capsys.readouterr().err

@@ -54,7 +54,8 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if changes:
         what = "is stale" if state.module_present else "is not in the store"
         loads = isinstance(changes[0], LoadPolicy)
-        summary = f"the module {MODULE} {what}" if loads else "labels or the loaded policy differ"
+        why = "SELinux keeps the plugin from its socket: " if state.denied else ""
+        summary = f"{why}the module {MODULE} {what}" if loads else "labels or the loaded policy differ"
         return Finding(ID, TITLE, Status.CHANGE, summary, _denied(facts) + state.mislabelled, tuple(changes))
     warnings = tuple(f"denied since auditd started: {record}" for record in state.denials)
     if state.effective is False:
