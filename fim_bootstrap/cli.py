@@ -33,11 +33,13 @@ from .again import Again, called, typed
 from .commands import BY_NAME, NAMES
 from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported, Usage
 from .host import LOG, RUN, LiveHost, sweep
-from .model import Change, Environment, Facts, Profile, Settings, Status
+from .layout import Style, on_terminal
+from .model import Status
 from .progress import Progress
 from .redact import SENTENCE, one_line, redacted, shown
 from .requirements import IDS
 from .resources import from_source
+from .session import Session
 from .spelling import guess
 
 # what the vendor says of the other systems it has agents for
@@ -45,8 +47,6 @@ FOREIGN = {
     "aix": "AIX has neither auditd nor SELinux; the vendor asks for nothing to be installed there",
     "darwin": "the vendor does not support FIM on macOS",
 }
-
-KEPT_ELSEWHERE = f"move {journal.JOURNAL} to another place and keep it: it tells what was done; then run again"
 
 
 class Call(NamedTuple):
@@ -119,53 +119,16 @@ def _attempted(action: Callable[[], object]) -> bool:
     return True
 
 
-class _Session:
-    """One run: the host, what is asked for, and the profile that fits."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self.settings: Settings = options.settings(values)
-        self.progress = _progress()
-        self.host = LiveHost(self.settings.root or "/", self.progress)
-        self.looked = False  # what would be said of the journal counts before the first change alone
-        self.release = facts.identify(self.host)
-        table = profiles.load(profiles.standard_places(self.host, self.settings.profiles))
-        self.profile: Profile = profiles.select(table, self.release, self.settings.profile, self.host.which)
-
-    def look(self) -> Facts:
-        """The facts as they are now."""
-        found = facts.gather(self.host, self.profile, self.settings, self.release)
-        if found.environment is Environment.CONTAINER:
-            mark = facts.container_mark(self.host) or "/run/systemd/system is missing, and process 1 is not init"
-            raise Unsupported(
-                f"a container, or a system without an init ({mark}): the kernel's audit belongs to the host outside",
-                "run it on that host; to prepare an image, name the tree: --root /",
-            )
-        seen = engine.asked(self.host, found, self.profile, self.settings)
-        why = journal.unfit(self.host) if seen.privileged and not self.looked else ""
-        self.looked = True
-        if why and any(finding.changes for finding in engine.plan(seen, self.profile, self.settings)):
-            raise Blocked(f"{why}; what is done here could not be taken back", KEPT_ELSEWHERE)
-        return seen
-
-    def look_and_probe(self, waits: bool = False) -> Facts:
-        """The facts, of an agent that has started if it is waited for, and what became of a test event if asked for."""
-        found = self.look()
-        if waits:
-            found = waiting.until_started(self.look, found, self.settings, self.host.waits)
-            self.progress.over()
-        if self.settings.probe:
-            from .probe import probe
-
-            found = found._replace(delivery=probe(self.host, found, self.settings))
-        return found
+def _session(call: Call) -> Session:
+    quiet = call.values.get("brief", False)  # one line for each run, and that is the verdict
+    return Session(options.settings(call.values), Progress() if quiet else _progress())
 
 
 def _check(call: Call, status: Optional[int] = None) -> int:
     """`status` is what it ends with, whatever is found."""
     with _reported("check", call) as place:
-        session = _Session(call.values)
-        found = session.look_and_probe(waits=call.values.get("wait", False))
-        outcome = engine.Outcome(engine.plan(found, session.profile, session.settings), found)
+        session = _session(call)
+        outcome = session.check(waits=call.values.get("wait", False))
         status = report.exit_code("check", outcome) if status is None else status
         document = _document("check", outcome, session, call, status)
     delivered = _attempted(lambda: export.deliver(place, _dump(document)))
@@ -178,12 +141,16 @@ def _apply(call: Call) -> int:
         return _check(call._replace(values={**values, "probe": False}), 0)
     _need_root("apply", call.again)
     with _reported("apply", call) as place:
-        session = _Session(values)
+        session = _session(call)
         own = session.settings.first_boot or (session.settings.guard and session.host.which("systemctl"))
         if own and from_source() and not session.host.stat(facts.PROGRAM):
             raise Blocked(f"{facts.PROGRAM} has to be the one-file binary; this is a source run", "make binary")
         with session.host.alone():
-            outcome = _converged(session)
+            changes.tidy(session.host, journal.entries(session.host))
+            if lost := journal.damage(session.host):
+                _tell(f"fim-bootstrap: {lost}; what they recorded cannot be taken back")
+            session.host.log(f"apply {' '.join(sys.argv[1:])}")
+            outcome = session.converge()
             status = report.exit_code("apply", outcome, values["detailed-exitcode"])
             document = _document("apply", outcome, session, call, status)
             host, text = session.host, _dump(document)
@@ -195,31 +162,6 @@ def _apply(call: Call) -> int:
                 why = "fim-bootstrap: audit rules take effect at this boot"
                 delivered.append(_attempted(lambda: host.run("shutdown", "-r", "+1", why)))
     return _ended(status, all(delivered), document, values)
-
-
-def _converged(session: _Session) -> engine.Outcome:
-    """What came of the changes; with the lock in hand."""
-    host, settings = session.host, session.settings
-    changes.tidy(host, journal.entries(host))
-    if lost := journal.damage(host):
-        _tell(f"fim-bootstrap: {lost}; what they recorded cannot be taken back")
-    host.log(f"apply {' '.join(sys.argv[1:])}")
-
-    @contextlib.contextmanager
-    def tell(requirement: str, change: Change) -> Iterator[None]:
-        what, begun = change.describe(), time.monotonic()
-        host.log(f"{requirement}: {what}")
-        with session.progress.step(requirement, what):
-            yield
-        host.log(f"{requirement}: done in {time.monotonic() - begun:.1f} s")
-
-    outcome = engine.converge(host, session.look, session.profile, settings, tell, host.waits)
-    session.progress.over()
-    if not settings.probe or outcome.error:
-        return outcome
-    found = session.look_and_probe()
-    seen = engine.plan(found, session.profile, settings)
-    return outcome._replace(findings=(*outcome.findings[:-1], seen[-1]), facts=found)
 
 
 def _ended(status: int, delivered: bool, document: dict[str, Any], values: Mapping[str, Any]) -> int:
@@ -256,20 +198,17 @@ def _revert(call: Call) -> int:
             problems.append(BootstrapError(lost, "what they recorded is not taken back; look at the log for it"))
     said = [*notes, *(str(problem) for problem in problems)]
     line = "; ".join((f"{undone} step{'s' * (undone != 1)} taken back", *said))
-    remedies = [problem.remedy for problem in problems if problem.remedy]
     document = {
         "command": "revert", "changed": undone > 0, "failed": bool(problems), "comment": line, "msg": line,
-        "remedies": remedies,
+        "remedies": [problem.remedy for problem in problems if problem.remedy], "exit_status": 1 if problems else 0,
     }  # fmt: skip
-    if values["format"] == "json":
-        _print(_dump(document))
-    else:
-        _say((line, *(part for remedy in remedies for part in remedy.splitlines())))
+    told = [(str(problem), problem.remedy) for problem in problems]
+    _print(_dump(document) if values["format"] == "json" else screen.taken_back(undone, notes, told, _style(False)))
     return 1 if problems else 0
 
 
 def _facts(call: Call) -> int:
-    session = _Session(call.values)
+    session = _session(call)
     found = facts.gather(session.host, session.profile, session.settings, session.release)
     _print(_dump(_plain(found)))
     return 0
@@ -308,7 +247,7 @@ def _profiles(call: Call) -> int:
 
 def _reboot_required(call: Call) -> int:
     _need_root("reboot-required", call.again)
-    session = _Session(call.values)
+    session = _session(call)
     findings = engine.plan(session.look(), session.profile, session.settings)
     needed = any(finding.status is Status.REBOOT for finding in findings)
     _print(_dump({"reboot_required": needed}) if call.values["format"] == "json" else "yes" if needed else "no")
@@ -319,7 +258,7 @@ def _exception(call: Call) -> int:
     from .compliance import command
 
     _need_root("exception", call.again)
-    session = _Session(call.values)
+    session = _session(call)
     found = facts.gather(session.host, session.profile, session.settings, session.release)
     outcome = command.run(session.host, found, call.values)
     places = [(export.settle(path, "--output"), text) for path, text in outcome.files]
@@ -404,7 +343,7 @@ def _need_root(command: str, again: Again) -> None:
         raise Blocked(f"/proc is not mounted here, and {command} needs it", "mount -t proc proc /proc, then run again")
 
 
-def _document(command: str, outcome: engine.Outcome, session: _Session, call: Call, status: int) -> dict[str, Any]:
+def _document(command: str, outcome: engine.Outcome, session: Session, call: Call, status: int) -> dict[str, Any]:
     seconds = time.monotonic() - call.begun
     return report.as_json(command, outcome, session.profile, session.settings, seconds, call.again, status)
 
@@ -443,13 +382,12 @@ def _print(text: str) -> None:
         raise BootstrapError(f"the result cannot be printed: {error.strerror}", "--report FILE") from error
 
 
-def _style(verbose: bool) -> screen.Style:
+def _style(verbose: bool) -> Style:
     """A terminal gets wrapped lines and, unless it or somebody says no, colour."""
     if not (sys.stdout and sys.stdout.isatty()):
-        return screen.Style(verbose=verbose)
-    narrowest, widest = screen.WIDTHS
+        return Style(verbose=verbose)
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
-    return screen.Style(min(max(_columns(sys.stdout), narrowest), widest), not plain, verbose)
+    return on_terminal(_columns(sys.stdout), not plain, verbose)
 
 
 def _progress() -> Progress:

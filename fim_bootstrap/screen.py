@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from .layout import PLAIN, Style, wrapped
 from .redact import QUOTE, SENTENCE, shown
+from .unified import edits as edits_of
 
-WIDTHS = (60, 100)  # columns: no terminal is written to in fewer or more
 NAME, SAID = 64, 400  # characters of a host's name, and of a sentence that may quote the host
 SHOWN = 6  # lines of evidence of one finding, and of a file's difference, where -v does not ask for all
 ORDER = ("failed", "blocked", "change", "reboot", "waiting")
 SIGNS = {"failed": "FAILED", "blocked": "BLOCKED", "change": "CHANGE", "reboot": "REBOOT", "waiting": "waiting"}
-BOLD_RED, YELLOW, GREEN, DIM = "1;31", "33", "32", "2"
-COLOURS = {"STOP": BOLD_RED, "FAILED": BOLD_RED, "BLOCKED": BOLD_RED, "CHANGE": YELLOW, "REBOOT": YELLOW,
-           "warning": YELLOW, "READY": GREEN, "READY AFTER REBOOT": YELLOW, "skipped": DIM}  # fmt: skip
 PAST = {"ok": "seen", "stop": "STOP"}  # of a test event
 # the first word of what would be done -> what it comes to, counted
 KINDS = (
@@ -34,17 +32,6 @@ KINDS = (
     (r"enable ", "enables {} service", "s"),
     (r"stop ", "stops {} service", "s"),
 )
-
-
-class Style(NamedTuple):
-    """How it is shown: in how many columns (0: not wrapped), in colour or not, with all of it or what matters."""
-
-    width: int = 0
-    colour: bool = False
-    verbose: bool = False
-
-
-PLAIN = Style()
 
 
 def text(document: Mapping[str, Any], style: Style = PLAIN) -> str:
@@ -62,6 +49,18 @@ def brief(document: Mapping[str, Any]) -> str:
     parts += ["a reboot is due after apply"] if document["reboot_after_apply"] else []
     parts += document["next"][:1]
     return shown(f"{'; '.join(parts)} (exit {document['exit_status']})", SENTENCE)
+
+
+def taken_back(undone: int, notes: Sequence[str], problems: Sequence[tuple[str, str]], style: Style = PLAIN) -> str:
+    """What `revert` did, what it has to say of that, and what it left, each with the way out."""
+    lines = [line for note in notes for line in wrapped("note    ", shown(note, SENTENCE), style)]
+    for said, remedy in problems:
+        lines += ["", *wrapped("LEFT    ", shown(said, SENTENCE), style, "LEFT")]
+        lines += [shown(line, SENTENCE) for line in remedy.splitlines()]
+    steps = _count(undone, "step") if undone else "nothing"
+    left = f", {_count(len(problems), 'thing')} left as it is" if problems else ""
+    lines += ["", *wrapped("", f"TAKEN BACK: {steps}{left}", style)] if lines else [f"TAKEN BACK: {steps}"]
+    return "\n".join([*lines, "  exit    1"] if problems else lines).lstrip("\n")
 
 
 class _Screen:
@@ -165,7 +164,7 @@ class _Screen:
         """What was seen, and where; an edit as the lines that differ, or as it is under -v."""
         if item["id"] == "delivery":  # it stands above, as the way of the test event
             return
-        edits = list(_edits(item["diff"]))
+        edits = list(edits_of(item["diff"]))
         edited = {place for place, _ in edits}
         seen = [line for line in item["evidence"] if _place(line) not in edited]
         yield from self.capped([self.labelled("at", line) for line in seen])
@@ -334,28 +333,9 @@ class _Screen:
         skipped = [f"{by_status.count('skipped')} left out"] if "skipped" in by_status else []
         return ", ".join((*found, f"{right} right", *skipped))
 
-    # ------------------------------------------------------------------ on the screen
-
     def wrapped(self, head: str, line: str, sign: str = "") -> Iterator[str]:
-        """A line of text behind its head; on a terminal in as many lines as it takes, none of which breaks a word."""
-        parts = [f"{head}{line}".rstrip()]
-        if self.style.width:
-            parts = list(_folded(head, line.split(" "), self.style.width))
-        code = COLOURS.get(sign, YELLOW if sign.startswith("NOT ") else "")
-        if self.style.colour and code:
-            parts[0] = parts[0].replace(sign, f"\x1b[{code}m{sign}\x1b[0m", 1)
-        yield from parts
-
-
-def _folded(head: str, words: Sequence[str], width: int) -> Iterator[str]:
-    """The words in lines of a width, below each other, none of them broken: a path is pasted whole."""
-    line, empty = head, " " * len(head)
-    for word in words:
-        if line not in (head, empty) and len(line) + len(word) > width:
-            yield line.rstrip()
-            line = empty
-        line += f"{word} "
-    yield line.rstrip()
+        """A line of text behind its head, in this screen's style."""
+        return wrapped(head, line, self.style, sign)
 
 
 def _unproven(item: Mapping[str, Any]) -> bool:
@@ -370,28 +350,6 @@ def _place(line: str) -> str:
     """FILE:LINE at the beginning of a line of evidence, or ''."""
     found = re.match(r"/[^:]+:\d+(?=:)", line)
     return found[0] if found else ""
-
-
-def _edits(diff: str) -> Iterator[tuple[str, Sequence[str]]]:
-    """The places of a unified diff, each with the lines that go (- ) and that come (+ )."""
-    path, number, old, new = "", 0, 0, 0  # the file, its line, and how many lines of each side the hunk still has
-    changed: list[str] = []
-    for line in diff.splitlines():
-        if line.startswith("\\"):  # no newline at the end
-            continue
-        if changed and not (old + new and line[:1] in "-+"):
-            yield f"{path}:{number - sum(text[0] == '-' for text in changed)}", changed
-            changed = []
-        if old + new:
-            changed += [f"{line[0]} {line[1:]}"] if line[0] in "-+" else []
-            number += line[0] != "+"
-            old, new = old - (line[0] != "+"), new - (line[0] != "-")
-        elif found := re.match(r"@@ -(\d+)(?:,(\d+))? \+\d+(?:,(\d+))? @@", line):
-            number, old, new = int(found[1]), int(found[2] or 1), int(found[3] or 1)
-        elif line.startswith("--- "):
-            path = line[4:]
-    if changed:
-        yield f"{path}:{number - sum(text[0] == '-' for text in changed)}", changed
 
 
 def _would(items: Sequence[Mapping[str, Any]], agent: str) -> str:

@@ -20,12 +20,13 @@ from fim_bootstrap.dialects import MANAGERS
 from fim_bootstrap.engine import Outcome
 from fim_bootstrap.errors import BootstrapError
 from fim_bootstrap.host import File
+from fim_bootstrap.layout import PLAIN, Style
 from fim_bootstrap.managers import Order
 from fim_bootstrap.model import Delivery, Environment, Facts, Hop, OsRelease, Process, Settings, Status, Verdict
 from tests.test_requirements import CONF, PROFILE, READY, STATUS
 
 FOLDER = Path(__file__).parent / "golden/screens"
-TTY = screen.Style(80, True)
+TTY = Style(80, True)
 NOW = 1_795_767_124.0  # 2026-11-27 08:12:04 UTC
 HOST = READY._replace(
     os=OsRelease("rocky", "9.4", (), "Rocky Linux 9.4 (Blue Onyx)"), now=NOW, today="2026-11-27",
@@ -134,7 +135,7 @@ SCREENS: Mapping[str, Screen] = {
 }  # fmt: skip
 
 
-def shown(name: str, style: screen.Style) -> str:
+def shown(name: str, style: Style) -> str:
     """The screen, with the escape character spelled out."""
     told = screen.text(SCREENS[name].document(), style._replace(verbose=SCREENS[name].verbose))
     return re.sub("\x1b", r"\\e", told) + "\n"
@@ -142,7 +143,7 @@ def shown(name: str, style: screen.Style) -> str:
 
 def files() -> dict[Path, str]:
     """Each golden file, and what stands in it."""
-    styles = (("txt", screen.PLAIN), ("tty", TTY))
+    styles = (("txt", PLAIN), ("tty", TTY))
     return {FOLDER / f"{name}.{end}": shown(name, style) for name in SCREENS for end, style in styles}
 
 

@@ -28,6 +28,7 @@ from fim_bootstrap import (
 )
 from fim_bootstrap.errors import BadConfig, BootstrapError, Unsupported
 from fim_bootstrap.host import LIMIT, File, LiveHost, Output, Stat
+from fim_bootstrap.layout import Style
 from fim_bootstrap.model import OsRelease, Profile, Settings
 from fim_bootstrap.package_causes import trouble, why
 from fim_bootstrap.redact import redact
@@ -253,7 +254,7 @@ def host(pick: Callable[[str], str], profile: Profile) -> None:
         outcome = engine.Outcome(engine.plan(found, profile, settings), found)
         document = report.as_json("check", outcome, profile, settings, 0.1)
         json.dumps(document)
-        screen.text(document, screen.Style(80, True, True))
+        screen.text(document, Style(80, True, True))
         assert "ActivationId=1234" not in json.dumps(document)
     except BootstrapError:
         pass
