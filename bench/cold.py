@@ -12,7 +12,7 @@ import statistics
 import sys
 import time
 
-from fim_bootstrap.selinux import render
+from fim_bootstrap.facts.selinux import render
 from tests.conftest import PROJECT
 from tests.live.guest import guest
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from . import agent, auditd_conf
+from .agent import vendor
+from .audit import auditd_conf
 from .model import Facts, Hop, Settings
 
 OK, STOP, DOWN, UNKNOWN = "ok", "stop", "down", "?"
-KERNEL, AUDITD, DISPATCHER, PLUGIN, EDR, LOG = "kernel", "auditd", "dispatcher", agent.PLUGIN, agent.EDR, agent.LOG
+KERNEL, AUDITD, DISPATCHER, PLUGIN, EDR, LOG = "kernel", "auditd", "dispatcher", vendor.PLUGIN, vendor.EDR, vendor.LOG
 
 
 def of(facts: Facts, settings: Settings) -> tuple[Hop, ...]:

@@ -12,28 +12,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional, TextIO
 
-from . import (
-    __version__,
-    arguments,
-    changes,
-    dialects,
-    engine,
-    export,
-    facts,
-    journal,
-    managers,
-    option_table,
-    options,
-    profiles,
-    report,
-    screen,
-    waiting,
-)
+from . import __version__, arguments, engine, export, option_table, options, profiles, report, screen, waiting
 from .again import Again, called, typed
+from .changes import journal, leftovers
 from .commands import BY_NAME, NAMES
 from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported, Usage
-from .host import LOG, RUN, LiveHost, sweep
+from .facts import own_files, system
+from .facts.gather import gather
+from .host.files import sweep
+from .host.live import LiveHost
+from .host.reader import LOG, RUN
 from .layout import Style, on_terminal
+from .managers import lookup
+from .managers.rows import MANAGERS
 from .model import Status
 from .progress import Progress
 from .redact import SENTENCE, one_line, redacted, shown
@@ -143,10 +134,10 @@ def _apply(call: Call) -> int:
     with _reported("apply", call) as place:
         session = _session(call)
         own = session.settings.first_boot or (session.settings.guard and session.host.which("systemctl"))
-        if own and from_source() and not session.host.stat(facts.PROGRAM):
-            raise Blocked(f"{facts.PROGRAM} has to be the one-file binary; this is a source run", "make binary")
+        if own and from_source() and not session.host.stat(own_files.PROGRAM):
+            raise Blocked(f"{own_files.PROGRAM} has to be the one-file binary; this is a source run", "make binary")
         with session.host.alone():
-            changes.tidy(session.host, journal.entries(session.host))
+            leftovers.tidy(session.host, journal.entries(session.host))
             if lost := journal.damage(session.host):
                 _tell(f"fim-bootstrap: {lost}; what they recorded cannot be taken back")
             session.host.log(f"apply {' '.join(sys.argv[1:])}")
@@ -177,7 +168,7 @@ def _ended(status: int, delivered: bool, document: dict[str, Any], values: Mappi
 
 
 def _revert(call: Call) -> int:
-    from . import revert
+    from .changes import revert
 
     _need_root("revert", call.again)
     values = call.values
@@ -185,8 +176,8 @@ def _revert(call: Call) -> int:
     host = LiveHost(settings.root or "/", progress)
     with host.alone():
         steps = journal.entries(host)
-        changes.tidy(host, steps)
-        live = facts.environment(host, bool(settings.root)).live
+        leftovers.tidy(host, steps)
+        live = system.environment(host, bool(settings.root)).live
         if live:
             waiting.until_quiet(host, settings.agent_timeout, host.waits)
             progress.over()
@@ -209,7 +200,7 @@ def _revert(call: Call) -> int:
 
 def _facts(call: Call) -> int:
     session = _session(call)
-    found = facts.gather(session.host, session.profile, session.settings, session.release)
+    found = gather(session.host, session.profile, session.settings, session.release)
     _print(_dump(_plain(found)))
     return 0
 
@@ -227,12 +218,12 @@ def _profiles(call: Call) -> int:
         else:
             _say(f"{p.id:14} {p.title:38} {' '.join(p.managers):14} tested: {p.tested}" for p in listed)
         return 0
-    profile = profiles.select(table, facts.identify(host), settings.profile, host.which)
-    name, _ = managers.choose(host, profile)
+    profile = profiles.select(table, system.identify(host), settings.profile, host.which)
+    name, _ = lookup.choose(host, profile)
     if not name:
         raise Unsupported(f"none of {', '.join(profile.managers)} is here", "choose another profile with --profile")
-    order = managers.Order(dialects.MANAGERS[name], profile, profile.packages, 0.0)
-    found, unasked = managers.available(host, order)
+    order = lookup.Order(MANAGERS[name], profile, profile.packages, 0.0)
+    found, unasked = lookup.available(host, order)
     rows = {c: [n for n in alternatives if n in found] for c, alternatives in profile.packages.items()}
     if values["format"] == "json":
         _print(_dump({"profile": profile.id, "packages": rows, "not_looked_up": unasked}))
@@ -259,7 +250,7 @@ def _exception(call: Call) -> int:
 
     _need_root("exception", call.again)
     session = _session(call)
-    found = facts.gather(session.host, session.profile, session.settings, session.release)
+    found = gather(session.host, session.profile, session.settings, session.release)
     outcome = command.run(session.host, found, call.values)
     places = [(export.settle(path, "--output"), text) for path, text in outcome.files]
     for line in outcome.told:

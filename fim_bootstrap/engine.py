@@ -10,24 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Optional
 
-from . import audit_rules, auditd_conf, consequences, journal, preflight, reboots, rule_origin, switched_on, waiting
-from .agent import SERVICE, restarts_auditd
-from .changes import (
-    LABELS_POSSIBLE,
-    NO_LABELS,
-    InstallPackages,
-    LabelTree,
-    LoadPolicy,
-    ReloadPolicy,
-    RestartService,
-    RestoreLabels,
-    StopService,
-    moment,
-    without_proc,
-)
+from . import consequences, waiting
+from .agent.look import restarts_auditd
+from .agent.vendor import SERVICE
+from .audit import auditctl, auditd_conf, preflight, reboots, rule_origin, switched_on
+from .changes import journal
+from .changes.journal import moment
+from .changes.packages import InstallPackages
+from .changes.policy import LABELS_POSSIBLE, NO_LABELS, LabelTree, LoadPolicy, ReloadPolicy, RestoreLabels, without_proc
+from .changes.services import RestartService, StopService
 from .errors import BootstrapError
-from .facts import AUDITD_CONF
-from .host import Host, Reader
+from .facts.audit import AUDITD_CONF
+from .host.reader import Host, Reader
 from .model import (
     DISABLED,
     Answer,
@@ -229,7 +223,7 @@ class _Run:
         audit = self.facts.audit
         listed = audit.live_rules
         if rule_origin.wiped(file.text for file in audit.rules):
-            silent = any(rule.never_task for file in audit.rules for rule in audit_rules.parse(file.text))
+            silent = any(rule.never_task for file in audit.rules for rule in auditctl.parse(file.text))
             listed = ("-a never,task",) if silent else ()
         later = audit._replace(daemon=Process(0, 1, "auditd", float("inf")), live_rules=listed)
         finding = _assess(agent, self.facts._replace(audit=later), self.profile, self.settings)
@@ -272,7 +266,7 @@ class _Run:
 
     def _rescued(self, change: RestartService, error: BootstrapError) -> BootstrapError:
         """auditd did not come up: put back what this run made of auditd.conf, and start it; what to tell."""
-        from . import revert  # not for a run that goes well
+        from .changes import revert  # not for a run that goes well
 
         mine = [step for step in journal.entries(self.host) if step["id"] not in self.known]
         edits = [step for step in mine if (step["kind"], step.get("path")) == ("edit", AUDITD_CONF)]

@@ -6,7 +6,7 @@ is printed as it stands here; docs/requirements.md is made from the same text. C
 
 from __future__ import annotations
 
-from .agent import (
+from .agent.vendor import (
     CONF,
     DISPATCHER_KEY,
     EDR,
@@ -19,8 +19,8 @@ from .agent import (
     SOCKET_FOLDER,
     USE_DISPATCHER,
 )
+from .facts.selinux import MODULE
 from .requirements import REQUIREMENTS
-from .selinux import MODULE
 
 PACKAGES = f"""\
 Why

@@ -16,7 +16,8 @@ import time
 from typing import NamedTuple, Optional
 
 from .errors import BootstrapError, Usage
-from .host import PATIENCE, LiveHost, put
+from .host.files import PATIENCE, put
+from .host.live import LiveHost
 
 
 class Export(NamedTuple):

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Optional, Protocol
 
-from .host import File, Host, Stat
-from .rules_d import Joins
+from .audit.rules_d import Joins
+from .host.reader import File, Host, Stat
 
 
 class Status(enum.Enum):

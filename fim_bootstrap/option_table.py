@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .agent import DISPATCHER_KEY
+from .agent.vendor import DISPATCHER_KEY
 from .commands import ABOUT_A_HOST
 from .requirements import IDS
 

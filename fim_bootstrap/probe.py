@@ -15,9 +15,11 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
-from . import agent, audit_rules, auditd_conf, chain
+from . import chain
+from .agent import vendor
+from .audit import auditctl, auditd_conf
 from .chain import AUDITD, DISPATCHER, EDR, KERNEL, LOG, OK, PLUGIN, STOP, UNKNOWN
-from .host import Host
+from .host.reader import Host
 from .model import Delivery, Facts, Hop, Process, Settings
 
 PATIENCE = 10.0  # seconds
@@ -62,12 +64,12 @@ def _refusal(facts: Facts) -> str:
 def _look(host: Host, facts: Facts, token: str) -> _Mark:
     mark = token.encode()
     logs = (facts.agent.log, facts.agent.events)
-    arrived = next((path for path in logs if mark in host.tail(path, agent.TAIL)), "")
+    arrived = next((path for path in logs if mark in host.tail(path, vendor.TAIL)), "")
     path = written_to(facts)
-    tails = [host.tail(name, agent.TAIL) for name in (f"{path}.1", path) if path and host.stat(name)]
+    tails = [host.tail(name, vendor.TAIL) for name in (f"{path}.1", path) if path and host.stat(name)]
     found, since = b"".join(tails).partition(mark)[1:]
     lines = (line for line in since.splitlines() if b"avc:  denied" in line)
-    denied = next((line for line in lines if f'comm="{agent.PLUGIN}"'.encode() in line), b"")
+    denied = next((line for line in lines if f'comm="{vendor.PLUGIN}"'.encode() in line), b"")
     return _Mark(arrived, bool(found) if tails else None, denied.decode(errors="replace"))
 
 
@@ -93,7 +95,7 @@ def _judged(hop: Hop, host: Host, facts: Facts, mark: _Mark, token: str, taken: 
     if name == PLUGIN and mark.denied:
         return Hop(name, STOP, mark.denied)
     if name == EDR and PLUGIN in taken and _unconnected(host):
-        return Hop(name, STOP, f"not connected to the plugin's socket {agent.SOCKET}")
+        return Hop(name, STOP, f"not connected to the plugin's socket {vendor.SOCKET}")
     count = f"read {taken[name]} bytes" if taken.get(name) else "no byte was counted, and recv(2) is not"
     return Hop(name, UNKNOWN, f"{hop.evidence}; {count}")
 
@@ -110,7 +112,7 @@ def _recorded(facts: Facts, mark: _Mark) -> Hop:
 
 def may_hide(rule: str) -> bool:
     """Whether a rule drops user messages such as the mark: lists user and exclude (auditctl(8))."""
-    options = audit_rules.options(rule)
+    options = auditctl.options(rule)
     words = {word for name, value in options if name in "aA" for word in value.split(",")}
     if words == {"never", "user"}:
         return True
@@ -133,7 +135,7 @@ def _may_fit(field: str) -> bool:
 def _unconnected(host: Host) -> bool:
     """Whether the plugin listens, and nobody is connected to it; not where its socket is another one."""
     table = (host.read_bytes("/proc/net/unix") or b"").decode(errors="replace")
-    states = [fields[5] for fields in map(str.split, table.splitlines()) if fields[7:8] == [agent.SOCKET]]
+    states = [fields[5] for fields in map(str.split, table.splitlines()) if fields[7:8] == [vendor.SOCKET]]
     return LISTENING in states and CONNECTED not in states
 
 

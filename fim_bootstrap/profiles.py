@@ -12,9 +12,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Optional, Union, get_type_hints
 
-from .dialects import MANAGERS
 from .errors import BadConfig, Unsupported
-from .host import LiveHost, Reader, piped
+from .host.files import piped
+from .host.live import LiveHost
+from .host.reader import Reader
+from .managers.rows import MANAGERS
 from .model import OsRelease, Profile
 from .resources import profile_folder
 from .spelling import guess

@@ -8,12 +8,13 @@ from typing import Any, Optional
 
 from . import __version__, chain, consequences, written_by
 from .again import PROGRAM, Again
-from .dialects import MANAGERS
+from .agent import state
 from .engine import Outcome
 from .errors import Blocked, BootstrapError, NeedsRoot
+from .managers.rows import MANAGERS
 from .model import LOCKED, Facts, Finding, Hop, Profile, Settings, Status
 from .redact import one_line, redacted
-from .requirements import agent, delivery, guard, packages, rules
+from .requirements import delivery, guard, packages, rules
 
 SCHEMA_VERSION = 1
 TROUBLES = (Status.FAILED, Status.BLOCKED, Status.CHANGE, Status.WAITING)
@@ -164,7 +165,7 @@ def as_json(
         "time": _now(),
         "boot": facts.boot,
         "versions": {**facts.versions},
-        "agent": agent.condition(facts, settings),
+        "agent": state.condition(facts, settings),
         "host": {
             "hostname": facts.hostname,
             "machine": facts.machine,

@@ -6,9 +6,12 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from . import engine, facts, journal, profiles, waiting
+from . import engine, profiles, waiting
+from .changes import journal
 from .errors import Blocked, Unsupported
-from .host import LiveHost
+from .facts import system
+from .facts.gather import gather
+from .host.live import LiveHost
 from .model import Change, Environment, Facts, Profile, Settings
 from .progress import Progress
 
@@ -22,15 +25,15 @@ class Session:
         self.settings, self.progress = settings, progress
         self.host = LiveHost(settings.root or "/", progress)
         self.looked = False  # what would be said of the journal counts before the first change alone
-        self.release = facts.identify(self.host)
+        self.release = system.identify(self.host)
         table = profiles.load(profiles.standard_places(self.host, self.settings.profiles))
         self.profile: Profile = profiles.select(table, self.release, self.settings.profile, self.host.which)
 
     def look(self) -> Facts:
         """The facts as they are now."""
-        found = facts.gather(self.host, self.profile, self.settings, self.release)
+        found = gather(self.host, self.profile, self.settings, self.release)
         if found.environment is Environment.CONTAINER:
-            mark = facts.container_mark(self.host) or "/run/systemd/system is missing, and process 1 is not init"
+            mark = system.container_mark(self.host) or "/run/systemd/system is missing, and process 1 is not init"
             raise Unsupported(
                 f"a container, or a system without an init ({mark}): the kernel's audit belongs to the host outside",
                 "run it on that host; to prepare an image, name the tree: --root /",

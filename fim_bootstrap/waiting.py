@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .agent import SCRIPT
-from .host import Reader
+from .agent import state
+from .agent.vendor import SCRIPT
+from .facts.processes import gather
+from .host.reader import Reader
 from .model import Facts, Settings
-from .processes import gather
 from .requirements import agent
 
 PAUSE = 2.0  # seconds between two looks
@@ -38,9 +39,9 @@ def until_started(look: Callable[[], Facts], facts: Facts, settings: Settings, s
     if not settings.chosen(agent.ID):
         return facts
     for left in _pauses(settings.agent_timeout):
-        if agent.condition(facts, settings) != agent.STARTING:
+        if state.condition(facts, settings) != state.STARTING:
             break
-        say(f"the agent is starting: {agent.last_sign(facts)}", left)
+        say(f"the agent is starting: {state.last_sign(facts)}", left)
         time.sleep(PAUSE)
         facts = look()
     return facts

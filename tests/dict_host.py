@@ -14,9 +14,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Optional, Union
 
-from fim_bootstrap.agent import ROOT
+from fim_bootstrap.agent.vendor import ROOT
 from fim_bootstrap.errors import BootstrapError
-from fim_bootstrap.host import LIMIT, NOT_FOUND, PATH, File, Output, Stat
+from fim_bootstrap.host.commands import PATH
+from fim_bootstrap.host.reader import LIMIT, NOT_FOUND, File, Output, Stat
 
 BOOT = 1_000_000.0  # when this boot began, seconds since the epoch
 HERTZ = os.sysconf("SC_CLK_TCK")

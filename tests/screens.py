@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 
 from fim_bootstrap import engine, report, screen
 from fim_bootstrap.again import Again
-from fim_bootstrap.changes import InstallPackages, LoadPolicy
-from fim_bootstrap.dialects import MANAGERS
+from fim_bootstrap.changes.packages import InstallPackages
+from fim_bootstrap.changes.policy import LoadPolicy
 from fim_bootstrap.engine import Outcome
 from fim_bootstrap.errors import BootstrapError
-from fim_bootstrap.host import File
+from fim_bootstrap.host.reader import File
 from fim_bootstrap.layout import PLAIN, Style
-from fim_bootstrap.managers import Order
+from fim_bootstrap.managers.lookup import Order
+from fim_bootstrap.managers.rows import MANAGERS
 from fim_bootstrap.model import Delivery, Environment, Facts, Hop, OsRelease, Process, Settings, Status, Verdict
 from tests.test_requirements import CONF, PROFILE, READY, STATUS
 

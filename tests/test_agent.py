@@ -12,23 +12,17 @@ from typing import Any, NamedTuple
 import jsonschema
 import pytest
 
-from fim_bootstrap import (
-    agent,
-    consequences,
-    engine,
-    facts,
-    journal,
-    options,
-    report,
-    rule_origin,
-    screen,
-    versions,
-    waiting,
-)
-from fim_bootstrap.changes import LoadPolicy, ReloadPolicy, RestoreLabels
+from fim_bootstrap import consequences, engine, options, report, screen, waiting
+from fim_bootstrap.agent import script_log, vendor
+from fim_bootstrap.audit import rule_origin
+from fim_bootstrap.changes import journal
+from fim_bootstrap.changes.policy import LoadPolicy, ReloadPolicy, RestoreLabels
 from fim_bootstrap.engine import Outcome
 from fim_bootstrap.errors import Usage
-from fim_bootstrap.host import STATE, LiveHost, Output
+from fim_bootstrap.facts import services, versions
+from fim_bootstrap.facts.gather import gather
+from fim_bootstrap.host.live import LiveHost
+from fim_bootstrap.host.reader import STATE, Output
 from fim_bootstrap.model import Environment, Facts, Finding, OsRelease, Profile, Settings, Status
 from fim_bootstrap.probe import may_hide, probe
 from fim_bootstrap.requirements import agent as requirement
@@ -43,7 +37,7 @@ AUDITD, MAIN, EDR, PLUGIN, SCRIPT = 500, 600, 601, 502, 650
 LOG, EVENTS, SCRIPT_LOG = "/var/log/qualys/edr.log", "/var/log/qualys/edr-events.log", "/var/log/qualys/edr-script.log"
 RULES_FILE = "/etc/audit/rules.d/99-finalize.rules"
 PLUGIN_FILE = "/etc/audit/plugins.d/edr-plugin.conf"
-PLUGIN_CONF = f"active = yes\ndirection = out\npath = {agent.PLUGIN_PROGRAM}\ntype = always\n"
+PLUGIN_CONF = f"active = yes\ndirection = out\npath = {vendor.PLUGIN_PROGRAM}\ntype = always\n"
 WATCH = "-w /srv -p wa -k fim"
 UNIT = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nTimeoutStopUSec=1min 30s\nTimeoutStartUSec=5min"
 
@@ -87,8 +81,8 @@ class Seen(NamedTuple):
         return report.exit_code("apply", self.outcome)
 
 
-PROGRAM_OF = {"qualys-cloud-agent": agent.PROGRAM, "qualys-edr": f"{agent.ROOT}/bin/qualys-edr",
-              "edr-plugin": agent.PLUGIN_PROGRAM, agent.SCRIPT: "/bin/sh", "bash": "/bin/bash"}  # fmt: skip
+PROGRAM_OF = {"qualys-cloud-agent": vendor.PROGRAM, "qualys-edr": f"{vendor.ROOT}/bin/qualys-edr",
+              "edr-plugin": vendor.PLUGIN_PROGRAM, vendor.SCRIPT: "/bin/sh", "bash": "/bin/bash"}  # fmt: skip
 
 
 def run(host: DictHost, pid: int, name: str, **values: Any) -> None:
@@ -99,7 +93,7 @@ def run(host: DictHost, pid: int, name: str, **values: Any) -> None:
 def look(host: DictHost, **settings: Any) -> Seen:
     """Gather and plan, as check does."""
     asked = Settings(**settings)
-    found = facts.gather(host, PROFILE, asked, RELEASE)
+    found = gather(host, PROFILE, asked, RELEASE)
     return Seen(found, engine.plan(found, PROFILE, asked), asked)
 
 
@@ -108,13 +102,13 @@ def converge(host: DictHost, said: list[str] | None = None, **settings: Any) -> 
     asked = Settings(**settings)
     lines: list[str] = [] if said is None else said
 
-    def gather() -> Facts:
-        return facts.gather(host, PROFILE, asked, RELEASE)
+    def again() -> Facts:
+        return gather(host, PROFILE, asked, RELEASE)
 
     def say(what: str, left: float) -> None:
         lines.append(f"{what}; {left:.0f}")
 
-    return engine.converge(host, gather, PROFILE, asked, lambda *_: nullcontext(), say)
+    return engine.converge(host, again, PROFILE, asked, lambda *_: nullcontext(), say)
 
 
 def listing(host: DictHost, *rules: str) -> None:
@@ -173,10 +167,10 @@ def host(bare: DictHost) -> DictHost:
         "qualys-cloud-agent.service\nLoadState=not-found",
         f"qualys-cloud-agent.service\n{UNIT}",
     )
-    host.write(agent.CONF, "ActivationId=a-b-c\nUseAuditDispatcher=1\nLogFileDir=/var/log/qualys/\n")
-    host.write(agent.PROGRAM, mode=0o755)
-    host.write(agent.PLUGIN_PROGRAM, mode=0o750)
-    host.write(f"{agent.ROOT}/fim/manifests/1.json", "{}")
+    host.write(vendor.CONF, "ActivationId=a-b-c\nUseAuditDispatcher=1\nLogFileDir=/var/log/qualys/\n")
+    host.write(vendor.PROGRAM, mode=0o755)
+    host.write(vendor.PLUGIN_PROGRAM, mode=0o750)
+    host.write(f"{vendor.ROOT}/fim/manifests/1.json", "{}")
     run(host, MAIN, "qualys-cloud-agent", started=BOOT + 50)
     run(host, EDR, "qualys-edr", parent=MAIN, started=BOOT + 110)
     run(host, PLUGIN, "edr-plugin", parent=AUDITD, started=BOOT + 101)
@@ -202,7 +196,7 @@ def test_a_healthy_agent_started_before_auditd_and_its_fim_after_it(host: DictHo
 
 def test_an_agent_of_another_user_is_well_where_its_fim_runs_as_root(host: DictHost) -> None:
     run(host, MAIN, "qualys-cloud-agent", started=BOOT + 50, uid=1000)
-    host.folder(agent.SOCKET_FOLDER, mode=0o700, uid=1000)
+    host.folder(vendor.SOCKET_FOLDER, mode=0o700, uid=1000)
     assert look(host).check == 0
     run(host, EDR, "qualys-edr", parent=MAIN, started=BOOT + 110, uid=1000)
     seen = look(host)
@@ -228,7 +222,7 @@ def test_a_rule_by_hand_before_the_agents_start_does_not_have_it_restarted(host:
 
 
 def test_edr_without_fim_is_judged_as_usual(host: DictHost) -> None:
-    del host.nodes[f"{agent.ROOT}/fim/manifests/1.json"]
+    del host.nodes[f"{vendor.ROOT}/fim/manifests/1.json"]
     seen = look(host)
     assert (seen.status, seen.check, seen.report["agent"]) == (Status.OK, 0, "running")
     host.end(PLUGIN)
@@ -236,7 +230,7 @@ def test_edr_without_fim_is_judged_as_usual(host: DictHost) -> None:
 
 
 def test_no_manifest_and_no_edr_is_ready_with_a_warning(host: DictHost) -> None:
-    del host.nodes[f"{agent.ROOT}/fim/manifests/1.json"], host.nodes[SCRIPT_LOG], host.nodes[PLUGIN_FILE]
+    del host.nodes[f"{vendor.ROOT}/fim/manifests/1.json"], host.nodes[SCRIPT_LOG], host.nodes[PLUGIN_FILE]
     host.end(EDR)
     host.end(PLUGIN)
     listing(host)
@@ -248,7 +242,7 @@ def test_no_manifest_and_no_edr_is_ready_with_a_warning(host: DictHost) -> None:
 
 
 def test_direct_mode_needs_neither_auditd_nor_plugin(host: DictHost) -> None:
-    host.write(agent.CONF, "UseAuditDispatcher=0\n")
+    host.write(vendor.CONF, "UseAuditDispatcher=0\n")
     for pid in (AUDITD, PLUGIN):
         host.end(pid)
     host.answers["systemctl show"] = str(host.answers["systemctl show"]).replace("enabled", "disabled", 1)
@@ -263,7 +257,7 @@ def test_direct_mode_needs_neither_auditd_nor_plugin(host: DictHost) -> None:
 @pytest.mark.parametrize("name", ["qualys-edr-start-stop.sh", "bash"])
 def test_its_script_at_work_is_waited_for(host: DictHost, name: str) -> None:
     gave_up(host, "immutable", ago=1)  # of the start before
-    run(host, SCRIPT, name, parent=MAIN, started=host.now - 100, cmdline=f"/bin/sh {agent.ROOT}/bin/{agent.SCRIPT}")
+    run(host, SCRIPT, name, parent=MAIN, started=host.now - 100, cmdline=f"/bin/sh {vendor.ROOT}/bin/{vendor.SCRIPT}")
     seen = look(host)
     assert (seen.status, seen.check, seen.apply, seen.report["agent"]) == (Status.WAITING, 3, 0, "starting")
     assert look(host, agent_timeout=90.0).status is not Status.WAITING
@@ -325,7 +319,7 @@ def test_apply_waits_for_a_slow_start_and_says_so(host: DictHost, monkeypatch: p
     assert report.verdict(outcome.findings) == "ready"
     assert not outcome.done
     assert [line.rpartition("; ")[2] for line in said[:4]] == ["300", "298", "296", "294"]
-    assert agent.SCRIPT in said[0]
+    assert vendor.SCRIPT in said[0]
 
 
 SCRIPT_PATH = f"/proc/{SCRIPT}/stat"
@@ -345,12 +339,12 @@ def test_check_waits_where_it_is_asked_to(host: DictHost) -> None:
     gave_up(host, "restarting auditd", ago=1)
     settings = Settings()
 
-    def gather() -> Facts:
+    def again() -> Facts:
         if host.now > BOOT + 5100:
             run(host, EDR, "qualys-edr", parent=MAIN, started=host.now)
-        return facts.gather(host, PROFILE, settings, RELEASE)
+        return gather(host, PROFILE, settings, RELEASE)
 
-    found = waiting.until_started(gather, gather(), settings, lambda *_: None)
+    found = waiting.until_started(again, again(), settings, lambda *_: None)
     assert found.agent.edr
     assert 100 <= host.now - (BOOT + 5000) <= 110
 
@@ -446,14 +440,14 @@ WORDINGS = [(code, line) for code, lines in LINES.items() for line in lines]
 @pytest.mark.parametrize(("code", "line"), WORDINGS, ids=[line for _, line in WORDINGS])
 def test_the_cause_is_read_in_many_wordings(code: int, line: str) -> None:
     for text in (line, line.upper(), f"2026-11-27 08:12:04 {line}\n2026-11-27 08:12:04 leaving"):
-        verdict = agent.verdict(f"auditctl found\naudit is not immutable\n{text}\n".encode())
+        verdict = script_log.verdict(f"auditctl found\naudit is not immutable\n{text}\n".encode())
         assert verdict, text
         assert verdict.code == code, text
 
 
 @pytest.mark.parametrize("line", ["edr script complete", "Script completed", "started successfully"])
 def test_a_good_end_is_no_cause(line: str) -> None:
-    verdict = agent.verdict(f"checking for never,task\nplugin install failed, once more\n{line}\n".encode())
+    verdict = script_log.verdict(f"checking for never,task\nplugin install failed, once more\n{line}\n".encode())
     assert verdict
     assert verdict.code == 0
 
@@ -464,7 +458,7 @@ def test_a_good_end_is_no_cause(line: str) -> None:
      "qualys-agent-plugin module installed", "enabled 1"],
 )  # fmt: skip
 def test_a_line_on_the_way_is_no_end(line: str) -> None:
-    assert agent.verdict(f"2026-11-27 08:12:04 {line}\n".encode()) is None
+    assert script_log.verdict(f"2026-11-27 08:12:04 {line}\n".encode()) is None
 
 
 def freeze(host: DictHost) -> None:
@@ -489,7 +483,7 @@ def lacks_a_tool(host: DictHost) -> None:
 
 
 def direct(host: DictHost) -> None:
-    host.write(agent.CONF, "UseAuditDispatcher=0\n")
+    host.write(vendor.CONF, "UseAuditDispatcher=0\n")
 
 
 # what is wrong with the host while the agent gives up so, and whose finding that is
@@ -510,7 +504,7 @@ def test_an_agent_that_gave_up_waits_for_what_it_gave_up_for(host: DictHost, cod
     finding = seen.finding()
     assert (finding.status, finding.waits_for, seen.report["agent"]) == (Status.WAITING, WRONG[code][1], "gave-up")
     assert finding.summary.startswith("the agent gave up at ")
-    assert agent.CAUSES[code][0] in finding.summary
+    assert vendor.CAUSES[code][0] in finding.summary
     assert LINES[code][0] in finding.evidence[0]
     assert seen.check == (4 if code == 204 else 3)
 
@@ -565,10 +559,10 @@ def test_what_its_own_selinux_step_met_is_told_and_blocks(host: DictHost, code: 
     gave_up(host, LINES[code][0])
     seen = look(host)
     assert (seen.status, seen.check) == (Status.BLOCKED, 4)
-    assert agent.CAUSES[code][0] in seen.finding().summary
+    assert vendor.CAUSES[code][0] in seen.finding().summary
     host.answers["systemctl show"] = str(host.answers["systemctl show"]).replace("=enabled", "=disabled")
     assert "qualys-cloud-agent is not enabled at boot" in look(host).finding().warnings
-    assert agent.CAUSES[code][1] == seen.finding().follows[0] == "policy"
+    assert vendor.CAUSES[code][1] == seen.finding().follows[0] == "policy"
 
 
 def test_an_end_of_the_life_before_is_not_the_present_one(host: DictHost) -> None:
@@ -577,7 +571,7 @@ def test_an_end_of_the_life_before_is_not_the_present_one(host: DictHost) -> Non
     run(host, MAIN, "qualys-cloud-agent", started=host.now - 100)
     assert look(host).report["agent"] == "starting"
     host.sleep(300)
-    assert agent.CAUSES[205][0] in look(host).finding().summary
+    assert vendor.CAUSES[205][0] in look(host).finding().summary
 
 
 def test_a_clock_that_was_set_back_keeps_nobody_waiting(host: DictHost) -> None:
@@ -592,7 +586,7 @@ def test_an_agent_that_would_give_up_again_is_not_started(host: DictHost, code: 
     WRONG[code][0](host)
     finding = look(host).finding()
     assert (finding.status, finding.waits_for, finding.changes) == (Status.WAITING, WRONG[code][1], ())
-    assert agent.CAUSES[code][0] in finding.summary
+    assert vendor.CAUSES[code][0] in finding.summary
 
 
 def test_a_frozen_kernel_waits_for_the_reboot_before_and_after_apply(host: DictHost) -> None:
@@ -668,14 +662,14 @@ def test_a_host_without_agent_says_with_what_one_would_give_up(bare: DictHost) -
     assert (seen.status, seen.check, seen.report["agent"]) == (Status.SKIPPED, 0, "absent")
     assert not seen.finding().warnings
     freeze(bare)
-    assert agent.CAUSES[205][0] in look(bare).finding().warnings[0]
+    assert vendor.CAUSES[205][0] in look(bare).finding().warnings[0]
     kernel(bare)
     listing(bare, "-a never,task")
-    assert agent.CAUSES[206][0] in look(bare).finding().warnings[0]
+    assert vendor.CAUSES[206][0] in look(bare).finding().warnings[0]
     lacks_a_tool(bare)
-    assert agent.CAUSES[201][0] in look(bare).finding().warnings[0]
+    assert vendor.CAUSES[201][0] in look(bare).finding().warnings[0]
     lacks(bare, "auditctl")
-    assert agent.CAUSES[200][0] in look(bare).finding().warnings[0]
+    assert vendor.CAUSES[200][0] in look(bare).finding().warnings[0]
 
 
 def test_what_does_not_concern_it_or_cannot_be_known_is_not_foretold(
@@ -696,7 +690,7 @@ def test_what_does_not_concern_it_or_cannot_be_known_is_not_foretold(
 def test_an_identity_in_an_image_is_warned_of(bare: DictHost, conf: str, installed: bool) -> None:
     host = bare
     if conf or installed:
-        host.write(agent.CONF, conf)
+        host.write(vendor.CONF, conf)
     path = "/opt/id/qualys/hostid" if conf else "/etc/qualys/hostid"
     assert not look(host, root="/image").finding().warnings
     host.write(path, "1234")
@@ -949,7 +943,7 @@ def test_a_socket_to_which_nobody_is_connected_is_where_it_stops(
     host: DictHost, states: tuple[str, ...], hop: str
 ) -> None:
     host.answers["auditctl -m"] = message(AUDIT_LOG)
-    lines = [f"0000: 00000002 00000000 00010000 0001 {state} 4711 {agent.SOCKET}" for state in states]
+    lines = [f"0000: 00000002 00000000 00010000 0001 {state} 4711 {vendor.SOCKET}" for state in states]
     host.write("/proc/net/unix", "\n".join(("Num RefCount Protocol Flags Type St Inode Path", *lines)))
     assert hops(host)["qualys-edr"] == hop
 
@@ -1083,7 +1077,7 @@ def test_a_package_that_is_half_there_has_no_version(host: DictHost) -> None:
     [("1min 30s", 90.0), ("5min", 300.0), ("1h 2min 3.5s", 3723.5), ("500ms", 0.5), ("infinity", 0.0), ("", 0.0)],
 )
 def test_a_time_span_of_systemctl(shown: str, seconds: float) -> None:
-    assert facts.span(shown) == seconds
+    assert services.span(shown) == seconds
 
 
 @needs_root

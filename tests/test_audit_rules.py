@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fim_bootstrap import rules_d
-from fim_bootstrap.audit_rules import Rule, parse, parse_listing, parse_status
-from fim_bootstrap.host import File
+from fim_bootstrap.audit import rules_d
+from fim_bootstrap.audit.auditctl import Rule, parse, parse_listing, parse_status
+from fim_bootstrap.host.reader import File
 
 NOTE = "note"
 

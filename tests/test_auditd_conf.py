@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fim_bootstrap.auditd_conf import (
+from fim_bootstrap.audit.auditd_conf import (
     EMPTY_QUEUE,
     FOLDER_OF_LOGS,
     HALT,

@@ -6,30 +6,17 @@ import json
 
 import pytest
 
-from fim_bootstrap import journal
-from fim_bootstrap.agent import ROOT
-from fim_bootstrap.changes import (
-    CHILDREN,
-    POLICY_RC,
-    SEMODULE_TIMEOUT,
-    SETTLE,
-    CreateFiles,
-    DeleteRule,
-    EditAuditdConf,
-    EnableService,
-    InstallPackages,
-    LabelTree,
-    LoadPolicy,
-    ReloadPolicy,
-    RestartService,
-    RestoreLabels,
-    StopService,
-    restart_running,
-)
-from fim_bootstrap.dialects import MANAGERS
+from fim_bootstrap.agent.vendor import ROOT
+from fim_bootstrap.changes import journal
+from fim_bootstrap.changes.files import CreateFiles, EditAuditdConf
+from fim_bootstrap.changes.packages import POLICY_RC, InstallPackages
+from fim_bootstrap.changes.policy import SEMODULE_TIMEOUT, LabelTree, LoadPolicy, ReloadPolicy, RestoreLabels
+from fim_bootstrap.changes.rules import DeleteRule
+from fim_bootstrap.changes.services import CHILDREN, SETTLE, EnableService, RestartService, StopService, restart_running
 from fim_bootstrap.errors import Blocked, BootstrapError, Busy
-from fim_bootstrap.host import Output
-from fim_bootstrap.managers import Order
+from fim_bootstrap.host.reader import Output
+from fim_bootstrap.managers.lookup import Order
+from fim_bootstrap.managers.rows import MANAGERS
 from fim_bootstrap.model import Change, Profile
 from tests.conftest import AUDITD_CONF
 from tests.dict_host import BOOT, Answer, DictHost
@@ -299,7 +286,7 @@ def test_a_trees_packages_start_no_services(dict_host: DictHost, monkeypatch: py
         note(["auditd"])  # type: ignore[operator]
         raise BootstrapError("it fails")
 
-    monkeypatch.setattr("fim_bootstrap.changes.managers.install", install)
+    monkeypatch.setattr("fim_bootstrap.managers.install.install", install)
     order = Order(MANAGERS["apt"], Profile("x", "x"), {"auditd": ("auditd",)}, 1.0)
     with pytest.raises(BootstrapError, match="it fails"):
         apply(InstallPackages(order, "b"), dict_host)

@@ -47,7 +47,7 @@ def test_a_run_that_finds_nothing_to_do_loads_nothing_slow(tree: Tree) -> None:
     ready = tree.fim("check", "--skip", "dispatcher", PYTHONPROFILEIMPORTTIME="1")
     assert ready.status == 0, ready.out
     loaded = {line.rpartition("|")[2].strip() for line in ready.err.splitlines()}
-    assert "fim_bootstrap.facts" in loaded
+    assert "fim_bootstrap.facts.gather" in loaded
     assert not loaded & {"sh", "asyncio", "subprocess", "threading", "logging", "shutil", "difflib", "dataclasses"}
 
 
@@ -389,7 +389,7 @@ def test_a_report_that_gets_nowhere_is_a_failure_and_costs_no_reboot(
     ran: list[tuple[str, ...]] = []
     monkeypatch.setattr("fim_bootstrap.export.deliver", lost)
     monkeypatch.setattr("fim_bootstrap.report.reboot_required", lambda _: True)
-    monkeypatch.setattr("fim_bootstrap.host.LiveHost.run", lambda _, *argv, **__: ran.append(argv))
+    monkeypatch.setattr("fim_bootstrap.host.live.LiveHost.run", lambda _, *argv, **__: ran.append(argv))
     status = cli.main(["apply", "--root", str(tree.folder), "--format", "json", "--reboot", "when-needed"])
     said = capsys.readouterr()
     assert (status, [argv[0] for argv in ran]) == (1, ["shutdown"])

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from fim_bootstrap import __version__, engine, journal, report
-from fim_bootstrap.changes import EditFile
+from fim_bootstrap import __version__, engine, report
+from fim_bootstrap.changes import journal
+from fim_bootstrap.changes.files import EditFile
 from fim_bootstrap.compliance import command, controls, record, scap
 from fim_bootstrap.compliance.controls import CONTROL_FILES
 from fim_bootstrap.errors import BadConfig, Blocked, Usage
-from fim_bootstrap.host import File
+from fim_bootstrap.host.reader import File
 from fim_bootstrap.model import Facts, OsRelease, Settings
 from fim_bootstrap.profiles import read_table
 from fim_bootstrap.resources import compliance_folder

@@ -9,21 +9,24 @@ from typing import Any
 
 import pytest
 
-from fim_bootstrap import agent as vendor
-from fim_bootstrap import cli, engine, facts, journal, report
+from fim_bootstrap import cli, engine, report
+from fim_bootstrap.agent import vendor
+from fim_bootstrap.audit.service_restart import ACTIONS
+from fim_bootstrap.changes import journal
 from fim_bootstrap.engine import Outcome
 from fim_bootstrap.errors import Blocked, BootstrapError, Busy
-from fim_bootstrap.host import Output
+from fim_bootstrap.facts import audit, commands, system
+from fim_bootstrap.facts.gather import gather
+from fim_bootstrap.host.reader import Output
 from fim_bootstrap.model import Environment, Facts, OsRelease, Profile, Settings, Status
-from fim_bootstrap.service_restart import ACTIONS
 from tests.conftest import AUDITD_CONF, PROGRAMS, RULES
 from tests.dict_host import BOOT, DictHost
 from tests.test_requirements import READY
 
-PACKAGES = dict.fromkeys(facts.AUDIT_COMMANDS, ("auditd",))
+PACKAGES = dict.fromkeys(commands.AUDIT_COMMANDS, ("auditd",))
 PROFILE = Profile("debian-12", "Debian 12", managers=("apt",), packages=PACKAGES)
 LINE = "dispatcher = /sbin/audispd\n"
-CONF = facts.AUDITD_CONF
+CONF = audit.AUDITD_CONF
 MOUNTS = "25 1 254:0 / / rw shared:1 - ext4 /dev/vda rw\n"
 SCRIPT = f"{vendor.ROOT}/bin/start.sh"
 FIM = "auditd.service", "qualys-cloud-agent.service"
@@ -148,7 +151,7 @@ class Machine:
         chosen = Settings(**settings)
 
         def look() -> Facts:
-            found = facts.gather(self.host, PROFILE, chosen, OsRelease("debian", "12"))
+            found = gather(self.host, PROFILE, chosen, OsRelease("debian", "12"))
             return engine.asked(self.host, found, PROFILE, chosen)
 
         return engine.converge(self.host, look, PROFILE, chosen, lambda *_: contextlib.nullcontext(), lambda *_: None)
@@ -377,7 +380,7 @@ def test_a_dispatcher_line_that_auditd_refuses_is_mended_although_auditd_is_down
 
 
 def test_auditd_that_does_not_come_up_gets_its_file_back(machine: Machine) -> None:
-    for name in ("/sbin/audispd", facts.PLUGIN_DIRS[2] + "/x"):
+    for name in ("/sbin/audispd", audit.PLUGIN_DIRS[2] + "/x"):
         machine.host.write(name, mode=0o755)  # audit 2: the line has an effect
     machine.change_conf(AUDITD_CONF)
     machine.starts = lambda text: LINE not in text
@@ -395,7 +398,7 @@ def test_auditd_that_does_not_come_up_gets_its_file_back(machine: Machine) -> No
 
 def test_auditd_that_comes_up_with_neither_is_told(machine: Machine) -> None:
     machine.host.write("/sbin/audispd", mode=0o755)
-    machine.host.folder(facts.PLUGIN_DIRS[2])
+    machine.host.folder(audit.PLUGIN_DIRS[2])
     machine.change_conf(AUDITD_CONF)
     machine.starts = lambda _: False
     outcome = machine.apply()
@@ -514,7 +517,7 @@ def test_a_reboot_is_made_when_it_is_needed_and_asked_for(
     machine.host.programs("shutdown")
     monkeypatch.setattr(machine.host, "alone", contextlib.nullcontext, raising=False)
     monkeypatch.setattr(cli, "LiveHost", lambda *_: machine.host)
-    monkeypatch.setattr(facts, "identify", lambda _: OsRelease("debian", "12"))
+    monkeypatch.setattr(system, "identify", lambda _: OsRelease("debian", "12"))
     assert cli.main(["apply", "--format", "json", *words]) == 0
     assert any(line.startswith("shutdown -r") for line in machine.host.done) is reboots
     assert machine.host.stat("/run/fim-bootstrap/result.json")
@@ -532,7 +535,7 @@ def test_packages_of_which_one_was_installed_have_changed_the_host(
             host.programs("augenrules")
         raise BootstrapError("the second package fails")
 
-    monkeypatch.setattr("fim_bootstrap.changes.managers.install", install)
+    monkeypatch.setattr("fim_bootstrap.managers.install.install", install)
     outcome = machine.apply()
     assert (outcome.changed, len(outcome.account())) == (changed, int(changed))
 
@@ -540,7 +543,7 @@ def test_packages_of_which_one_was_installed_have_changed_the_host(
 def test_whoever_is_not_root_does_not_ask_and_says_so(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     machine.change_conf()
-    found = facts.gather(machine.host, PROFILE, Settings(), OsRelease("debian", "12"))
+    found = gather(machine.host, PROFILE, Settings(), OsRelease("debian", "12"))
     assert engine.asked(machine.host, found, PROFILE, Settings()) == found
     (finding,) = (item for item in engine.plan(found, PROFILE, Settings()) if item.id == "auditd")
     assert any("needs root" in line for line in finding.warnings)

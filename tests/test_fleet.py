@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import fleet as bench
-from fim_bootstrap import cli, host, options, written_by
+from fim_bootstrap import cli, options, written_by
 from fim_bootstrap.fleet import page
 from fim_bootstrap.fleet import text as fleet_text
 from fim_bootstrap.fleet.machines import Fleet
@@ -28,6 +28,7 @@ from fim_bootstrap.fleet.picture import STALE, State, picture
 from fim_bootstrap.fleet.plan import OLD, Wanted, plan
 from fim_bootstrap.fleet.since import since
 from fim_bootstrap.fleet.table import cells, lines, moment
+from fim_bootstrap.host import live
 from fim_bootstrap.model import OsRelease
 from tests.conftest import PROJECT, Ran, Tree, fim
 from tests.fleet_reports import (
@@ -497,8 +498,8 @@ def test_it_looks_at_no_host(
         raise AssertionError("the host was asked")
 
     for name in ("read", "stat", "which", "query", "run", "glob"):
-        assert hasattr(host.LiveHost, name)
-        monkeypatch.setattr(host.LiveHost, name, never)
+        assert hasattr(live.LiveHost, name)
+        monkeypatch.setattr(live.LiveHost, name, never)
     monkeypatch.setattr(options, "_option_file", never)
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)

@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fim_bootstrap import engine, rules_d
+from fim_bootstrap import engine
+from fim_bootstrap.audit import rules_d
 from fim_bootstrap.errors import Usage
 from fim_bootstrap.fleet import handover
 from fim_bootstrap.fleet.machines import Machine
 from fim_bootstrap.fleet.plan import LOCKED, SHARED, UNFIT, Plan, Wanted, plan
 from fim_bootstrap.fleet.table import moment
-from fim_bootstrap.host import File
+from fim_bootstrap.host.reader import File
 from fim_bootstrap.model import Settings
 from fim_bootstrap.report import as_json
 from tests.fleet_reports import (

@@ -21,10 +21,15 @@ from typing import Optional
 
 import pytest
 
-from fim_bootstrap import changes, dialects, facts, journal, managers
+from fim_bootstrap.changes import files, journal
+from fim_bootstrap.changes.journal import digest
 from fim_bootstrap.errors import BootstrapError, Busy
-from fim_bootstrap.host import CHUNK, LIMIT, LINE, LOG_LIMIT, LOG_LINE, File, LiveHost, Output, booted
-from fim_bootstrap.journal import digest
+from fim_bootstrap.facts import audit as audit_facts
+from fim_bootstrap.host.boot import booted
+from fim_bootstrap.host.files import CHUNK
+from fim_bootstrap.host.live import LOG_LIMIT, LOG_LINE, LiveHost
+from fim_bootstrap.host.reader import LIMIT, LINE, File, Output
+from fim_bootstrap.managers import install, lock, lookup, retry, rows
 from fim_bootstrap.model import Profile
 from tests.conftest import needs_root
 
@@ -54,7 +59,7 @@ Ask = Callable[..., Output]
 @pytest.fixture(params=["query", "run"])
 def ask(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
     """One command on this machine, started in each of the two ways."""
-    monkeypatch.setattr("fim_bootstrap.host.LOG", str(tmp_path / "log"))
+    monkeypatch.setattr("fim_bootstrap.host.live.LOG", str(tmp_path / "log"))
 
     def asked(*argv: str, timeout: float = 30) -> Output:
         here = LiveHost()
@@ -274,7 +279,7 @@ def test_an_inert_edit_does_not_make_the_daemon_stale(host: LiveHost, tmp_path: 
     conf = tmp_path / "etc/auditd.conf"
     conf.write_text("old")
     os.utime(conf, (1000, 1000))
-    changes.EditFile("/etc/auditd.conf", "old", "new", "why", 1000.0, True).apply(
+    files.EditFile("/etc/auditd.conf", "old", "new", "why", 1000.0, True).apply(
         host, lambda kind, **details: journal.record(host, kind, **details)
     )
     file = host.read("/etc/auditd.conf")
@@ -291,23 +296,23 @@ def test_a_change_of_tomorrow_is_judged_by_our_own_restart() -> None:
     """The clock was set back: times of files say nothing then, seconds since the boot do."""
     file = File("/etc/auditd.conf", "text", time.time() + 86400)
     entry = {"id": "1", "kind": "restart", "service": "auditd", "boot": "b", "uptime": 7.0, "conf": digest("text")}
-    assert facts._conf_since([entry], file, "b") == pytest.approx(booted() + 7, abs=1)
+    assert audit_facts._conf_since([entry], file, "b") == pytest.approx(booted() + 7, abs=1)
     for other in ({"boot": "c"}, {"conf": digest("other")}, {"service": "qualys-cloud-agent"}):
-        assert facts._conf_since([{**entry, **other}], file, "b") == file.mtime
-    assert facts._conf_since([entry], file._replace(mtime=5.0), "b") == 5.0
+        assert audit_facts._conf_since([{**entry, **other}], file, "b") == file.mtime
+    assert audit_facts._conf_since([entry], file._replace(mtime=5.0), "b") == 5.0
 
 
 def test_a_network_that_fails_is_tried_a_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(managers, "PAUSE", 0.0)
+    monkeypatch.setattr(lock, "PAUSE", 0.0)
     script = 'echo x >> "$0.tries"; [ $(wc -l < "$0.tries") -gt 2 ] && exit 0; echo "Could not resolve host: a"; exit 1'
     (tmp_path / "dead").write_text('echo x >> "$0.tries"; echo "Could not resolve host: a"; exit 1')
     (tmp_path / "slow").write_text(script)
-    row = dialects.MANAGERS["dnf"]._replace(installed=("test", "-e"), remove=("sh",), locks=())
-    managers.remove(LiveHost(), row, [str(tmp_path / "slow")], 1.0)
+    row = rows.MANAGERS["dnf"]._replace(installed=("test", "-e"), remove=("sh",), locks=())
+    install.remove(LiveHost(), row, [str(tmp_path / "slow")], 1.0)
     assert (tmp_path / "slow.tries").read_text() == "x\n" * 3
     with pytest.raises(BootstrapError, match="Could not resolve host"):
-        managers.remove(LiveHost(), row, [str(tmp_path / "dead")], 1.0)
-    assert (tmp_path / "dead.tries").read_text() == "x\n" * (1 + managers.NETWORK_TRIES)
+        install.remove(LiveHost(), row, [str(tmp_path / "dead")], 1.0)
+    assert (tmp_path / "dead.tries").read_text() == "x\n" * (1 + retry.NETWORK_TRIES)
 
 
 def test_children_get_the_proxies_and_nothing_else_of_the_environment(
@@ -320,9 +325,9 @@ def test_children_get_the_proxies_and_nothing_else_of_the_environment(
     assert not [line for line in seen if line.startswith(("LD_", "PYTHON", "USER"))]
 
 
-def order(wanted: Mapping[str, tuple[str, ...]], patience: float) -> managers.Order:
+def order(wanted: Mapping[str, tuple[str, ...]], patience: float) -> lookup.Order:
     """What to install with this machine's apt."""
-    return managers.Order(dialects.MANAGERS["apt"], Profile("debian-12", "Debian 12"), wanted, patience)
+    return lookup.Order(rows.MANAGERS["apt"], Profile("debian-12", "Debian 12"), wanted, patience)
 
 
 @needs_root
@@ -330,17 +335,17 @@ def test_a_lock_that_is_held_is_waited_for_and_its_holder_is_named(monkeypatch: 
     if not Path("/var/lib/dpkg/lock-frontend").exists():
         pytest.skip("needs dpkg")
 
-    monkeypatch.setattr(managers, "PAUSE", 0.2)
+    monkeypatch.setattr(lock, "PAUSE", 0.2)
     child = os.fork()
     if child == 0:
-        with open("/var/lib/dpkg/lock-frontend", "w") as lock:
-            fcntl.lockf(lock, fcntl.LOCK_EX)
+        with open("/var/lib/dpkg/lock-frontend", "w") as held:
+            fcntl.lockf(held, fcntl.LOCK_EX)
             signal.pause()
     try:
         time.sleep(0.5)
         begun = time.monotonic()
         with pytest.raises(Busy, match=rf"apt is locked by process {child} \(.*python"):
-            managers.install(LiveHost(), order({"true": ("coreutils",)}, 1.0))
+            install.install(LiveHost(), order({"true": ("coreutils",)}, 1.0))
         assert time.monotonic() - begun >= 1.0
     finally:
         os.kill(child, signal.SIGKILL)
@@ -352,7 +357,7 @@ def test_an_unknown_package_is_named_before_anything_is_installed() -> None:
     if LiveHost().query(("apt-cache", "policy", "bash"))[0].status != 0:
         pytest.skip("needs apt")
     with pytest.raises(BootstrapError, match=r"no package for the command frobnicate: .* none of no-such-package-1"):
-        managers.install(LiveHost(), order({"frobnicate": ("no-such-package-1",), "sh": ("dash",)}, 5.0))
+        install.install(LiveHost(), order({"frobnicate": ("no-such-package-1",), "sh": ("dash",)}, 5.0))
 
 
 @pytest.fixture
@@ -415,7 +420,7 @@ def test_no_step_is_begun_that_could_not_be_written_down(host: LiveHost, tmp_pat
     (tmp_path / "etc/conf").write_text("old")
     journal.record(host, "edit", path="/a")
     file = tmp_path / journal.JOURNAL[1:]
-    change = changes.EditFile("/etc/conf", "old", "new", "why")
+    change = files.EditFile("/etc/conf", "old", "new", "why")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     size = file.stat().st_size
@@ -479,13 +484,13 @@ def test_a_lock_that_anyone_may_take_stops_nothing() -> None:
     """rpm's lock is world-readable: nobody takes flock(2) on it, as he may, then root what rpm would wait for."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        lock = Path(folder) / "lock"
-        lock.touch(mode=0o644)
-        held, holder = _held(lock)
+        locked = Path(folder) / "lock"
+        locked.touch(mode=0o644)
+        held, holder = _held(locked)
     assert held == {"flock": None, "read lock": None, "POSIX": holder, "OFD": 0}
 
 
-def _held(lock: Path) -> tuple[dict[str, Optional[int]], int]:
+def _held(locked: Path) -> tuple[dict[str, Optional[int]], int]:
     """What is seen of each kind of lock, and who held the POSIX one."""
     takes = {
         "flock": "fcntl.flock(open(path), fcntl.LOCK_EX)",
@@ -501,13 +506,13 @@ def _held(lock: Path) -> tuple[dict[str, Optional[int]], int]:
         script = f"import fcntl, sys\n{become}\npath, kept = sys.argv[1], []\nreal = open\n"
         script += f"def open(*how): kept.append(real(*how)); return kept[-1]\n{take}\n"
         script += "print(flush=True)\nsys.stdin.read()"
-        argv = ["/usr/bin/python3", "-c", script, str(lock), "--password=hunter2"]
+        argv = ["/usr/bin/python3", "-c", script, str(locked), "--password=hunter2"]
         with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
             assert child.stdout
             assert child.stdout.readline() == b"\n", name
-            held[name] = managers._holder(LiveHost(), [str(lock)])
+            held[name] = lock.holder_of(LiveHost(), [str(locked)])
             if name == "POSIX":
                 holder = child.pid
-                assert managers._named(LiveHost(), holder) == f"process {holder} (python3)"
+                assert lock._process(LiveHost(), holder) == f"process {holder} (python3)"
             child.communicate()
     return held, holder

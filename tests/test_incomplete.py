@@ -8,9 +8,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from fim_bootstrap import agent, engine, facts, report, screen
+from fim_bootstrap import engine, report, screen
+from fim_bootstrap.agent import vendor
 from fim_bootstrap.engine import Outcome
-from fim_bootstrap.host import UNREAD, File
+from fim_bootstrap.facts.gather import gather
+from fim_bootstrap.host.reader import UNREAD, File
 from fim_bootstrap.model import AgentFacts, Facts, OsRelease, Settings
 from tests.conftest import PROJECT
 from tests.dict_host import DictHost
@@ -111,7 +113,7 @@ def test_what_is_known_to_be_wrong_is_wrong() -> None:
 
 def seen(host: DictHost) -> Facts:
     """The facts as this user sees them."""
-    return facts.gather(host, PROFILE, Settings(), OsRelease("debian", "12"))
+    return gather(host, PROFILE, Settings(), OsRelease("debian", "12"))
 
 
 @pytest.fixture
@@ -151,7 +153,7 @@ def test_processes_that_are_hidden_leave_two_unknown(machine: Machine) -> None:
     assert {"auditd", "agent"} <= seen(machine.host).unknown
 
 
-@pytest.mark.parametrize("path", [agent.CONF, "/var/log/qualys/edr.log"])
+@pytest.mark.parametrize("path", [vendor.CONF, "/var/log/qualys/edr.log"])
 def test_an_agent_that_hides_is_not_known(machine: Machine, path: str) -> None:
     machine.host.write(path, problem=UNREADABLE)
     found = seen(machine.host)

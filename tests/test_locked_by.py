@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fim_bootstrap import locked_by
-from fim_bootstrap.facts import gather
+from fim_bootstrap.audit import locked_by
+from fim_bootstrap.facts.gather import gather
 from fim_bootstrap.model import OsRelease, Profile, Settings, Status
 from tests.dict_host import DictHost
 from tests.test_requirements import STATUS, facts, find

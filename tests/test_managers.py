@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
-from fim_bootstrap import managers
-from fim_bootstrap.dialects import MANAGERS
 from fim_bootstrap.errors import Blocked, BootstrapError
-from fim_bootstrap.facts import container_mark
-from fim_bootstrap.host import Output
-from fim_bootstrap.managers import Order
+from fim_bootstrap.facts.system import container_mark
+from fim_bootstrap.host.reader import Output
+from fim_bootstrap.managers import lookup
+from fim_bootstrap.managers.install import install
+from fim_bootstrap.managers.lookup import Order
+from fim_bootstrap.managers.rows import MANAGERS
 from fim_bootstrap.model import Environment, OsRelease, Settings
 from fim_bootstrap.profiles import load
 from fim_bootstrap.requirements import packages
@@ -38,7 +39,7 @@ def order(manager: str, profile: str = "debian-12", network: float = 0.0, releas
 def refused(host: DictHost, wanted: Order) -> BootstrapError:
     """What the installation fails with."""
     with pytest.raises(BootstrapError) as caught:
-        managers.install(host, wanted)
+        install(host, wanted)
     assert "\n" not in caught.value.remedy
     shlex.split(caught.value.remedy.partition("  # ")[0])
     return caught.value
@@ -73,7 +74,7 @@ def late(host: DictHost, seconds: float) -> None:
 
 def test_a_network_that_comes_late_is_waited_for(dict_host: DictHost) -> None:
     late(dict_host, 15)
-    assert managers.install(dict_host, order("apt", network=20)) == ("auditd",)
+    assert install(dict_host, order("apt", network=20)) == ("auditd",)
     assert dict_host.now < BOOT + 5000 + 30
 
 
@@ -98,14 +99,14 @@ def test_what_may_pass_is_tried_again(dict_host: DictHost, words: str) -> None:
     dict_host.programs("apt-get", "apt-cache")
     tries: list[float] = []
 
-    def install(host: DictHost, argv: tuple[str, ...]) -> Output:
+    def apt_get(host: DictHost, argv: tuple[str, ...]) -> Output:
         tries.append(host.now)
         host.programs(*(["auditd"] if len(tries) > 2 else []))
         return Output(argv, 0) if len(tries) > 2 else Output(argv, 100, "", f"E: {words}")
 
     dict_host.write(LISTS)
-    dict_host.answers.update({"apt-cache policy": POLICY, "apt-get": install})
-    assert managers.install(dict_host, order("apt", network=20)) == ("auditd",)
+    dict_host.answers.update({"apt-cache policy": POLICY, "apt-get": apt_get})
+    assert install(dict_host, order("apt", network=20)) == ("auditd",)
     assert len(tries) == 3
 
 
@@ -215,7 +216,7 @@ def test_a_manager_that_knows_no_files_does_not_say_that_there_are_none(dict_hos
 
 
 def test_the_script_of_somebody_else_s_package_fails_nothing(dict_host: DictHost) -> None:
-    def install(host: DictHost, argv: tuple[str, ...]) -> Output:
+    def apt_get(host: DictHost, argv: tuple[str, ...]) -> Output:
         host.programs("auditd")
         host.write("/var/lib/dpkg/status", "Package: auditd\nStatus: install ok installed\n\n"
                    "Package: other\nStatus: install ok half-configured\n")  # fmt: skip
@@ -223,37 +224,37 @@ def test_the_script_of_somebody_else_s_package_fails_nothing(dict_host: DictHost
 
     dict_host.programs("apt-get", "apt-cache")
     dict_host.write(LISTS)
-    dict_host.answers.update({"apt-cache policy": POLICY, "apt-get": install})
-    assert managers.install(dict_host, order("apt")) == ("auditd",)
+    dict_host.answers.update({"apt-cache policy": POLICY, "apt-get": apt_get})
+    assert install(dict_host, order("apt")) == ("auditd",)
     assert any("what was asked for is there all the same" in line for line in dict_host.logged)
 
 
 @pytest.mark.parametrize("state", ["half-configured", "unpacked"])
 def test_our_own_package_is_not_there_before_it_is_configured(dict_host: DictHost, state: str) -> None:
-    def install(host: DictHost, argv: tuple[str, ...]) -> Output:
+    def apt_get(host: DictHost, argv: tuple[str, ...]) -> Output:
         host.programs("auditd")
         host.write("/var/lib/dpkg/status", f"Package: auditd\nStatus: install ok {state}\n")
         return Output(argv, 100, "", "E: Sub-process /usr/bin/dpkg returned an error code (1)\n")
 
     dict_host.programs("apt-get", "apt-cache")
     dict_host.write(LISTS)
-    dict_host.answers.update({"apt-cache policy": POLICY, "apt-get": install})
+    dict_host.answers.update({"apt-cache policy": POLICY, "apt-get": apt_get})
     assert "Sub-process /usr/bin/dpkg" in str(refused(dict_host, order("apt")))
 
 
 def test_resolve_says_that_it_did_not_look(dict_host: DictHost) -> None:
     dict_host.programs("apt-get", "apt-cache")
-    found, unasked = managers.available(dict_host, order("apt"))
+    found, unasked = lookup.available(dict_host, order("apt"))
     assert (found, dict_host.asked) == (frozenset(), [])
     assert "apt-get -q update" in unasked
     dict_host.write(LISTS)
     dict_host.answers["apt-cache policy"] = POLICY
-    assert managers.available(dict_host, order("apt")) == (frozenset({"auditd"}), "")
+    assert lookup.available(dict_host, order("apt")) == (frozenset({"auditd"}), "")
     dict_host.answers["apt-cache policy"] = ""
-    assert managers.available(dict_host, order("apt")) == (frozenset(), "")
+    assert lookup.available(dict_host, order("apt")) == (frozenset(), "")
     dict_host.programs("dnf")
     dict_host.answers["dnf"] = Output(("dnf",), 1, "", "Error: Failed to download metadata for repo 'fim'\n")
-    assert "Failed to download metadata" in managers.available(dict_host, order("dnf", "el9"))[1]
+    assert "Failed to download metadata" in lookup.available(dict_host, order("dnf", "el9"))[1]
     assert dict_host.done == []
 
 
@@ -278,7 +279,7 @@ def test_names_are_asked_for_ten_minutes_and_installed_for_thirty(
         return run(*argv, timeout=timeout, **rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(dict_host, "run", noting)
-    managers.install(dict_host, order("apt"))
+    install(dict_host, order("apt"))
     assert seen == {"apt-cache": 600.0, "apt-get": 1800.0}
 
 
@@ -300,7 +301,7 @@ def test_a_tree_without_a_usable_dev_null_is_refused(
         dict_host.stat = lambda path: seen._replace(mode=null) if path == "/dev/null" else None  # type: ignore[method-assign]
     dict_host.answers["head"] = Output(("head",), 1, "", head)
     with pytest.raises(Blocked, match="/dev/null") as caught:
-        managers.install(dict_host, order("apt"))
+        install(dict_host, order("apt"))
     assert caught.value.remedy == remedy
     assert dict_host.done == []
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fim_bootstrap import rules_d
-from fim_bootstrap.auditd_conf import with_dispatcher
-from fim_bootstrap.changes import difference
-from fim_bootstrap.host import File
-from fim_bootstrap.merge import standing, taken_back
+from fim_bootstrap.audit import rules_d
+from fim_bootstrap.audit.auditd_conf import with_dispatcher
+from fim_bootstrap.changes.files import difference
+from fim_bootstrap.changes.merge import standing, taken_back
+from fim_bootstrap.host.reader import File
 from tests.conftest import AUDITD_CONF
 
 OURS = "dispatcher = /sbin/audispd\n"

@@ -8,10 +8,11 @@ from typing import Optional
 
 import pytest
 
-from fim_bootstrap import obstacles
-from fim_bootstrap.host import File, LiveHost, Stat
+from fim_bootstrap.audit import obstacles
+from fim_bootstrap.audit.rules_d import Joins
+from fim_bootstrap.host.live import LiveHost
+from fim_bootstrap.host.reader import File, Stat
 from fim_bootstrap.model import Obstacle
-from fim_bootstrap.rules_d import Joins
 from tests.conftest import AUDITD_CONF, Tree
 from tests.dict_host import DictHost
 

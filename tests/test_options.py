@@ -60,7 +60,7 @@ def test_file_and_environment_are_there_for_all_commands(
 def test_an_option_file_may_come_through_a_pipe(
     content: Optional[bytes], wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fim_bootstrap.host.PATIENCE", 0.5)
+    monkeypatch.setattr("fim_bootstrap.host.files.PATIENCE", 0.5)
     reading, writing = os.pipe()
 
     def write() -> None:

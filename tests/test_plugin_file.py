@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from fim_bootstrap import agent, auditd_conf, engine
-from fim_bootstrap.facts import AUDITD_CONF as CONF
-from fim_bootstrap.host import File, Stat
+from fim_bootstrap import engine
+from fim_bootstrap.agent import look, vendor
+from fim_bootstrap.audit import auditd_conf
+from fim_bootstrap.audit.plugin_file import problem, unfit, values
+from fim_bootstrap.facts.audit import AUDITD_CONF as CONF
+from fim_bootstrap.host.reader import File, Stat
 from fim_bootstrap.model import Settings, Status
-from fim_bootstrap.plugin_file import problem, unfit, values
 from tests.conftest import AUDITD_CONF, Tree
 from tests.dict_host import DictHost
 from tests.test_requirements import PROFILE, find
 from tests.test_requirements import facts as ready
 
-PATH = agent.PLUGIN_FILES[3]
+PATH = vendor.PLUGIN_FILES[3]
 GOOD = f"""active = yes
 direction = out
-path = {agent.PLUGIN_PROGRAM}
+path = {vendor.PLUGIN_PROGRAM}
 type = always
-args = {agent.SOCKET}
+args = {vendor.SOCKET}
 format = string
 """
 
@@ -30,9 +32,9 @@ def said(text: str = GOOD, mode: int = 0o640, uid: int = 0, by_group: bool = Tru
 
 
 @pytest.mark.parametrize("text", [
-    GOOD, f"# note\n\n{GOOD}", GOOD.upper().replace(agent.PLUGIN_PROGRAM.upper(), agent.PLUGIN_PROGRAM),
+    GOOD, f"# note\n\n{GOOD}", GOOD.upper().replace(vendor.PLUGIN_PROGRAM.upper(), vendor.PLUGIN_PROGRAM),
     GOOD.removesuffix("\n"),  # what is lost is what is the default
-    GOOD.replace(agent.SOCKET, f"{agent.SOCKET} more and more"), "active = no\nactive = yes\n",
+    GOOD.replace(vendor.SOCKET, f"{vendor.SOCKET} more and more"), "active = no\nactive = yes\n",
     GOOD.replace("always", "builtin"), GOOD.replace("string", "binary"), GOOD + "# the end",
 ])  # fmt: skip
 def test_a_file_that_is_taken(text: str) -> None:
@@ -50,10 +52,10 @@ def test_a_file_that_is_taken(text: str) -> None:
     (GOOD + "priority = 4\n", "line 7: priority = 4: no such setting"),
     (GOOD + "args = x", "line 7: args = x: the last line has no newline"),
     (GOOD.replace("active = yes\n", "") + "active = yes", "line 6: active = yes: the last line has no newline"),
-    (GOOD + f"path = {agent.PLUGIN_PROGRAM}", "line 7: path"),
+    (GOOD + f"path = {vendor.PLUGIN_PROGRAM}", "line 7: path"),
     (GOOD.replace("= yes", "= yes # on"), "line 1: active = yes # on: more than one value"),
     (GOOD.replace("args = ", "args =\t"), "line 5: args"), (GOOD.replace("args = ", "args : "), "line 5: args"),
-    (GOOD.replace(f"args = {agent.SOCKET}", "args ="), "line 5: args ="),
+    (GOOD.replace(f"args = {vendor.SOCKET}", "args ="), "line 5: args ="),
 ])  # fmt: skip
 def test_a_line_that_spoils_it_is_named(text: str, why: str) -> None:
     assert said(text).startswith(why)
@@ -77,7 +79,7 @@ def test_the_file_itself() -> None:
     (0o700, False, False), (0o650, False, False), (0o550, False, True), (0o752, True, False),
 ])  # fmt: skip
 def test_the_program(mode: int, old: bool, new: bool) -> None:
-    found = Stat(agent.PLUGIN_PROGRAM, 0o100000 | mode, 0, 1.0, 1)
+    found = Stat(vendor.PLUGIN_PROGRAM, 0o100000 | mode, 0, 1.0, 1)
     assert (unfit(found, True) == "", unfit(found, False) == "") == (old, new)
     assert unfit(found._replace(uid=7), True) == "belongs to uid 7, not root"
 
@@ -118,7 +120,7 @@ def test_a_folder_that_was_moved_is_named(generation: int, folder: str, blocked:
 
 
 def test_a_tree_names_both(tree: Tree) -> None:
-    tree.write(agent.CONF, "UseAuditDispatcher=1\n")
+    tree.write(vendor.CONF, "UseAuditDispatcher=1\n")
     tree.write(CONF, f"{AUDITD_CONF}dispatcher = /sbin/audispd\n", 0o640)
     tree.write(PATH, GOOD.replace("= yes", "= no"), 0o640)
     ran = tree.fim("check")
@@ -135,11 +137,11 @@ def test_of_two_files_the_good_one_counts(dict_host: DictHost) -> None:
     for name, text in names.items():
         dict_host.write(f"/etc/audit/plugins.d/{name}", text)
     files = [file for name in names if (file := dict_host.read(f"/etc/audit/plugins.d/{name}"))]
-    assert [file.path[-6:] for file in agent.registrations(files)] == ["a.conf", "b.conf"]
+    assert [file.path[-6:] for file in look.registrations(files)] == ["a.conf", "b.conf"]
     audit = ready().audit._replace(plugins=tuple(files))
-    look = agent._registration
-    assert look(dict_host, audit) == ("/etc/audit/plugins.d/b.conf", "")
+    registration = look._registration
+    assert registration(dict_host, audit) == ("/etc/audit/plugins.d/b.conf", "")
     dict_host.nodes["/etc/audit/plugins.d/b.conf"].mode = 0o660
-    assert look(dict_host, audit)[1] == ""
+    assert registration(dict_host, audit)[1] == ""
     strict = audit._replace(dialect=frozenset((auditd_conf.HALT,)), plugins=audit.plugins[1:])
-    assert "its group" in look(dict_host, strict)[1]
+    assert "its group" in registration(dict_host, strict)[1]

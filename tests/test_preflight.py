@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fim_bootstrap import preflight
-from fim_bootstrap.host import TIMED_OUT, Output
+from fim_bootstrap.audit import preflight
+from fim_bootstrap.host.reader import TIMED_OUT, Output
 from fim_bootstrap.model import Answer
 from tests.conftest import AUDITD_CONF, PROJECT
 from tests.dict_host import DictHost
@@ -37,8 +37,8 @@ before=$(find /etc/audit /run /var/log /srv -ls)
 """
 ASK = """\
 import json, sys
-from fim_bootstrap import preflight
-from fim_bootstrap.host import LiveHost
+from fim_bootstrap.audit import preflight
+from fim_bootstrap.host.live import LiveHost
 namespaces, *drop = sys.argv[2:]
 preflight._ways = lambda host: (((namespaces,), tuple(drop)),)
 print(json.dumps(preflight.ask(LiveHost(), sys.argv[1])))

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from fim_bootstrap import facts, processes
-from fim_bootstrap.changes import RestartService, StopService, restart, restart_running
+from fim_bootstrap.changes.services import RestartService, StopService, restart, restart_running
 from fim_bootstrap.errors import BootstrapError
-from fim_bootstrap.host import LiveHost
+from fim_bootstrap.facts import processes
+from fim_bootstrap.facts.gather import gather
+from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.model import AgentFacts, AuditFacts, Doubt, OsRelease, Process, Profile, Settings, Status
 from fim_bootstrap.requirements import agent, auditd
 from tests.conftest import AUDITD_CONF, needs_mounts, needs_root
@@ -218,7 +219,7 @@ def look(host: DictHost, audit_pid: int = 500) -> tuple[AuditFacts, AgentFacts]:
     host.write("/etc/audit/auditd.conf", AUDITD_CONF)
     host.answers["auditctl -s"] = f"enabled 1\nfailure 1\npid {audit_pid}\n"
     profile = Profile("debian-12", "Debian 12", managers=("apt",))
-    seen = facts.gather(host, profile, Settings(), OsRelease("debian", "12"))
+    seen = gather(host, profile, Settings(), OsRelease("debian", "12"))
     return seen.audit, seen.agent
 
 
@@ -386,12 +387,12 @@ def test_a_real_set_uid_program_under_the_name(open_folder: Path) -> None:
 
 UNPRIVILEGED = """
 import os
-from fim_bootstrap import facts, processes
-from fim_bootstrap.host import LiveHost
+from fim_bootstrap.facts import processes, system
+from fim_bootstrap.host.live import LiveHost
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 seen = processes.gather(LiveHost())
 daemon = seen.believed.get("auditd")
-print(seen.hidden, daemon and daemon.unproven, facts.environment(LiveHost(), False).value == "chroot")
+print(seen.hidden, daemon and daemon.unproven, system.environment(LiveHost(), False).value == "chroot")
 """
 
 

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fim_bootstrap.changes import InstallPackages
+from fim_bootstrap.changes.packages import InstallPackages
 from fim_bootstrap.errors import BadConfig, Unsupported
-from fim_bootstrap.facts import AGENT_COMMANDS, AUDIT_COMMANDS, SELINUX_COMMANDS, identify
-from fim_bootstrap.host import LiveHost
+from fim_bootstrap.facts.commands import AGENT_COMMANDS, AUDIT_COMMANDS, SELINUX_COMMANDS
+from fim_bootstrap.facts.system import identify
+from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.model import OsRelease, Profile, Settings, Status
 from fim_bootstrap.profiles import _snippet, load, select
 from fim_bootstrap.requirements import packages

@@ -16,7 +16,7 @@ import pytest
 
 from fim_bootstrap import progress
 from fim_bootstrap.errors import BootstrapError
-from fim_bootstrap.host import LiveHost
+from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.progress import Progress
 from tests.conftest import PROJECT
 

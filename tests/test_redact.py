@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fim_bootstrap import cli
-from fim_bootstrap.dialects import MANAGERS
-from fim_bootstrap.host import LiveHost, Output
-from fim_bootstrap.managers import Order, _failure
+from fim_bootstrap.host.live import LiveHost
+from fim_bootstrap.host.reader import Output
+from fim_bootstrap.managers.lookup import Order
+from fim_bootstrap.managers.retry import _failure
+from fim_bootstrap.managers.rows import MANAGERS
 from fim_bootstrap.model import Profile
 from fim_bootstrap.redact import redact, shown
 from tests.conftest import AUDITD_CONF, PROJECT, RULES, Ran, Tree, needs_root

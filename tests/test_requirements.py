@@ -7,19 +7,10 @@ from typing import Any
 import pytest
 
 from fim_bootstrap import engine, report
-from fim_bootstrap.changes import CreateFiles
-from fim_bootstrap.facts import (
-    AGENT_COMMANDS,
-    AUDIT_COMMANDS,
-    FIRST_BOOT,
-    FIRST_BOOT_NETWORK,
-    GUARD,
-    GUARD_UNITS,
-    PRESET,
-    PROGRAM,
-    SELINUX_COMMANDS,
-)
-from fim_bootstrap.host import File, Stat
+from fim_bootstrap.changes.files import CreateFiles
+from fim_bootstrap.facts.commands import AGENT_COMMANDS, AUDIT_COMMANDS, SELINUX_COMMANDS
+from fim_bootstrap.facts.own_files import FIRST_BOOT, FIRST_BOOT_NETWORK, GUARD, GUARD_UNITS, PRESET, PROGRAM
+from fim_bootstrap.host.reader import File, Stat
 from fim_bootstrap.model import (
     AgentFacts,
     Answer,
@@ -270,7 +261,7 @@ def test_an_agent_that_lacks_something_does_not_keep_the_host_from_being_prepare
 
 
 def test_no_event_is_caused_where_an_audit_failure_would_panic_the_kernel() -> None:
-    from fim_bootstrap.host import LiveHost
+    from fim_bootstrap.host.live import LiveHost
     from fim_bootstrap.probe import probe
 
     delivery = probe(LiveHost("/nowhere"), facts("audit", status={**STATUS, "failure": 2}), Settings())

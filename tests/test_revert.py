@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fim_bootstrap import changes, journal, revert
+from fim_bootstrap.changes import journal, packages, revert, services
 from fim_bootstrap.errors import BootstrapError
-from fim_bootstrap.host import File, LiveHost
+from fim_bootstrap.host.live import LiveHost
+from fim_bootstrap.host.reader import File
 from tests.conftest import Tree, needs_root
 
 CONF = "/etc/audit/auditd.conf"
@@ -131,19 +132,19 @@ def test_the_next_run_removes_what_a_killed_one_left(tree: Tree) -> None:
     for path in left:
         tree.write(path, "-e 2\n")
     tree.write(f"{STATE}/work.abc/fim_bootstrap.te", "module\n")
-    tree.write(changes.POLICY_RC, changes.POLICY_RC_TEXT, 0o755)
+    tree.write(packages.POLICY_RC, packages.POLICY_RC_TEXT, 0o755)
     assert tree.fim("apply").status == 0
-    assert not [path for path in (*left, f"{STATE}/work.abc", changes.POLICY_RC) if tree.path(path).exists()]
+    assert not [path for path in (*left, f"{STATE}/work.abc", packages.POLICY_RC) if tree.path(path).exists()]
 
 
 def test_what_others_left_there_stays(tree: Tree) -> None:
-    tree.write(changes.POLICY_RC, "#!/bin/sh\nexit 101\n", 0o755)
+    tree.write(packages.POLICY_RC, "#!/bin/sh\nexit 101\n", 0o755)
     theirs = f"{STATE}/.fim-bootstrap.theirs"
     tree.write(theirs, "")
     os.chown(tree.path(theirs), 12345, 12345)
     tree.link("/usr/sbin/.fim-bootstrap.link", "/etc/passwd")
     assert tree.fim("apply").status == 0
-    assert tree.path(changes.POLICY_RC).exists()
+    assert tree.path(packages.POLICY_RC).exists()
     assert tree.path(theirs).exists()
     assert tree.path("/usr/sbin/.fim-bootstrap.link").is_symlink()
 
@@ -167,8 +168,8 @@ def test_no_service_is_touched_where_the_running_system_is_another(tree: Tree, m
     """In a chroot /proc shows the processes of the system outside: its auditd once made revert start one inside."""
     assert tree.fim("apply").status == 0
     host = LiveHost(str(tree.folder))
-    monkeypatch.setattr(changes, "running", lambda *_: os.getpid())
-    monkeypatch.setattr(changes, "restart", lambda *_: pytest.fail("a service was restarted"))
+    monkeypatch.setattr(services, "running", lambda *_: os.getpid())
+    monkeypatch.setattr(services, "restart", lambda *_: pytest.fail("a service was restarted"))
     undone, _, problems = revert.take_back(host, journal.entries(host), lambda _: None, live=False)
     assert (undone, problems) == (1, [])
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from fim_bootstrap import journal, rules_d
-from fim_bootstrap.audit_rules import parse
-from fim_bootstrap.host import File, LiveHost
-from fim_bootstrap.rules_d import Joins
+from fim_bootstrap.audit import rules_d
+from fim_bootstrap.audit.auditctl import parse
+from fim_bootstrap.audit.rules_d import Joins
+from fim_bootstrap.changes import journal
+from fim_bootstrap.host.live import LiveHost
+from fim_bootstrap.host.reader import File
 from tests.conftest import Tree, needs_root
 from tests.dict_host import DictHost
 

@@ -14,12 +14,16 @@ from typing import Optional
 
 import pytest
 
-from fim_bootstrap import auditd_conf, facts, journal, revert, selinux
-from fim_bootstrap.changes import LoadPolicy, ReloadPolicy, RestartUnit, RestoreLabels
-from fim_bootstrap.host import LiveHost
+from fim_bootstrap.audit import auditd_conf
+from fim_bootstrap.changes import journal, revert
+from fim_bootstrap.changes.policy import LoadPolicy, ReloadPolicy, RestoreLabels
+from fim_bootstrap.changes.services import RestartUnit
+from fim_bootstrap.facts import audit as audit_facts
+from fim_bootstrap.facts import own_files, selinux
+from fim_bootstrap.facts.selinux import LARGEST, Module
+from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.model import Finding, Process, Profile, SELinuxFacts, Settings, Status
 from fim_bootstrap.requirements import guard, policy
-from fim_bootstrap.selinux import LARGEST, Module
 from tests.conftest import needs_mounts
 from tests.dict_host import DictHost, Node
 from tests.test_requirements import READY
@@ -547,7 +551,7 @@ def test_denials_of_another_domain_are_not_the_plugins(dict_host: DictHost) -> N
     """Any user can run something of that name."""
     record = 'type=AVC msg=audit(5.0:1): avc:  denied  {{ write }} for pid=1 comm="edr-plugin" scontext={} tcontext=x\n'
     dict_host.write(auditd_conf.LOG, "".join(record.format(who) for who in (AUDITD, "a:b:user_t:s0", "a:b:auditd_t")))
-    assert len(facts._denials(dict_host, None, "auditd_t")) == 2
+    assert len(audit_facts.denials(dict_host, None, "auditd_t")) == 2
 
 
 # ---------------------------------------------------------------------- the guard's ears
@@ -567,7 +571,7 @@ def test_systemd_is_let_watch_where_the_guard_is_and_the_kernel_minds(dict_host:
     assert (look(host).deaf, "watch" in look(host).source) == ("", False)  # nobody asked for the guard
     deaf = look(host, guard=True)
     assert "allow init_t auditd_etc_t:dir watch;" in deaf.source
-    everything = (facts.PROGRAM, *facts.GUARD, *facts.GUARD_UNITS.values())
+    everything = (own_files.PROGRAM, *own_files.GUARD, *own_files.GUARD_UNITS.values())
     found, guards = guarded(deaf, *everything)
     assert "the kernel denies init_t auditd_etc_t:dir watch" in found.evidence
     assert [type(change) for change in found.changes] == [LoadPolicy, RestartUnit]
@@ -602,7 +606,7 @@ def test_a_kernel_without_the_permission_or_with_another_label_gets_no_grant(dic
 
 def test_the_path_unit_is_started_anew(dict_host: DictHost) -> None:
     dict_host.programs("systemctl")
-    change = RestartUnit(facts.GUARD_PATH)
+    change = RestartUnit(own_files.GUARD_PATH)
     change.apply(dict_host, lambda *_, **__: None)
     assert dict_host.done == ["systemctl try-restart fim-bootstrap-guard.path"]
 

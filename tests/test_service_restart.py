@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from fim_bootstrap.audit.service_restart import ACTIONS, problem
 from fim_bootstrap.model import Service
-from fim_bootstrap.service_restart import ACTIONS, problem
 from tests.dict_host import DictHost
 
 EL, OLD = ACTIONS

@@ -6,9 +6,9 @@ from typing import Any, Optional
 
 import pytest
 
-from fim_bootstrap import silence
-from fim_bootstrap.audit_rules import parse, parse_listing
-from fim_bootstrap.host import File
+from fim_bootstrap.audit import silence
+from fim_bootstrap.audit.auditctl import parse, parse_listing
+from fim_bootstrap.host.reader import File
 from fim_bootstrap.model import Facts, Status
 from tests.test_requirements import STATUS, facts, find, rules
 

@@ -8,11 +8,15 @@ from typing import Any, Optional
 import jsonschema
 import pytest
 
-from fim_bootstrap import dialects, facts, journal, report, revert, switched_on
-from fim_bootstrap.auditd_conf import LOG
+from fim_bootstrap import report
+from fim_bootstrap.audit import switched_on
+from fim_bootstrap.audit.auditd_conf import LOG
+from fim_bootstrap.audit.switched_on import Boot
+from fim_bootstrap.changes import journal, revert
 from fim_bootstrap.engine import Outcome
+from fim_bootstrap.facts.gather import gather
+from fim_bootstrap.managers import rows
 from fim_bootstrap.model import OsRelease, Settings
-from fim_bootstrap.switched_on import Boot
 from tests.conftest import PROJECT
 from tests.dict_host import BOOT, DictHost
 from tests.test_engine import CONF, PROFILE, Machine
@@ -192,7 +196,7 @@ def test_the_note_goes_with_revert(machine: Machine) -> None:
     assert (problems, journal.entries(machine.host)) == ([], [])
 
 
-@pytest.mark.parametrize("manager", dialects.MANAGERS)
+@pytest.mark.parametrize("manager", rows.MANAGERS)
 def test_every_family_has_its_way(manager: str) -> None:
     (said,) = find("rules", ready("audit", switched_on=60.0)._replace(manager=manager)).warnings
     assert f"({switched_on.WAYS[manager]})" in said
@@ -207,4 +211,4 @@ def test_an_unknown_family_is_told_what_to_do() -> None:
 def test_facts_of_a_host_that_cannot_be_asked_claim_nothing(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.host.write(LOG, ON)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert facts.gather(machine.host, PROFILE, Settings(), OsRelease("debian", "12")).audit.switched_on is None
+    assert gather(machine.host, PROFILE, Settings(), OsRelease("debian", "12")).audit.switched_on is None

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from fim_bootstrap import facts, resources
-from fim_bootstrap.changes import CreateFiles
-from fim_bootstrap.facts import GUARD, GUARD_UNITS, PROGRAM
-from fim_bootstrap.host import LiveHost
+from fim_bootstrap import resources
+from fim_bootstrap.changes.files import CreateFiles
+from fim_bootstrap.facts import own_files
+from fim_bootstrap.facts.gather import gather
+from fim_bootstrap.facts.own_files import GUARD, GUARD_UNITS, PROGRAM
+from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.model import Facts, OsRelease, Profile, Settings, Status
 from fim_bootstrap.requirements import guard
 from tests import released
@@ -64,12 +66,12 @@ def seen(tree: Tree, **wanted: Any) -> Facts:
     """The facts, on a tree that has systemd."""
     tree.write("/usr/bin/systemctl", "", 0o755)
     settings = Settings(root=str(tree.folder), **wanted)
-    return facts.gather(LiveHost(str(tree.folder)), PROFILE, settings, OsRelease("debian", "12"))
+    return gather(LiveHost(str(tree.folder)), PROFILE, settings, OsRelease("debian", "12"))
 
 
 @pytest.mark.parametrize("asked", [True, False])
 def test_the_guard_of_an_earlier_release_is_replaced(tree: Tree, monkeypatch: pytest.MonkeyPatch, asked: bool) -> None:
-    monkeypatch.setattr(facts, "program", lambda **_: b"the binary of this one")
+    monkeypatch.setattr(own_files, "program", lambda **_: b"the binary of this one")
     released.made_ready(tree, {})
     for link in GUARD_UNITS.values():
         tree.link(link, f"{released.UNITS}/{link.rpartition('/')[2]}")
@@ -84,7 +86,7 @@ def test_the_guard_of_an_earlier_release_is_replaced(tree: Tree, monkeypatch: py
     assert (finding.status, {*change.texts}, change.program) == (Status.CHANGE, {released.GUARD}, PROGRAM)
     assert "earlier release" in finding.summary
     tree.write(released.GUARD, change.texts[released.GUARD])
-    monkeypatch.setattr(facts, "program", lambda **_: b"")  # a source run knows nothing of it
+    monkeypatch.setattr(own_files, "program", lambda **_: b"")  # a source run knows nothing of it
     assert guard.assess(seen(tree), PROFILE, Settings(guard=True)).status is not Status.CHANGE
 
 
@@ -101,7 +103,7 @@ def test_a_unit_that_somebody_edited_is_left_alone(tree: Tree) -> None:
 def test_a_program_that_was_not_put_there_by_apply_is_nobodys_business(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(facts, "program", lambda **_: b"another one")
+    monkeypatch.setattr(own_files, "program", lambda **_: b"another one")
     tree.write(PROGRAM, "as install.sh put it there", 0o755)
     for path, name in GUARD.items():
         tree.write(path, resources.text_of(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fim_bootstrap import written_by
-from fim_bootstrap.host import File
+from fim_bootstrap.host.reader import File
 from fim_bootstrap.model import OsRelease
 from tests.test_requirements import facts, find
 

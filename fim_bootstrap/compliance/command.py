@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Optional
 
-from .. import journal
+from ..changes import journal
 from ..errors import Blocked, BootstrapError
-from ..host import RAW_LIMIT, Reader
+from ..host.reader import RAW_LIMIT, Reader
 from ..model import Facts
 from . import formats, record, scap
 from .controls import content_files

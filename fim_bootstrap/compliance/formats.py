@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ..agent import PAGE, PAGE_ON_EXCEPTIONS
+from ..agent.vendor import PAGE, PAGE_ON_EXCEPTIONS
 from ..errors import Blocked
 from ..redact import SENTENCE, shown
 from .record import REASON, Record, Relaxed, sources, unwatched

@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from .. import __version__, audit_rules, journal, rules_d, written_by
-from ..audit_rules import Rule
+from .. import __version__, written_by
+from ..audit import auditctl, rules_d
+from ..audit.auditctl import Rule
+from ..changes import journal
 from ..errors import Usage
-from ..host import Reader
+from ..host.reader import Reader
 from ..model import LOCKED, Facts, OsRelease
 from ..written_by import Writer
 from .controls import Control, Role, controls, roles
@@ -124,8 +126,8 @@ def _changed(host: Reader, release: OsRelease) -> Iterator[Relaxed]:
             before, after = (journal.kept(host, step[key]) for key in ("before", "after"))
         except KeyError:  # the texts are lost; that a file was edited proves nothing of its lines
             continue
-        path, left = step["path"], {rule.text for rule in audit_rules.parse(after) if _locks(rule)}
-        for rule in audit_rules.parse(before):
+        path, left = step["path"], {rule.text for rule in auditctl.parse(after) if _locks(rule)}
+        for rule in auditctl.parse(before):
             if _locks(rule) and rule.text not in left:
                 text, writer = rule.text.strip(), written_by.of(path, before, release)
                 found[path, text] = Relaxed(path, rule.number, text, step.get("time", ""), "", writer)
@@ -151,7 +153,7 @@ def _covers(watched: str, path: str) -> bool:
 def _watched(rule: str) -> str:
     """The path on which a rule of the kernel records each write and change of attributes, whoever makes it; or ''."""
     path = ""
-    for name, value in audit_rules.options(rule):
+    for name, value in auditctl.options(rule):
         field, how, text = re.split("([!<>&=]+)", f"{value}=")[:3] if name == "F" else (name, "=", value)
         if field in ("w", "dir", "path") and how == "=":
             path = text.rstrip("/")

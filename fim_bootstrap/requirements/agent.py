@@ -9,72 +9,27 @@ restarted, and one that gave up has said why in its own log. A host that has no 
 from __future__ import annotations
 
 import time
-from typing import Optional
 
-from .. import rule_origin
-from ..agent import CAUSES, DISPATCHER_KEY, EDR, PLUGIN, REMEDIES, SCRIPT, SERVICE, TOOLS
-from ..changes import RestartService
+from ..agent.state import (
+    GAVE_UP,
+    STARTING,
+    condition,
+    gives_up,
+    is_over,
+    last_sign,
+    restart_refused,
+    told,
+    told_after_ours,
+)  # fmt: skip
+from ..agent.vendor import CAUSES, DISPATCHER_KEY, EDR, PLUGIN, REMEDIES, SCRIPT, SERVICE
+from ..audit import rule_origin
+from ..changes.services import RestartService
 from ..model import Facts, Finding, Process, Profile, Settings, Status, Verdict
 
 ID = "agent"
 TITLE = "the agent runs and its plugin is registered"
-ABSENT, PREPARED, STARTING, RUNNING, GAVE_UP = "absent", "prepared", "starting", "running", "gave-up"
 # what keeps an agent from running, in the order in which it is met
 BEFORE = ("packages", "rules", "policy", "dispatcher", "auditd")
-IMMUTABLE = 2
-
-
-def condition(facts: Facts, settings: Settings) -> str:
-    """How far the agent is."""
-    agent = facts.agent
-    if not agent.installed:
-        return ABSENT
-    if not facts.environment.live:
-        return PREPARED
-    if at_work(facts, settings):
-        return STARTING
-    if agent.edr:
-        return RUNNING
-    if agent.main is None:
-        return PREPARED
-    if not agent.manifests:  # then it has nothing to start FIM for
-        return PREPARED
-    if _told(facts, settings):
-        return GAVE_UP
-    return STARTING if agent.sign and _young(agent.sign_at, facts, settings) else GAVE_UP
-
-
-def _told(facts: Facts, settings: Settings) -> Optional[Verdict]:
-    """Why the agent gave up, where its script tells it; not of the life before, while the present one is young.
-
-    After that its script would have told another end, so times that a clock was set between do not matter.
-    """
-    main, verdict = facts.agent.main, facts.agent.verdict
-    if not main or not verdict or not verdict.code:
-        return None
-    return None if verdict.at < main.started and _young(main.started, facts, settings) else verdict
-
-
-def at_work(facts: Facts, settings: Settings) -> bool:
-    """Whether the agent's script starts or stops FIM now; one that is older than the limit hangs."""
-    return facts.agent.script is not None and _young(facts.agent.script.started, facts, settings)
-
-
-def last_sign(facts: Facts) -> str:
-    """What was last seen to move, and how long ago."""
-    return f"{facts.agent.sign} {facts.now - facts.agent.sign_at:.0f} s ago"
-
-
-def _young(moment: float, facts: Facts, settings: Settings) -> bool:
-    return -1 < facts.now - moment < settings.agent_timeout  # a clock that was set back leaves times to come
-
-
-def restart_refused(facts: Facts) -> bool:
-    """Whether auditd is older than the plugin file: the restart that the agent asked for did not happen."""
-    agent, daemon = facts.agent, facts.audit.daemon
-    registered = bool(agent.registration) and not agent.registration_problem
-    # a second, since the start of a process is known to 10 ms alone
-    return bool(agent.edr and daemon and registered and not agent.plugin and agent.registered_at > daemon.started + 1)
 
 
 def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
@@ -106,10 +61,10 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         if code := gives_up(facts):
             would = f"{reason}; started now, it would give up: {CAUSES[code][0]}"
             return _finding(Status.WAITING, would, _said(facts), warnings=warnings, follows=(CAUSES[code][1], *BEFORE))
-        told = _told(facts, settings) if state == GAVE_UP else None
+        cause = told(facts, settings) if state == GAVE_UP else None
         change = RestartService(
             SERVICE, SERVICE, agent.main.pid if agent.main else 0, patience=agent.service.patience,
-            answers=told.code if told else 0,
+            answers=cause.code if cause else 0,
         )  # fmt: skip
         return _finding(Status.CHANGE, reason, _said(facts), warnings=warnings)._replace(changes=(change,))
     if agent.edr is None and not facts.privileged:
@@ -117,8 +72,8 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if state == GAVE_UP:
         return _gave_up(facts, settings, warnings)
     if agent.edr is None:
-        told = _told(facts, settings)
-        warnings += (_when(told),) if told and not _is_over(told.code, facts) else ()
+        cause = told(facts, settings)
+        warnings += (_when(cause),) if cause and not is_over(cause.code, facts) else ()
         return _finding(Status.OK, f"prepared: the agent runs, and starts {EDR} when it needs it", warnings=warnings)
     return _running(facts, agent.edr, dispatching, warnings)
 
@@ -157,10 +112,10 @@ def _why_restart(facts: Facts, settings: Settings, state: str, dispatching: bool
     agent, audit = facts.agent, facts.audit
     if agent.main is None:
         return "the agent is not running"
-    if state == GAVE_UP and (verdict := _told(facts, settings)):
+    if state == GAVE_UP and (verdict := told(facts, settings)):
         if agent.collided:
             return f"{_when(verdict)}: it met our own semodule"
-        if _is_over(verdict.code, facts) and not _told_after_ours(facts, settings):
+        if is_over(verdict.code, facts) and not told_after_ours(facts, settings):
             return f"{_when(verdict)}; that is over"
     if dispatching and agent.edr and audit.daemon and agent.edr.started < audit.daemon.started:
         texts = (file.text for file in audit.rules)
@@ -169,28 +124,8 @@ def _why_restart(facts: Facts, settings: Settings, state: str, dispatching: bool
     return ""
 
 
-def _is_over(code: int, facts: Facts) -> bool:
-    """Whether what the agent gave up for can be seen to be no more."""
-    kernel, live = facts.audit.status, facts.audit.live_rules
-    return {
-        200: "auditctl" in facts.commands,
-        201: all(command in facts.commands for command in TOOLS),
-        204: facts.audit.daemon is None or facts.agent.dispatcher_setting != "0",
-        205: kernel is not None and kernel.get("enabled") != IMMUTABLE,
-        206: live is not None and "-a never,task" not in live,
-    }.get(code, False)
-
-
-def _told_after_ours(facts: Facts, settings: Settings) -> bool:
-    """Whether this tool restarted it for that cause, and it gave up for the same again: so would the next one."""
-    agent, verdict = facts.agent, facts.agent.verdict
-    limit = agent.service.patience + settings.agent_timeout
-    again = verdict is not None and agent.restarted_at > 0 and agent.answered == verdict.code
-    return bool(again and verdict and 0 <= verdict.at - agent.restarted_at < limit)
-
-
 def _gave_up(facts: Facts, settings: Settings, warnings: tuple[str, ...]) -> Finding:
-    agent, verdict = facts.agent, _told(facts, settings)
+    agent, verdict = facts.agent, told(facts, settings)
     if verdict is None:
         hangs = f"; {SCRIPT} (pid {agent.script.pid}) hangs" if agent.script else ""
         return _finding(
@@ -198,7 +133,7 @@ def _gave_up(facts: Facts, settings: Settings, warnings: tuple[str, ...]) -> Fin
             _said(facts), remedy=f"see {agent.script_log}, and the agent's log beside it",
             warnings=warnings, follows=BEFORE,
         )  # fmt: skip
-    over = _is_over(verdict.code, facts)
+    over = is_over(verdict.code, facts)
     remedy = REMEDIES.get(verdict.code, "mend that") if not over else f"see {agent.script_log}"
     return _finding(
         Status.BLOCKED, f"{_when(verdict)}" + ("; that looks mended, and yet a restart ended alike" if over else ""),
@@ -216,18 +151,6 @@ def _when(verdict: Verdict) -> str:
 def _said(facts: Facts) -> tuple[str, ...]:
     verdict = facts.agent.verdict
     return (f"{facts.agent.script_log}: {verdict.line}",) if verdict else ()
-
-
-def gives_up(facts: Facts) -> int:
-    """With which of the causes an agent that started now, on this host as it is, would give up; 0: with none.
-
-    Its script looks at them in this order. 202 and 203 cannot be known before it tries.
-    """
-    ubuntu = "ubuntu" in (facts.os.id, *facts.os.like)  # there it leaves SELinux alone
-    builds = facts.selinux.mode in ("permissive", "enforcing") and not ubuntu
-    applies = {205: facts.audit.status is not None, 201: builds, 206: facts.audit.live_rules is not None}
-    order = (code for code in (200, 204, 205, 201, 206) if applies.get(code, True))
-    return next((code for code in order if not _is_over(code, facts)), 0)
 
 
 def _would_give_up(facts: Facts) -> tuple[str, ...]:

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from typing import Optional
 
-from .. import auditd_conf
-from ..agent import DISPATCHER_KEY, PLUGIN, USE_DISPATCHER
-from ..changes import CreateFiles, EnableService, LabelTree, RestartService, StopService
-from ..facts import AUDITD_CONF, FETCHING, FIRST_BOOT, FIRST_BOOT_NETWORK, GUARD_UNITS, PRESET, PROGRAM
+from ..agent.state import restart_refused
+from ..agent.vendor import DISPATCHER_KEY, PLUGIN, USE_DISPATCHER
+from ..audit import auditd_conf
+from ..changes.files import CreateFiles
+from ..changes.policy import LabelTree
+from ..changes.services import EnableService, RestartService, StopService
+from ..facts.audit import AUDITD_CONF
+from ..facts.own_files import FETCHING, FIRST_BOOT, FIRST_BOOT_NETWORK, GUARD_UNITS, PRESET, PROGRAM
 from ..model import Change, Environment, Facts, Finding, Profile, Settings, Status
 from ..resources import text_of
 from . import packages
-from .agent import restart_refused
 
 ID = "auditd"
 TITLE = "auditd runs with its present configuration"

@@ -13,10 +13,10 @@ import posixpath
 import stat
 from typing import Optional
 
-from .. import auditd_conf, plugin_file
-from ..changes import EditAuditdConf
-from ..facts import AUDISPD_CONF, AUDITD_CONF, DISPATCHER, PLUGIN_DIRS
-from ..host import Stat
+from ..audit import auditd_conf, plugin_file
+from ..changes.files import EditAuditdConf
+from ..facts.audit import AUDISPD_CONF, AUDITD_CONF, DISPATCHER, PLUGIN_DIRS
+from ..host.reader import Stat
 from ..model import Facts, Finding, Profile, Settings, Status
 
 ID = "dispatcher"

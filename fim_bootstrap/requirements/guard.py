@@ -6,8 +6,8 @@ is told. The guard only looks; on a host that is not ready its service fails, wi
 
 from __future__ import annotations
 
-from ..changes import CreateFiles
-from ..facts import GUARD, GUARD_UNITS, PROGRAM
+from ..changes.files import CreateFiles
+from ..facts.own_files import GUARD, GUARD_UNITS, PROGRAM
 from ..model import Environment, Facts, Finding, Profile, Settings, Status
 from ..resources import text_of
 

@@ -8,10 +8,10 @@ the script's commands is missing, the agent gives up, or never restarts auditd, 
 
 from __future__ import annotations
 
-from ..changes import InstallPackages
-from ..dialects import MANAGERS
-from ..facts import AGENT_COMMANDS, AUDIT_COMMANDS, SELINUX_COMMANDS
-from ..managers import Order
+from ..changes.packages import InstallPackages
+from ..facts.commands import AGENT_COMMANDS, AUDIT_COMMANDS, SELINUX_COMMANDS
+from ..managers.lookup import Order
+from ..managers.rows import MANAGERS
 from ..model import Environment, Facts, Finding, Profile, Settings, Status
 
 ID = "packages"

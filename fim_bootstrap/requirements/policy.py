@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Optional
 
-from ..changes import LoadPolicy, ReloadPolicy, RestartUnit, RestoreLabels
-from ..facts import GUARD_PATH, GUARD_UNITS, SELINUX_COMMANDS
+from ..changes.policy import LoadPolicy, ReloadPolicy, RestoreLabels
+from ..changes.services import RestartUnit
+from ..facts.commands import SELINUX_COMMANDS
+from ..facts.own_files import GUARD_PATH, GUARD_UNITS
+from ..facts.selinux import MODULE, SOCKET_TYPE, WATCHED_TYPE
 from ..model import Change, Facts, Finding, Profile, SELinuxFacts, Settings, Status
-from ..selinux import MODULE, SOCKET_TYPE, WATCHED_TYPE
 
 ID = "policy"
 TITLE = "SELinux lets the dispatcher hand events to the agent"

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .. import audit_rules, rules_d, silence, written_by
-from ..changes import DeleteRule, EditFile
+from .. import written_by
+from ..audit import auditctl, rules_d, silence
+from ..audit.rules_d import Judged
+from ..audit.silence import Silence
+from ..audit.switched_on import way
+from ..changes.files import EditFile
+from ..changes.rules import DeleteRule
 from ..model import DISABLED, LOCKED, AuditFacts, Change, Facts, Finding, Profile, Settings, Status
-from ..rules_d import Judged
-from ..silence import Silence
-from ..switched_on import way
 
 ID = "rules"
 TITLE = "audit rules are mutable and let events through"
@@ -140,7 +142,7 @@ def _silencers(facts: Facts, lines: Sequence[Judged]) -> list[Silencer]:
     """Rules that take something from the log: of the files; of the kernel, where no file has the same."""
     rules = [(line.place, line.rule) for line in lines]
     known = {silence.of(rule) for _, rule in rules}
-    live = [rule for text in facts.audit.live_rules or () for rule in audit_rules.parse(text)]
+    live = [rule for text in facts.audit.live_rules or () for rule in auditctl.parse(text)]
     last = max((number for number, rule in enumerate(live) if rule.adds[:1] == (RECORDS,)), default=-1)
     for number, rule in enumerate(live):
         # an agent that runs has added its rules: a later one of the same list does not reach them

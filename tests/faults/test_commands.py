@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from fim_bootstrap.host import TEMPORARY
+from fim_bootstrap.host.live import TEMPORARY
 from tests.conftest import Ran
 from tests.live.guest import FIM
 from tests.managers.roots import ENVIRONMENT, Root
@@ -43,12 +43,13 @@ echo x >> /calls.{name}
 # the tool itself, with a shorter time for one command
 IMPATIENT = """
 import sys
-from fim_bootstrap import cli, managers
-from fim_bootstrap.host import LiveHost
+from fim_bootstrap import cli
+from fim_bootstrap.host.live import LiveHost
+from fim_bootstrap.managers import lock
 name, run = sys.argv.pop(1), LiveHost.run
 def hurried(self, *argv, timeout=120.0, **rest):
     return run(self, *argv, timeout=min(timeout, PATIENCE) if argv[0] == name else timeout, **rest)
-LiveHost.run, managers.PAUSE = hurried, 0.1
+LiveHost.run, lock.PAUSE = hurried, 0.1
 sys.exit(cli.main())
 """.replace("PATIENCE", str(PATIENCE))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fim_bootstrap import journal
-from fim_bootstrap.host import LiveHost
+from fim_bootstrap.changes import journal
+from fim_bootstrap.host.live import LiveHost
 from tests.conftest import Tree
 from tests.faults.injection import inside, points, struck
 from tests.test_auditd_conf import verdict

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from fim_bootstrap import cli, journal
-from fim_bootstrap.host import LOG_LIMIT, LiveHost
+from fim_bootstrap import cli
+from fim_bootstrap.changes import journal
+from fim_bootstrap.host.live import LOG_LIMIT, LiveHost
 from tests.conftest import PROJECT, Tree
 from tests.faults.test_crash import HOSTILE
 from tests.live.guest import FIM, guest

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from fim_bootstrap import audit_rules, auditd_conf, rules_d
-from fim_bootstrap.host import File
+from fim_bootstrap.audit import auditctl, auditd_conf, rules_d
+from fim_bootstrap.host.reader import File
 from tests.fuzz.joining import Joiner
 from tests.fuzz.oracle import ACCEPTED, REFUSED, Heard, Judge, locks, silences
 
@@ -30,7 +30,7 @@ def about_rules(judge: Judge, text: str) -> str:
     """
     if MARKED.search(text):
         return ""
-    heard, rules = judge.hear(encoded(text)), audit_rules.parse(text)
+    heard, rules = judge.hear(encoded(text)), auditctl.parse(text)
     if heard.end.startswith("exit 9"):
         return f"the shim gave up: {heard.end}"
     if any(map(locks, heard.messages)) and not any(rule.locks or rule.dormant for rule in rules):
@@ -48,7 +48,7 @@ def about_rules(judge: Judge, text: str) -> str:
     return _edited_rules(judge, text, heard)
 
 
-def _reached(rules: tuple[audit_rules.Rule, ...], heard: Heard) -> int:
+def _reached(rules: tuple[auditctl.Rule, ...], heard: Heard) -> int:
     """How many lines auditctl has certainly read; 0 where it crashed or left without a word."""
     if heard.end == "exit 0":
         return len(rules)
@@ -56,7 +56,7 @@ def _reached(rules: tuple[audit_rules.Rule, ...], heard: Heard) -> int:
         return 0
     last = heard.bad_lines[-1]
     read = [rule.text for number, rule in enumerate(rules[:last], 1) if number not in heard.bad_lines]
-    tolerant = any(name in audit_rules.TOLERANT for text in read for name, _ in audit_rules._rule(0, text)[1].done)
+    tolerant = any(name in auditctl.TOLERANT for text in read for name, _ in auditctl._rule(0, text)[1].done)
     return len(rules) if tolerant else last
 
 
@@ -77,7 +77,7 @@ def _edited_rules(judge: Judge, text: str, before: Heard) -> str:
     kept = [message for message in _taken(before) if not (locks(message) or silences(message))]
     if _taken(after)[: len(kept)] != kept:
         return "the edit changed other messages"
-    rules = audit_rules.parse(text)
+    rules = auditctl.parse(text)
     touched = {number for number, rule in enumerate(rules, 1) if rule.blocks}
     if _taken(after) != kept and not touched & set(before.bad_lines) and not before.end.startswith("signal"):
         return "the edit added messages"

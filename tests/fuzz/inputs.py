@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from fim_bootstrap.host import File
+from fim_bootstrap.host.reader import File
 from tests.conftest import AUDITD_CONF, RULES
 
 RULE_LINES = (

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fim_bootstrap.host import File
-from fim_bootstrap.rules_d import FOLDER, Joins
+from fim_bootstrap.audit.rules_d import FOLDER, Joins
+from fim_bootstrap.host.reader import File
 from tests.fuzz import oracle
 
 AWKS = ("mawk", "gawk")

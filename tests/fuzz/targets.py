@@ -8,29 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
-from fim_bootstrap import (
-    agent,
-    audit_rules,
-    auditd_conf,
-    dialects,
-    engine,
-    facts,
-    journal,
-    managers,
-    merge,
-    option_table,
-    options,
-    profiles,
-    report,
-    rule_origin,
-    rules_d,
-    screen,
-)
+from fim_bootstrap import engine, option_table, options, profiles, report, screen
+from fim_bootstrap.agent import vendor
+from fim_bootstrap.audit import auditctl, auditd_conf, rule_origin, rules_d
+from fim_bootstrap.changes import journal, merge
 from fim_bootstrap.errors import BadConfig, BootstrapError, Unsupported
-from fim_bootstrap.host import LIMIT, File, LiveHost, Output, Stat
+from fim_bootstrap.facts import audit, gather, system
+from fim_bootstrap.host.live import LiveHost
+from fim_bootstrap.host.reader import LIMIT, File, Output, Stat
 from fim_bootstrap.layout import Style
+from fim_bootstrap.managers import lock, lookup, rows
+from fim_bootstrap.managers.causes import trouble, why
 from fim_bootstrap.model import OsRelease, Profile, Settings
-from fim_bootstrap.package_causes import trouble, why
 from fim_bootstrap.redact import redact
 from fim_bootstrap.resources import profile_folder
 from tests.conftest import AUDITD_CONF, DEBIAN_12, PROGRAMS, RULES
@@ -137,16 +126,16 @@ class Tree:
 
 def unblocked(text: str) -> str:
     """audit.rules after the edit."""
-    return rules_d.unblocked([File(facts.AUDIT_RULES, text)], NOTE)[0]
+    return rules_d.unblocked([File(audit.AUDIT_RULES, text)], NOTE)[0]
 
 
 def rules(text: str) -> None:
     """Lines joined are the file; an edit unblocks, is final, and leaves what it does not touch."""
-    found = audit_rules.parse(text)
+    found = auditctl.parse(text)
     assert encoded("".join(rule.text for rule in found)) == encoded(text)
     edited = unblocked(text)
     assert unblocked(edited) == edited
-    assert not [rule for rule in audit_rules.parse(edited) if rule.blocks]
+    assert not [rule for rule in auditctl.parse(edited) if rule.blocks]
     touched = [rule for rule in found if rule.blocks]
     assert bool(touched) == (edited != text)
     position = 0
@@ -184,8 +173,8 @@ def conf(text: str) -> None:
 
 def printed(text: str) -> None:
     """What auditctl prints."""
-    assert all(isinstance(value, int) for value in audit_rules.parse_status(text).values())
-    audit_rules.parse_listing(text)
+    assert all(isinstance(value, int) for value in auditctl.parse_status(text).values())
+    auditctl.parse_listing(text)
 
 
 def toml(text: str, file: Path) -> None:
@@ -209,7 +198,7 @@ def history(text: str, other: str) -> None:
     """A journal that was damaged: what can be read is read, and can be used."""
     steps, _ = journal._read(File("journal", text))
     journal.effective_since(steps, File("/etc/audit/audit.rules", other))
-    assert all(isinstance(facts._staged(step, "b"), bool) for step in steps)
+    assert all(isinstance(gather._staged(step, "b"), bool) for step in steps)
     [list(step.get("packages", ())) for step in steps]
 
 
@@ -223,19 +212,19 @@ def merged(before: str, after: str, now: str) -> None:
 def said(text: str) -> None:
     """What a package manager says."""
     host = Tree({"/var/lib/dpkg/lock": "", "/proc/locks": text}, {"any": ""})
-    for manager in dialects.MANAGERS.values():
+    for manager in rows.MANAGERS.values():
         answers = [Output(("x",), 0, text), Output(("x",), 1, "", text)]
-        managers._heard(manager, ["", "/usr/sbin/auditd"], answers)
+        lookup.heard(manager, ["", "/usr/sbin/auditd"], answers)
         for found in (why(host, manager, OsRelease("rhel"), ["audit"], answers), trouble(host, manager, answers)):
             assert found is None or (found.what and "\n" not in found.remedy)
-    managers._holder(host, ["/var/lib/dpkg/lock"])
+    lock.holder_of(host, ["/var/lib/dpkg/lock"])
     assert redact(redact(text)) == redact(text)
 
 
 def host(pick: Callable[[str], str], profile: Profile) -> None:
     """A whole host made of broken files: looked at, judged and reported."""
     files = {
-        facts.AUDITD_CONF: pick(AUDITD_CONF), facts.AUDIT_RULES: pick(RULES), agent.CONF: pick(AGENT),
+        audit.AUDITD_CONF: pick(AUDITD_CONF), audit.AUDIT_RULES: pick(RULES), vendor.CONF: pick(AGENT),
         "/etc/audit/rules.d/x.rules": pick(RULES), "/etc/audit/plugins.d/x.conf": pick(PLUGIN),
         journal.JOURNAL: pick(STEPS), "/proc/700/stat": STAT, "/proc/700/status": "Uid:\t0\t0\t0\t0\n",
         "/proc/1/comm": "systemd\n", "/proc/self/mountinfo": MOUNTS, "/proc/1/mountinfo": MOUNTS,
@@ -250,7 +239,7 @@ def host(pick: Callable[[str], str], profile: Profile) -> None:
     settings = Settings()
     rule_origin.unexplained([pick(LISTING)], [pick(RULES)])
     try:
-        found = facts.gather(Tree(files, answers), profile, settings, OsRelease("debian", "12", (), "x"))
+        found = gather.gather(Tree(files, answers), profile, settings, OsRelease("debian", "12", (), "x"))
         outcome = engine.Outcome(engine.plan(found, profile, settings), found)
         document = report.as_json("check", outcome, profile, settings, 0.1)
         json.dumps(document)
@@ -264,7 +253,7 @@ def release(text: str, folder: Path) -> None:
     """os-release, however broken, names a release or none."""
     (folder / "etc").mkdir(exist_ok=True)
     (folder / "etc/os-release").write_bytes(text.encode("utf-8", "replace"))
-    seen = facts.identify(LiveHost(str(folder)))
+    seen = system.identify(LiveHost(str(folder)))
     try:
         profiles.select(TABLE, seen, "", lambda _: False)
     except Unsupported:

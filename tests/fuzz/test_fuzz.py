@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fim_bootstrap import audit_rules
+from fim_bootstrap.audit import auditctl
 from tests.conftest import AUDITD_CONF
 from tests.fuzz import agreement, campaign, oracle
 
@@ -96,7 +96,7 @@ def test_a_judge_has_no_way_to_the_kernel(suite: str) -> None:
 @judges
 def test_a_judge_sees_what_a_wrong_grammar_would_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison can fail: with a grammar that sees nothing it does."""
-    monkeypatch.setattr(audit_rules, "parse", lambda _: ())
+    monkeypatch.setattr(auditctl, "parse", lambda _: ())
     with oracle.judge("bookworm", "auditctl") as judge:
         assert agreement.about_rules(judge, "auditctl -e 2\n") == "the kernel is locked, unseen"
         assert agreement.about_rules(judge, "-a never,task --\n") == "never,task is added, unseen"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fim_bootstrap.facts import GUARD, GUARD_UNITS, PRESET, PROGRAM
+from fim_bootstrap.facts.own_files import GUARD, GUARD_UNITS, PRESET, PROGRAM
 from tests.managers.test_managers import dressed
 
 pytestmark = pytest.mark.managers

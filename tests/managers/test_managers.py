@@ -254,17 +254,17 @@ def test_what_is_said_to_be_tested_with_a_real_manager_is() -> None:
 SYSV = """
 import sys
 sys.path[:0] = ["/opt/fim-bootstrap", "/opt/fim-bootstrap/deps"]
-from fim_bootstrap import changes
-from fim_bootstrap.host import LiveHost
+from fim_bootstrap.changes import services
+from fim_bootstrap.host.live import LiveHost
 host = LiveHost()
-first = changes.running(host, "auditd")
-changes.EnableService("auditd").apply(host, lambda *a, **k: None)
+first = services.running(host, "auditd")
+services.EnableService("auditd").apply(host, lambda *a, **k: None)
 assert host.glob("/etc/rc3.d/S*auditd")
-changes.RestartService("auditd", "auditd", first).apply(host, lambda *a, **k: None)
-second = changes.running(host, "auditd")
+services.RestartService("auditd", "auditd", first).apply(host, lambda *a, **k: None)
+second = services.running(host, "auditd")
 assert second not in (0, first), (first, second)
-changes.StopService("auditd", second, False).apply(host, lambda *a, **k: None)
-assert changes.running(host, "auditd") == 0
+services.StopService("auditd", second, False).apply(host, lambda *a, **k: None)
+assert services.running(host, "auditd") == 0
 """
 INIT_SCRIPT = """#!/bin/sh
 ### BEGIN INIT INFO

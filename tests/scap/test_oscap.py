@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from fim_bootstrap.compliance import command, scap
-from fim_bootstrap.host import LiveHost
+from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.model import OsRelease
 from tests.ansible.test_ansible import ANSIBLE
 from tests.conftest import PROJECT, Tree

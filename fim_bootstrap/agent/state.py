@@ -1,0 +1,96 @@
+"""How far the agent is, and whether what it gave up for is over: judged from the facts alone."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from ..model import Facts, Settings, Verdict
+from .vendor import TOOLS
+
+ABSENT, PREPARED, STARTING, RUNNING, GAVE_UP = "absent", "prepared", "starting", "running", "gave-up"
+IMMUTABLE = 2
+
+
+def condition(facts: Facts, settings: Settings) -> str:
+    """How far the agent is."""
+    agent = facts.agent
+    if not agent.installed:
+        return ABSENT
+    if not facts.environment.live:
+        return PREPARED
+    if at_work(facts, settings):
+        return STARTING
+    if agent.edr:
+        return RUNNING
+    if agent.main is None:
+        return PREPARED
+    if not agent.manifests:  # then it has nothing to start FIM for
+        return PREPARED
+    if told(facts, settings):
+        return GAVE_UP
+    return STARTING if agent.sign and _young(agent.sign_at, facts, settings) else GAVE_UP
+
+
+def told(facts: Facts, settings: Settings) -> Optional[Verdict]:
+    """Why the agent gave up, where its script tells it; not of the life before, while the present one is young.
+
+    After that its script would have told another end, so times that a clock was set between do not matter.
+    """
+    main, verdict = facts.agent.main, facts.agent.verdict
+    if not main or not verdict or not verdict.code:
+        return None
+    return None if verdict.at < main.started and _young(main.started, facts, settings) else verdict
+
+
+def at_work(facts: Facts, settings: Settings) -> bool:
+    """Whether the agent's script starts or stops FIM now; one that is older than the limit hangs."""
+    return facts.agent.script is not None and _young(facts.agent.script.started, facts, settings)
+
+
+def last_sign(facts: Facts) -> str:
+    """What was last seen to move, and how long ago."""
+    return f"{facts.agent.sign} {facts.now - facts.agent.sign_at:.0f} s ago"
+
+
+def _young(moment: float, facts: Facts, settings: Settings) -> bool:
+    return -1 < facts.now - moment < settings.agent_timeout  # a clock that was set back leaves times to come
+
+
+def restart_refused(facts: Facts) -> bool:
+    """Whether auditd is older than the plugin file: the restart that the agent asked for did not happen."""
+    agent, daemon = facts.agent, facts.audit.daemon
+    registered = bool(agent.registration) and not agent.registration_problem
+    # a second, since the start of a process is known to 10 ms alone
+    return bool(agent.edr and daemon and registered and not agent.plugin and agent.registered_at > daemon.started + 1)
+
+
+def is_over(code: int, facts: Facts) -> bool:
+    """Whether what the agent gave up for can be seen to be no more."""
+    kernel, live = facts.audit.status, facts.audit.live_rules
+    return {
+        200: "auditctl" in facts.commands,
+        201: all(command in facts.commands for command in TOOLS),
+        204: facts.audit.daemon is None or facts.agent.dispatcher_setting != "0",
+        205: kernel is not None and kernel.get("enabled") != IMMUTABLE,
+        206: live is not None and "-a never,task" not in live,
+    }.get(code, False)
+
+
+def told_after_ours(facts: Facts, settings: Settings) -> bool:
+    """Whether this tool restarted it for that cause, and it gave up for the same again: so would the next one."""
+    agent, verdict = facts.agent, facts.agent.verdict
+    limit = agent.service.patience + settings.agent_timeout
+    again = verdict is not None and agent.restarted_at > 0 and agent.answered == verdict.code
+    return bool(again and verdict and 0 <= verdict.at - agent.restarted_at < limit)
+
+
+def gives_up(facts: Facts) -> int:
+    """With which of the causes an agent that started now, on this host as it is, would give up; 0: with none.
+
+    Its script looks at them in this order. 202 and 203 cannot be known before it tries.
+    """
+    ubuntu = "ubuntu" in (facts.os.id, *facts.os.like)  # there it leaves SELinux alone
+    builds = facts.selinux.mode in ("permissive", "enforcing") and not ubuntu
+    applies = {205: facts.audit.status is not None, 201: builds, 206: facts.audit.live_rules is not None}
+    order = (code for code in (200, 204, 205, 201, 206) if applies.get(code, True))
+    return next((code for code in order if not is_over(code, facts)), 0)

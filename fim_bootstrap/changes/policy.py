@@ -1,0 +1,123 @@
+"""SELinux: the policy module of this tool, and labels."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from ..errors import Blocked, BootstrapError, Busy
+from ..facts import selinux
+from ..host.reader import Host
+from .journal import Record, moment
+
+SEMODULE_TIMEOUT = 900.0  # seconds; a policy rebuild took 57 s in an emulated guest with 2 cores
+LABELS_POSSIBLE = ("test", "-d", "/proc/self/fd")  # by which libselinux sets a label
+NO_LABELS = "no label can be set in a tree without /proc"
+
+
+class LoadPolicy(NamedTuple):
+    """Build the policy module with the host's own tools and load it."""
+
+    source: str
+    marker: str
+    live: bool
+    priorities: bool = True  # semodule has priorities (-X) since SELinux userspace 2.4
+
+    def describe(self) -> str:
+        """The plan line."""
+        return f"build and load the SELinux module {selinux.MODULE} ({self.marker})"
+
+    def diff(self) -> str:
+        """No file of the host is edited."""
+        return ""
+
+    def apply(self, host: Host, record: Record) -> None:
+        """checkmodule, semodule_package, semodule; -n where no kernel of this tree is running."""
+        # semodule runs in a domain that may map files of the store's type, but not of /var/lib in general
+        store = next((found for root in selinux.STORES if (found := host.stat(root))), None)
+        with host.scratch(store.context if store else "") as folder:
+            source, module, package = (f"{folder}/{selinux.MODULE}.{end}" for end in ("te", "mod", "pp"))
+            host.create(source, self.source.encode())
+            host.run("checkmodule", "-M", "-m", "-o", module, source)
+            host.run("semodule_package", "-o", package, "-m", module)
+            priority = ["-X", selinux.PRIORITY] if self.priorities else []
+            record("policy", module=selinux.MODULE, marker=self.marker, priority=priority, **moment(host))
+            flags = () if self.live else ("-n",)
+            semodule(host, *flags, *priority, "-i", package)
+
+
+def semodule(host: Host, *words: str) -> None:
+    """Run semodule. It gives up after 5 s where another one is at work: a package's, or one that a killed run left."""
+    deadline = time.monotonic() + SEMODULE_TIMEOUT
+    while True:
+        try:
+            host.run("semodule", *words, timeout=SEMODULE_TIMEOUT)
+            return
+        except BootstrapError as error:
+            if "transaction lock" not in str(error):
+                raise
+            if time.monotonic() > deadline:
+                raise Busy("another semodule holds the lock of the module store", "try again when it is done") from None
+        time.sleep(1)
+
+
+class ReloadPolicy(NamedTuple):
+    """Build the policy that the store already holds, and load it into the kernel if it runs this tree."""
+
+    live: bool
+
+    def describe(self) -> str:
+        """The plan line."""
+        return "build the stored SELinux policy anew" + (" and load it" if self.live else "")
+
+    def diff(self) -> str:
+        """No file."""
+        return ""
+
+    def apply(self, host: Host, record: Record) -> None:
+        """Rebuild and load. Nothing of it is undone; an agent whose own semodule failed meanwhile is known by it."""
+        record("reload", **moment(host))
+        semodule(host, *(() if self.live else ("-n",)), "-B")
+
+
+class RestoreLabels(NamedTuple):
+    """Give paths the label that the policy has for them."""
+
+    paths: tuple[str, ...]
+
+    def describe(self) -> str:
+        """The plan line."""
+        return f"restore the SELinux label of {', '.join(self.paths)}"
+
+    def diff(self) -> str:
+        """No content changes."""
+        return ""
+
+    def apply(self, host: Host, record: Record) -> None:
+        """restorecon -R; the labels are derived from the policy, so nothing is recorded."""
+        host.run("restorecon", "-RF", *self.paths)
+
+
+class LabelTree(NamedTuple):
+    """Give every file of a tree that is not running its SELinux label."""
+
+    file_contexts: str
+
+    def describe(self) -> str:
+        """The plan line."""
+        return "label the whole tree (setfiles)"
+
+    def diff(self) -> str:
+        """No content changes."""
+        return ""
+
+    def apply(self, host: Host, record: Record) -> None:
+        """setfiles -F -m: works on a kernel without SELinux; the labels are derived, so nothing is recorded."""
+        if host.run(*LABELS_POSSIBLE, ok=(0, 1)).status:
+            raise Blocked(NO_LABELS, without_proc(host.root))
+        host.run("setfiles", "-F", "-m", self.file_contexts, "/", timeout=SEMODULE_TIMEOUT)
+
+
+def without_proc(root: str) -> str:
+    """What to type in order that labels can be set."""
+    return f"mkdir -p {root}/proc, mount -t proc proc {root}/proc, then run again"

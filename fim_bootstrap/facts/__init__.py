@@ -1,0 +1,1 @@
+"""What is: everything that is looked at before anything is judged."""

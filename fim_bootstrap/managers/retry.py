@@ -1,0 +1,87 @@
+"""Run a manager to its end: wait for its lock, try again where the network failed, finish what was interrupted."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from collections.abc import Sequence
+
+from ..errors import BootstrapError
+from ..host.reader import Host, Output, Reader
+from . import lock
+from .lookup import RESOLVE_TIMEOUT, Order, first_names
+from .rows import NETWORK
+
+INSTALL_TIMEOUT = 1800.0  # seconds; a slow mirror is no error
+LONGEST_PAUSE = 10.0
+NETWORK_TRIES = 3  # at least, however short the patience
+
+
+class Stale(BootstrapError):
+    """The metadata that the manager has names files that are gone."""
+
+
+class Torn(BootstrapError):
+    """A run was killed while it unpacked a package."""
+
+
+def run(host: Host, order: Order, argv: Sequence[str], deadline: float, strict: bool = True) -> Output:
+    """Run a manager; wait while another has the lock, and try a network that fails a few times more.
+
+    Not `strict`: any answer will do that is not about a lock.
+    """
+    manager, failures, finished = order.manager, 0, False
+    give_up, timeout = time.monotonic() + order.network, INSTALL_TIMEOUT if strict else RESOLVE_TIMEOUT
+    while True:
+        if (pid := lock.holder_of(host, manager.locks)) is not None:
+            lock.wait(host, manager, pid, deadline)
+            continue
+        output = host.run(*argv, ok=range(256), timeout=timeout, env=manager.env)
+        if output.status in manager.good:
+            return output
+        said = text_of(output)
+        if locked := re.search(manager.locked, said):
+            lock.wait(host, manager, int(locked.groupdict().get("pid") or 0), deadline)
+        elif not finished and (output.status in manager.again or re.search(manager.unfinished, said)):
+            finished = True
+            if manager.finish:  # what it cannot finish, the second try will tell
+                host.run(*manager.finish, ok=range(256), timeout=INSTALL_TIMEOUT, env=manager.env)
+        elif not strict:
+            return output
+        elif re.search(NETWORK, said) and (failures < NETWORK_TRIES or time.monotonic() < give_up):
+            failures += 1
+            await_network(host, failures, output, give_up)
+        else:
+            raise _failure(host, order, argv, output)
+
+
+def await_network(host: Host, failures: int, output: Output, give_up: float) -> None:
+    """Wait a little longer after each failure; `give_up` is when the patience ends (monotonic seconds)."""
+    host.log(f"the network failed, try {failures}: {output.why()}")
+    host.waits("the network is not there yet", give_up - time.monotonic())
+    time.sleep(min(lock.PAUSE * failures, LONGEST_PAUSE))
+
+
+def text_of(output: Output) -> str:
+    """All that a manager said."""
+    return output.stdout + output.stderr
+
+
+def _failure(host: Reader, order: Order, argv: Sequence[str], output: Output) -> BootstrapError:
+    from . import causes  # only where something failed
+
+    manager, said = order.manager, text_of(output)
+    kinds = {manager.stale: Stale, manager.torn: Torn}
+    kind = next((kind for pattern, kind in kinds.items() if re.search(pattern, said)), BootstrapError)
+    reason = causes.why(host, manager, order.release, first_names(order), [output])
+    reason = reason or causes.Why(f"{output.why()} (exit status {output.status})", shlex.join(argv))
+    remedy = causes.with_notes(reason.remedy, end_of_life(order, [output]))
+    return kind(f"{shlex.join(argv)} failed: {reason.what}", remedy)
+
+
+def end_of_life(order: Order, said: Sequence[Output]) -> str:
+    """What to do where the release is past its end of life, or ''."""
+    from . import causes  # only where something failed
+
+    return causes.end_of_life(order.profile, order.today, order.release.name, "\n".join(map(text_of, said)))
