@@ -16,8 +16,8 @@ from .resources import from_source
 PROGRAM = "fim-bootstrap"
 FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 NEED_ROOT = tuple(name for name, command in BY_NAME.items() if 77 in command.exits)
-# what says how one run is made, not what it is about
-OF_ONE_RUN = ("dry-run", "wait", "brief")
+# what says how one run is made and told, not what it is about
+OF_ONE_RUN = ("dry-run", "wait", "brief", "format", "report")
 
 
 class Again(NamedTuple):

@@ -80,7 +80,8 @@ def _failed(command: str, values: Mapping[str, Any], error: BootstrapError, begu
     """Say what went wrong on stderr, and on stdout to a program."""
     name = f"fim-bootstrap {command}".rstrip() if isinstance(error, Usage) else "fim-bootstrap"
     _tell(f"{name}: {error}")
-    for number, line in enumerate(error.remedy.splitlines()):
+    remedy = error.remedy or (f"fim-bootstrap help {command}" if isinstance(error, Usage) else "")
+    for number, line in enumerate(remedy.splitlines()):
         _tell(f"{'     ' if number else '  -> '}{line}")
     if values.get("format") == "json":
         with contextlib.suppress(BootstrapError):

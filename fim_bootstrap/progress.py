@@ -68,7 +68,10 @@ class Progress:
         except Exception as error:
             self._end("FAIL", requirement, str(error))
             raise
-        self._end("done", requirement, what)
+        else:
+            self._end("done", requirement, what)
+        finally:  # also where somebody interrupts it
+            self._turn_to(None, None)
 
     @contextlib.contextmanager
     def command(self, what: str, limit: float) -> Iterator[None]:

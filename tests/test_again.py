@@ -42,7 +42,7 @@ def test_the_sudo_line_is_what_was_typed(line: str, environment: dict[str, str],
 
 
 @pytest.mark.parametrize(("line", "command", "user", "said"), [
-    ("check --root /x --wait --brief", "apply", 0, "fim-bootstrap apply --root /x"),
+    ("check --root /x --wait --brief --format json --report=/r", "apply", 0, "fim-bootstrap apply --root /x"),
     ("check --root /x", "apply", 1000, "sudo fim-bootstrap apply --root /x"),
     ("check --root /x", "check", 1000, "fim-bootstrap check --root /x"),
     ("apply --dry-run --reboot never --skip rules", "apply", 0, "fim-bootstrap apply --reboot never --skip rules"),
