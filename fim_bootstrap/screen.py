@@ -16,7 +16,7 @@ from .layout import PLAIN, Style, wrapped
 from .redact import QUOTE, SENTENCE, shown
 from .unified import edits as edits_of
 
-NAME, SAID = 64, 400  # characters of a host's name, and of a sentence that may quote the host
+NAME, SAID = 64, 400  # characters of a system's name, and of a sentence that may quote the host
 SHOWN = 6  # lines of evidence of one finding, and of a file's difference, where -v does not ask for all
 ORDER = ("failed", "blocked", "change", "reboot", "waiting")
 SIGNS = {"failed": "FAILED", "blocked": "BLOCKED", "change": "CHANGE", "reboot": "REBOOT", "waiting": "waiting"}
@@ -90,7 +90,7 @@ class _Screen:
         system = re.sub(r" \([^()]*\)$", "", host["os"]["name"])  # without the release's code name
         parts = (shown(system, NAME), f"profile {host['profile']}", host["environment"],
                  f"SELinux {host['selinux']}", f"{host['mode']} mode")  # fmt: skip
-        return f"{shown(name or 'this host', NAME)}: {', '.join(parts)}"
+        return f"{shown(name or 'this host')}: {', '.join(parts)}"
 
     # ------------------------------------------------------------------ the way of an event
 

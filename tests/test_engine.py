@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fim_bootstrap import cli, engine, report
+from fim_bootstrap import cli, engine, report, session
 from fim_bootstrap.agent import vendor
 from fim_bootstrap.audit.service_restart import ACTIONS
 from fim_bootstrap.changes import journal
@@ -516,7 +516,7 @@ def test_a_reboot_is_made_when_it_is_needed_and_asked_for(
     machine.host.write("/etc/audit/rules.d/lock.rules", "-e 2\n")
     machine.host.programs("shutdown")
     monkeypatch.setattr(machine.host, "alone", contextlib.nullcontext, raising=False)
-    monkeypatch.setattr(cli, "LiveHost", lambda *_: machine.host)
+    monkeypatch.setattr(session, "LiveHost", lambda *_: machine.host)
     monkeypatch.setattr(system, "identify", lambda _: OsRelease("debian", "12"))
     assert cli.main(["apply", "--format", "json", *words]) == 0
     assert any(line.startswith("shutdown -r") for line in machine.host.done) is reboots
