@@ -69,8 +69,7 @@ class Session:
         if not self.settings.probe or outcome.error:
             return outcome
         found = self.look_and_probe()
-        seen = engine.plan(found, self.profile, self.settings)
-        return outcome._replace(findings=(*outcome.findings[:-1], seen[-1]), facts=found)
+        return outcome.probed(found, engine.plan(found, self.profile, self.settings))
 
     @contextlib.contextmanager
     def _step(self, requirement: str, change: Change) -> Iterator[None]:
