@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -23,7 +22,7 @@ OF_ONE_RUN = ("dry-run", "wait", "brief", "format", "report")
 class Again(NamedTuple):
     """What was typed: how the program was called, each option as its words, and whether it takes sudo to be root."""
 
-    program: str = PROGRAM
+    program: tuple[str, ...] = (PROGRAM,)
     options: tuple[tuple[str, tuple[str, ...]], ...] = ()
     operands: tuple[str, ...] = ()
     sudo: bool = False
@@ -38,12 +37,14 @@ class Again(NamedTuple):
         return self._line(command, True, [*(words for _, words in self.options), self.operands])
 
     def _line(self, command: str, root: bool, options: Sequence[Sequence[str]]) -> str:
-        sudo = "sudo " if self.sudo and (root or command in NEED_ROOT) else ""
-        words = " ".join(shlex.quote(word) for part in options for word in part)
-        return f"{sudo}{self.program} {command} {words}".rstrip()
+        import shlex  # not for a run that finds nothing to type
+
+        sudo = ("sudo",) if self.sudo and (root or command in NEED_ROOT) else ()
+        words = (*sudo, *self.program, command, *(word for part in options for word in part))
+        return " ".join(map(shlex.quote, words))
 
 
-def typed(argv: Sequence[str], environment: Mapping[str, str], program: str) -> Again:
+def typed(argv: Sequence[str], environment: Mapping[str, str], program: tuple[str, ...]) -> Again:
     """What was typed; sudo passes no variables on, so those that are options are written as such."""
     given = arguments.read(argv)
     known = arguments.honoured(given.command)
@@ -62,12 +63,12 @@ def _words(option: Option, text: str) -> Sequence[tuple[str, tuple[str, ...]]]:
     return [(option.name, (f"{flag}={value}",) if value.startswith("-") else (flag, value)) for value in values]
 
 
-def called() -> str:
-    """How this program is called: by its name where the shell finds it, else as it was."""
+def called() -> tuple[str, ...]:
+    """How this program is called, in words: by its name where the shell finds it, else as it was."""
     name = sys.argv[0] if sys.argv else ""
     if os.path.basename(name) == "__main__.py":
-        return f"{shlex.quote(sys.executable)} -m {__package__}"
+        return (sys.executable, "-m", str(__package__))
     if from_source() and name.endswith(".py"):
-        return f"{shlex.quote(sys.executable)} {shlex.quote(name)}"
+        return (sys.executable, name)
     folder = os.path.dirname(name)
-    return shlex.quote(name) if folder and folder not in FOLDERS else os.path.basename(name) or PROGRAM
+    return (name if folder and folder not in FOLDERS else os.path.basename(name) or PROGRAM,)

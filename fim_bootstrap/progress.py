@@ -118,9 +118,9 @@ class Progress:
         """From now on this goes on; a thread says so again and again, until something else does."""
         self._stop()
         self._stop = lambda: None
-        self._detail, self._step = detail, step
-        if self._rewrite:
+        if self._rewrite and (self._detail or self._step):
             self._rewrite("")
+        self._detail, self._step = detail, step
         if not (detail or step):
             return
         import threading  # 2 ms: not for a run that changes nothing

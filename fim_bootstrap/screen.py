@@ -14,9 +14,8 @@ from typing import Any
 
 from .layout import PLAIN, Style, wrapped
 from .redact import QUOTE, SENTENCE, shown
-from .unified import edits as edits_of
 
-NAME, SAID = 64, 400  # characters of a host's name, and of a sentence that may quote the host
+NAME, SAID = 64, 400  # characters of a system's name, and of a sentence that may quote the host
 SHOWN = 6  # lines of evidence of one finding, and of a file's difference, where -v does not ask for all
 ORDER = ("failed", "blocked", "change", "reboot", "waiting")
 SIGNS = {"failed": "FAILED", "blocked": "BLOCKED", "change": "CHANGE", "reboot": "REBOOT", "waiting": "waiting"}
@@ -90,7 +89,7 @@ class _Screen:
         system = re.sub(r" \([^()]*\)$", "", host["os"]["name"])  # without the release's code name
         parts = (shown(system, NAME), f"profile {host['profile']}", host["environment"],
                  f"SELinux {host['selinux']}", f"{host['mode']} mode")  # fmt: skip
-        return f"{shown(name or 'this host', NAME)}: {', '.join(parts)}"
+        return f"{shown(name or 'this host')}: {', '.join(parts)}"
 
     # ------------------------------------------------------------------ the way of an event
 
@@ -164,7 +163,7 @@ class _Screen:
         """What was seen, and where; an edit as the lines that differ, or as it is under -v."""
         if item["id"] == "delivery":  # it stands above, as the way of the test event
             return
-        edits = list(edits_of(item["diff"]))
+        edits = _edits(item["diff"])
         edited = {place for place, _ in edits}
         seen = [line for line in item["evidence"] if _place(line) not in edited]
         yield from self.capped([self.labelled("at", line) for line in seen])
@@ -336,6 +335,15 @@ class _Screen:
     def wrapped(self, head: str, line: str, sign: str = "") -> Iterator[str]:
         """A line of text behind its head, in this screen's style."""
         return wrapped(head, line, self.style, sign)
+
+
+def _edits(diff: str) -> Sequence[tuple[str, Sequence[str]]]:
+    """The places of a unified diff, and the lines that differ there."""
+    if not diff:
+        return ()
+    from .unified import edits  # not for a run that finds nothing to change
+
+    return tuple(edits(diff))
 
 
 def _unproven(item: Mapping[str, Any]) -> bool:

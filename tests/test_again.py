@@ -19,7 +19,7 @@ from tests.conftest import Tree
 def again(line: str, environment: Mapping[str, str], user: int = 1000) -> Again:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.geteuid", lambda: user)
-        return typed(shlex.split(line), environment, "fim-bootstrap")
+        return typed(shlex.split(line), environment, ("fim-bootstrap",))
 
 
 @pytest.mark.parametrize(("line", "environment", "same"), [
@@ -56,7 +56,7 @@ def test_the_next_command_gets_the_options_that_it_honours(line: str, command: s
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), max_size=3))
 def test_whatever_is_typed_survives_the_shell(values: list[str]) -> None:
     words = [f"--root={value}" for value in values]
-    told = typed(["check", *words], {}, "fim-bootstrap")._replace(sudo=False)
+    told = typed(["check", *words], {}, ("fim-bootstrap",))._replace(sudo=False)
     assert shlex.split(told.same("check")) == ["fim-bootstrap", "check", *words]
 
 
@@ -84,4 +84,4 @@ def test_the_program_is_called_as_it_was(name: str, binary: bool, said: str, mon
     monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
     if binary:
         monkeypatch.setattr(sys, "_MEIPASS", "/unpacked", raising=False)
-    assert called() == said
+    assert Again(called()).line("help") == f"{said} help"

@@ -192,7 +192,8 @@ def _comment(report: Mapping[str, Any]) -> str:
     troubles = [item for item in report.get("requirements", ()) if item["status"] in TROUBLE]
     remedies = [item["remedy"] for item in troubles if item["remedy"]]
     step = remedies[0] if remedies else _reboot(report)
-    lines = [f"{report['comment']} -> {step.splitlines()[0]}" if step else report["comment"]]
+    said = report["comment"].partition("; -> ")[0]  # behind that stands what to type on the host itself
+    lines = [f"{said} -> {step.splitlines()[0]}" if step else report["comment"]]
     for item in troubles:
         lines += item["evidence"]
         if item["remedy"] not in ("", step) or "\n" in item["remedy"]:
