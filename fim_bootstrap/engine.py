@@ -14,7 +14,7 @@ from . import consequences, expected, waiting
 from .agent.look import restarts_auditd
 from .agent.vendor import SERVICE
 from .audit import auditctl, auditd_conf, reboots
-from .changes import journal
+from .changes import files, journal
 from .changes.journal import moment
 from .changes.packages import InstallPackages
 from .changes.policy import LABELS_POSSIBLE, NO_LABELS, LabelTree, LoadPolicy, ReloadPolicy, RestoreLabels, without_proc
@@ -279,8 +279,6 @@ class _Run:
 
     def _rescued(self, change: RestartService, error: BootstrapError) -> BootstrapError:
         """auditd did not come up: put back what this run made of auditd.conf, and start it; what to tell."""
-        from .changes import revert  # not for a run that goes well
-
         mine = [step for step in journal.entries(self.host) if step["id"] not in self.known]
         edits = [step for step in mine if (step["kind"], step.get("path")) == ("edit", auditd_conf.PATH)]
         if not edits:
@@ -288,7 +286,7 @@ class _Run:
         put_back = f"{error}; {auditd_conf.PATH} was put back"
         try:
             for step in reversed(edits):
-                revert.undo_edit(self.host, step)
+                files.undo_edit(self.host, step)
                 journal.undone(self.host, step)
             self.done = [made for made in self.done if getattr(made, "path", "") != auditd_conf.PATH]
             change._replace(pid=0).apply(self.host, lambda kind, **details: journal.record(self.host, kind, **details))

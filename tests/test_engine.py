@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fim_bootstrap import cli, engine, report, requirements, session
+from fim_bootstrap import cli, engine, report, session
 from fim_bootstrap.agent import vendor
 from fim_bootstrap.audit import auditd_conf
 from fim_bootstrap.audit.service_restart import ACTIONS
@@ -21,6 +21,7 @@ from fim_bootstrap.facts import audit, commands, system
 from fim_bootstrap.facts.gather import gather
 from fim_bootstrap.host.reader import Output
 from fim_bootstrap.model import Environment, Facts, Finding, OsRelease, Profile, Settings, Status
+from fim_bootstrap.requirements import REQUIREMENTS
 from tests.conftest import AUDITD_CONF, PROGRAMS, RULES
 from tests.dict_host import BOOT, DictHost
 from tests.test_requirements import READY
@@ -530,7 +531,7 @@ def test_the_answer_of_a_probe_is_that_of_its_requirement_wherever_it_stands(
 ) -> None:
     """Another requirement may come after it."""
     last = SimpleNamespace(ID="last", TITLE="nothing", assess=lambda *_: Finding("last", "", Status.OK, "as it was"))
-    monkeypatch.setattr(engine, "REQUIREMENTS", (*requirements.REQUIREMENTS, last))
+    monkeypatch.setattr(engine, "REQUIREMENTS", (*REQUIREMENTS, last))
     monkeypatch.setattr(machine.host, "alone", contextlib.nullcontext, raising=False)
     monkeypatch.setattr(session, "LiveHost", lambda *_: machine.host)
     monkeypatch.setattr(system, "identify", lambda _: OsRelease("debian", "12"))
