@@ -190,8 +190,7 @@ def _converged(session: _Session, begun: float) -> engine.Outcome:
     if not settings.probe or outcome.error:
         return outcome
     found = session.look_and_probe()
-    seen = engine.plan(found, session.profile, settings)
-    return outcome._replace(findings=(*outcome.findings[:-1], seen[-1]), facts=found)
+    return outcome.probed(found, engine.plan(found, session.profile, settings))
 
 
 def _ended(status: int, delivered: bool, document: dict[str, Any], values: Mapping[str, Any]) -> int:
@@ -214,6 +213,7 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
         if live:
             waiting.until_quiet(host, settings.agent_timeout, _tell)
         undone, notes, problems = revert.take_back(host, steps, _tell, live)
+        host.remove(f"{RUN}/result.json")  # it told of the host as apply left it
         if values["packages"]:
             removed, failed = revert.remove_packages(host, steps, settings.lock_timeout)
             undone, problems = undone + removed, [*problems, *failed]

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install from Debian what a run (venv), the tests, those that take longer (live, salt, ansible, faults, fuzz, fleet,
-# scap) or the binary need; say what is missing.
+# scap), the binary or a release need; say what is missing.
 set -eu
 PYTHON=${PYTHON:-python3}
 
@@ -11,6 +11,7 @@ venv)
 test) packages="auditd checkpolicy semodule-utils policycoreutils selinux-policy-default setools util-linux mount
     curl wget sudo openssl shellcheck busybox-static" ;;
 binary) packages="autoconf automake libtool libltdl-dev make patch xz-utils binutils curl ca-certificates procps" ;;
+release) packages="openssl rpm" ;;
 live) packages="qemu-system-x86 qemu-utils mmdebstrap e2fsprogs policycoreutils apt-utils gcc libc6-dev packer mount
     python3-dev" ;;
 faults) packages="strace e2fsprogs" ;;

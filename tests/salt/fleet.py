@@ -127,10 +127,10 @@ class Fleet:
                     minion.power_on()
 
 
-def program(name: str, folder: Path, words: str, timeout: float = 600) -> Ran:
+def program(name: str, folder: Path, words: str, timeout: float = 600, salt: str = SALT) -> Ran:
     """One of Salt's programs on the master's machine, whose configuration is below `folder`."""
-    argv = [sys.executable, str(fetched(SALT) / "bin" / name), "-c", str(folder / "etc"), *shlex.split(words)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False, env=_environment(),
+    argv = [sys.executable, str(fetched(salt) / "bin" / name), "-c", str(folder / "etc"), *shlex.split(words)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False, env=_environment(salt),
                           stdin=subprocess.DEVNULL)  # fmt: skip
     return Ran(done.returncode, done.stdout, done.stderr)
 
@@ -146,8 +146,8 @@ def master_config(folder: Path, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _environment() -> dict[str, str]:
-    return {**ENVIRONMENT, "PYTHONPATH": str(fetched(SALT)), "HOME": "/root"}
+def _environment(salt: str = SALT) -> dict[str, str]:
+    return {**ENVIRONMENT, "PYTHONPATH": str(fetched(salt)), "HOME": "/root"}
 
 
 @contextlib.contextmanager
