@@ -40,8 +40,10 @@ binary: $(VENV)/dev  ## dist/fim-bootstrap-linux-ARCH: one file that needs no Py
 	@sh tests/needs.sh binary
 	@PYTHON=$(CURDIR)/$(PY) packaging/binary/build.sh
 
-release: binary  ## dist/release: make release URL=https://example.org/v1 KEY=private.pem
-	@PYTHONPATH=. $(PY) packaging/release.py --url "$(URL)" --key "$(KEY)"
+# without a key nothing is built before that is refused
+release: $(VENV)/dev $(if $(KEY)$(UNSIGNED),binary)  ## dist/release, with a .deb and an .rpm: make release URL=https://example.org/v1 KEY=private.pem
+	@sh tests/needs.sh release
+	@PYTHONPATH=. $(PY) packaging/release.py --url "$(URL)" --key "$(KEY)" $(if $(UNSIGNED),--unsigned)
 
 test-binary: binary  ## the binary in hostile houses (as root), and built twice
 	@sh tests/needs.sh live
@@ -60,7 +62,9 @@ soak: $(VENV)/dev  ## 1,000 rounds in a root, 50 in a guest (as root, ten minute
 	@sh tests/needs.sh live
 	FIM_SOAK=1 $(PY) -m pytest -q -s --faults tests/faults/test_soak.py $(ARGS)
 
-test-ansible: binary  ## the role under the real ansible-core (as root)
+test-ansible: binary  ## the collection under three real ansible-cores, on hosts without Python (as root)
+	@sh tests/needs.sh live
+	@sh tests/needs.sh ansible
 	$(PY) -m pytest -q --ansible tests/ansible $(ARGS)
 
 test-images: binary  ## the image builders' examples in real roots (as root)

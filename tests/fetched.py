@@ -10,6 +10,7 @@ from tests.cache import kept, run
 
 SALT = f"salt=={os.environ.get('FIM_SALT', '3008.3')}"
 SALT_LTS = "salt==3006.28"
+ANSIBLE = "ansible-core==2.19.14"
 
 
 def fetched(requirement: str) -> Path:

@@ -11,7 +11,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ from tests.conftest import Ran
 from tests.fetched import SALT, fetched
 from tests.managers.roots import ENVIRONMENT, Root
 from tests.salt.houses import PROGRAMS, SHA256, furnish, house, kill_all
+from tests.sshd import free_port
 
 MARK = "run/reboot-asked-for"
 REBOOT = f'''"""Stands in for the module of that name."""
@@ -37,13 +37,6 @@ def reboot(at_time=None):
     return ""
 '''
 QUIET = {"enable_gpu_grains": False, "enable_fqdns_grains": False, "log_level": "warning"}
-
-
-def free_port() -> int:
-    """A port of loopback that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
