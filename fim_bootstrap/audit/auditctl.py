@@ -48,7 +48,6 @@ class Rule(NamedTuple):
     enables: str = ""  # what it sets enabled to
     locks: bool = False  # sets enabled 2
     never_task: bool = False  # the bare rule that silences every new process
-    task_fields: bool = False  # the same with -F: silences some
     panic: bool = False  # sets failure 2
     adds: tuple[tuple[str, str], ...] = ()  # the options of the rule that it adds, list and action first
     aborts: str = ""  # why auditctl certainly refuses the line
@@ -94,7 +93,7 @@ def parse(text: str) -> tuple[Rule, ...]:
         if stopped:
             if rule.locks or rule.never_task:
                 rule = rule._replace(inert="auditctl stops above it, at", dormant=True, above=stopped)
-            rule = rule._replace(enables="", locks=False, never_task=False, task_fields=False, panic=False, adds=())
+            rule = rule._replace(enables="", locks=False, never_task=False, panic=False, adds=())
             rules.append(rule)
             continue
         if read.deletes:
@@ -167,7 +166,6 @@ def _rule(number: int, line: str) -> tuple[Rule, _Line]:
         enables=next((value for name, value in reversed(read.done) if name == "e"), ""),
         locks=locks,
         never_task=task and not read.fields,
-        task_fields=task and read.fields,
         panic=("f", PANIC) in read.done,
         adds=(read.rule, *(pair for pair in read.done if pair[0] in RULE - {"a", "A", "d"})) if added else (),
         aborts=read.error,
