@@ -7,6 +7,7 @@ restarts auditd itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Optional
 
 from . import consequences, expected, waiting
@@ -117,13 +118,13 @@ def converge(
     look: Callable[[], Facts],
     profile: Profile,
     settings: Settings,
-    tell: Callable[[str, Change], Any],
-    say: Callable[[str], Any],
+    tell: Callable[[str, Change], AbstractContextManager[Any]],
+    say: waiting.Say,
 ) -> Outcome:
     """Bring the host to what the requirements ask; nothing is touched where a blocker is known before.
 
-    `look` gathers the facts anew; `tell` is called with the requirement's id before each change, and `say` with a
-    line while the agent is waited for. That a reboot is due is noted, so that the next boot knows of it.
+    `look` gathers the facts anew; each change is made inside of what `tell` gives for it and its requirement's id,
+    and `say` is called while the agent is waited for. That a reboot is due is noted, so that the next boot knows of it.
     """
     run = _Run(host, look, profile, settings, tell, say)
     try:
@@ -149,7 +150,7 @@ class _Run:
 
     def __init__(
         self, host: Host, look: Callable[[], Facts], profile: Profile, settings: Settings,
-        tell: Callable[[str, Change], Any], say: Callable[[str], Any],
+        tell: Callable[[str, Change], AbstractContextManager[Any]], say: waiting.Say,
     ) -> None:  # fmt: skip
         self.host, self.look, self.profile, self.settings = host, look, profile, settings
         self.tell, self.say = tell, say
@@ -258,13 +259,13 @@ class _Run:
 
         if isinstance(change, DISTURBING):
             waiting.until_quiet(self.host, self.settings.agent_timeout, self.say)
-        self.tell(which, change)
         if isinstance(change, RestartService) and self.facts.audit.enabled == DISABLED:
             from .audit import switched_on  # only before a restart
 
             journal.record(self.host, switched_on.EVENT, **moment(self.host))
         try:
-            change.apply(self.host, record)
+            with self.tell(which, change):
+                change.apply(self.host, record)
         except BootstrapError as error:
             before = self.facts
             if isinstance(change, RestartService) and change.name == "auditd":

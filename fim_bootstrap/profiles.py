@@ -19,6 +19,7 @@ from .host.reader import Reader
 from .managers.rows import MANAGERS
 from .model import OsRelease, Profile
 from .resources import profile_folder
+from .spelling import guess
 
 DROP_INS = "/etc/fim-bootstrap/profiles.d"
 KINDS = (".toml", ".json")
@@ -123,7 +124,10 @@ def select(
     if forced:
         found = [profile for profile in profiles if profile.id == forced and (profile in named or forced == FALLBACK)]
         if not found:
-            raise Unsupported(f"there is no profile {forced!r}", f"one of: {', '.join(p.id for p in named)}")
+            raise Unsupported(
+                f"there is no profile {forced!r}{guess(forced, (p.id for p in named))}",
+                f"one of: {', '.join(p.id for p in named)}",
+            )
         return found[0]
     if exact := _best(named, release.id or UNNAMED, release):
         return exact._replace(eol=_end_of_life(exact, release))

@@ -53,7 +53,7 @@ def test_an_edit_of_our_own_line_is_shown_three_ways_and_left_alone(tree: Tree) 
                                     "disk_error_action = SUSPEND\n")  # fmt: skip
     again = tree.fim("revert", "--format", "json")
     assert (again.status, again.report["changed"], tree.read(RULES)) == (1, False, mine)
-    typed = ran.out.rstrip().rpartition("or, to lose the later edits: ")[2]
+    typed = ran.out.rstrip().rpartition("or, to lose the later edits: ")[2].splitlines()[0]
     _, source, _, target = typed.split()
     assert target == RULES
     tree.write(RULES, tree.read(source))
