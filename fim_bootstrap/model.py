@@ -24,7 +24,7 @@ class Status(enum.Enum):
     WAITING = "waiting"  # cannot be known before an earlier change is made
     BLOCKED = "blocked"  # only a person may lift it
     SKIPPED = "skipped"  # does not apply to this host
-    FAILED = "failed"  # a change was made, or tried, and the second look still finds it wrong
+    FAILED = "failed"  # a change was made, or tried, and the verification still finds it wrong
 
 
 class Environment(enum.Enum):
@@ -258,7 +258,7 @@ class Facts(NamedTuple):
     os: OsRelease
     commands: Mapping[str, str] = {}  # command -> path, absent ones left out
     unfinished: frozenset[str] = frozenset()  # commands left out because their package is only half installed
-    half: frozenset[str] = frozenset()  # packages whose installation was begun and not finished
+    half_installed: frozenset[str] = frozenset()  # packages whose installation was begun and not finished
     manager: str = ""  # the package manager of the profile that is here
     image_based: bool = False  # packages live in an image or a snapshot, and change at a boot
     staged: tuple[str, ...] = ()  # packages that this tool put into the system of the next boot

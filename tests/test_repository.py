@@ -1,4 +1,4 @@
-"""The rules of the house, read off the syntax trees."""
+"""The rules of this code, read off the syntax trees."""
 
 from __future__ import annotations
 

@@ -257,7 +257,7 @@ def test_an_agent_that_lacks_something_does_not_keep_the_host_from_being_prepare
     assert report.verdict(engine.plan(host, PROFILE, Settings())) == "blocked"
     held = [f.id for f in engine.plan(host, PROFILE, Settings()) if f.status is Status.BLOCKED]
     assert held == ["agent"]
-    assert set(held) <= set(engine.AFTERWARDS)
+    assert set(held) <= set(engine.NEVER_BLOCKING)
 
 
 def test_no_event_is_caused_where_an_audit_failure_would_panic_the_kernel() -> None:
