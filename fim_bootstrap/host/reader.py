@@ -15,7 +15,7 @@ STATE = "/var/lib/fim-bootstrap"
 RUN = "/run/fim-bootstrap"
 LOG = "/var/log/fim-bootstrap.log"
 UNREAD = "cannot be read"  # how File.problem begins where the system refused it
-# what lies beyond these is not looked at, and said to be too large: no file of this kind ever was half of it
+# what lies beyond these is not looked at, and said to be too large: no file of this kind was ever half as large
 LIMIT = 1 << 20  # bytes of a text; what is made of it takes up to 45 times as much memory
 LINE = 50  # bytes for which a text may have one line: each takes 300 bytes and 20 us, however short it is
 RAW_LIMIT = 32 << 20  # bytes of a file that is searched: dpkg's status, a stored policy module
