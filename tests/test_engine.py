@@ -69,6 +69,7 @@ class Machine:
         host.write(f"{vendor.ROOT}/fim/manifests/1.json")
         host.write("/var/log/qualys/edr.log", "x")
         host.write(SCRIPT, "service auditd restart\n" if restarts_auditd else "echo\n")
+        host.write(vendor.PLUGIN_PROGRAM, mode=0o750)
         host.write("/etc/audit/plugins.d/edr.conf", f"active = yes\npath = {vendor.PLUGIN_PROGRAM}\n")
         host.process(600, "qualys-cloud-agent", started=BOOT + 20)
         host.process(601, "qualys-edr", parent=600, started=BOOT + 21)

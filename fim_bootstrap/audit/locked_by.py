@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from ..host.reader import File, Reader
+from ..host.reader import File, Reader, read_together
+from ..redact import shown
 
 RUNS = ("/etc/systemd/system/*.service", "/etc/systemd/system/*.d/*.conf", "/etc/init.d/*", "/etc/rc.local",
         "/etc/rc.d/rc.local", "/etc/cron.d/*", "/etc/crontab", "/etc/cron.hourly/*", "/etc/cron.daily/*")  # fmt: skip
 AGENTS = ("/etc/auditbeat/*.yml", "/etc/auditbeat/modules.d/*.yml", "/etc/elastic-agent/*.yml")
-COMMAND = re.compile(r"^(?!\s*#).*\bauditctl\s.*-(?:e\s*2|R\b)")
+# not where it loads what the rules requirement judges
+COMMAND = re.compile(r"\s-(?:e\s*2|R(?!\s*/etc/audit/(?:audit\.rules|rules\.d/)))(?![\w-])")
 IMMUTABLE = re.compile(r"^\s*(?:-\s*)?(?:[\w.]*\.)?immutable:\s*[\"']?(?:true|yes|on)\b", re.IGNORECASE)
-
-
 ACTIVE = re.compile(r"(?m)^(?!\s*#).*$")
 PATH = re.compile(r"(?<![\w./])/[\w./+-]+")
 MOST, LARGEST = 300, 65536  # paths that are looked at, bytes of a script
@@ -26,13 +26,18 @@ def look(host: Reader) -> tuple[str, ...]:
     small = (path for path in [*called][:MOST] if (found := host.stat(path)) and found.size <= LARGEST)
     scripts = [file for path in small if (file := host.read(path)) and file.text.startswith("#!")]
     files = {file.path: file for file in (*runs, *scripts)}
-    return (*_lines(files.values(), COMMAND), *_lines(agents, IMMUTABLE))
+    return (*_lines(files.values(), _locks), *_lines(agents, IMMUTABLE.match))
 
 
 def _files(host: Reader, patterns: Iterable[str]) -> list[File]:
-    return [file for pattern in patterns for path in host.glob(pattern) if (file := host.read(path))]
+    return [*read_together(host, (path for pattern in patterns for path in host.glob(pattern)))]
 
 
-def _lines(files: Iterable[File], sign: re.Pattern[str]) -> list[str]:
-    return [f"{file.path}:{number}: {line.strip()}" for file in files
-            for number, line in enumerate(file.text.splitlines(), 1) if sign.match(line)]  # fmt: skip
+def _locks(line: str) -> bool:
+    command = "" if line.lstrip().startswith("#") else line.partition("auditctl")[2]
+    return bool(COMMAND.search(command))
+
+
+def _lines(files: Iterable[File], is_one: Callable[[str], object]) -> list[str]:
+    return [f"{file.path}:{number}: {shown(line.strip())}" for file in files
+            for number, line in enumerate(file.text.splitlines(), 1) if is_one(line)]  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Optional
 from ..audit import auditd_conf, plugin_file
 from ..changes.files import EditAuditdConf
 from ..facts.audit import AUDISPD_CONF, AUDITD_CONF, DISPATCHER, PLUGIN_DIRS
-from ..host.reader import Stat
+from ..host.reader import Stat, too_large
 from ..model import Facts, Finding, Profile, Settings, Status
 
 ID = "dispatcher"
@@ -50,6 +50,8 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if audit.generation == 2 and (problem := _unfit(audit.audispd)):
         named = value or DISPATCHER
         return _blocked(f"{named}: {problem}; auditd would not start with it", "reinstall the audit package")
+    if audit.plugins and too_large(last := audit.plugins[-1]):  # what comes after it was not looked at
+        return _blocked(f"{last.path}: {last.problem}", f"clear {audit.plugin_dir} out")
     unwanted = audit.generation == 3 and settings.dispatcher_line == "auto" and not faults
     after = text if unwanted else auditd_conf.with_dispatcher(text, DISPATCHER)
     if after != text:
@@ -61,7 +63,8 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if moved := _moved(facts):
         return moved
     if not audit.plugin_dir_present:
-        return _blocked(f"the plugin directory {audit.plugin_dir} is missing", "reinstall the audit package")
+        said = f"the plugin directory {audit.plugin_dir} is missing, or none"
+        return _blocked(said, "reinstall the audit package")
     how = f"audit {audit.generation}.x dispatches" + ("" if audit.generation == 2 else " by itself")
     return Finding(ID, TITLE, Status.OK, f"{how}; plugins in {audit.plugin_dir}", warnings=_warnings(facts))
 
