@@ -14,6 +14,7 @@ from .agent.look import restarts_auditd
 from .agent.vendor import SERVICE
 from .audit import auditctl, auditd_conf, preflight, reboots, rule_origin, switched_on
 from .changes import journal
+from .changes.files import EditAuditdConf
 from .changes.journal import moment
 from .changes.packages import InstallPackages
 from .changes.policy import LABELS_POSSIBLE, NO_LABELS, LabelTree, LoadPolicy, ReloadPolicy, RestoreLabels, without_proc
@@ -82,7 +83,7 @@ def asked(host: Reader, facts: Facts, profile: Profile, settings: Settings) -> F
     planned = [change for finding in plan(facts, profile, settings) for change in finding.changes]
     if not facts.privileged:
         return facts
-    if facts.environment.live and any(isinstance(change, RestartService) for change in planned):
+    if facts.environment.live and any(isinstance(change, (RestartService, EditAuditdConf)) for change in planned):
         return facts._replace(audit=facts.audit._replace(preflight=_preflight(host, facts)))
     labels = not facts.environment.live and any(isinstance(change, LabelTree) for change in planned)
     if labels and host.query(LABELS_POSSIBLE)[0].status == 1:

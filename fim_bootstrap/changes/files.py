@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -96,11 +97,20 @@ class CreateFiles(NamedTuple):
         if self.program and not (content := program()):
             raise BootstrapError(f"{self.program} has to be the one-file binary; this is a source run", "make binary")
         for path, text in self.texts.items():
-            record("create", path=path, after=journal.digest(text))
+            record("create", path=path, after=journal.digest(text), folders=_absent(host, path))
             host.create(path, text.encode(), 0o644)
         if self.program:
-            record("create", path=self.program, after="")
+            record("create", path=self.program, after="", folders=_absent(host, self.program))
             host.create(self.program, content, 0o755)
         for unit in self.units:
             record("enable", service=unit, ours=True)
             enable(host, unit, True, now=self.start)
+
+
+def _absent(host: Host, path: str) -> list[str]:
+    """The folders on the way to a file that are not there yet, the deepest first."""
+    found, folder = [], posixpath.dirname(path)
+    while folder != "/" and host.stat(folder) is None:
+        found.append(folder)
+        folder = posixpath.dirname(folder)
+    return found

@@ -55,11 +55,13 @@ def _by_hand(path: str, ours: Sequence[tuple[int, str]], since: str, back: str) 
 
 
 def undo_create(host: Host, entry: Mapping[str, Any]) -> str:
-    """Remove a file of our own, only where it is still as it was written."""
+    """Remove a file of our own, only where it is still as it was written, and the folders that were made for it."""
     file = host.read(entry["path"])
     if file and entry["after"] and journal.digest(file.text) != entry["after"]:
         raise BootstrapError(f"{entry['path']}: was edited since; left alone", f"rm {entry['path']}")
     host.remove(entry["path"])
+    for folder in entry.get("folders", ()):
+        host.remove_folder(folder)
     return ""
 
 

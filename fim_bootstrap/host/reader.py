@@ -124,6 +124,9 @@ class Host(Reader, Protocol):
     def remove(self, path: str) -> None:
         """Remove a file of our own; an absent one is fine."""
 
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder of our own, if it is empty."""
+
     def tidy(self, folders: Collection[str]) -> None:
         """Remove what killed runs left in these folders, and their scratch directories; with the lock in hand."""
 

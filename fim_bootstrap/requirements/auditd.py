@@ -64,6 +64,8 @@ def _at_rest(facts: Facts, settings: Settings, enabling: list[Change], late: boo
     """A tree or a chroot, in which nothing is started."""
     offline = facts.environment is Environment.OFFLINE
     changes, warnings = tuple(_prepare(facts, settings, enabling, late) if offline else enabling), _warnings(facts)
+    if settings.first_boot and FIRST_BOOT_NETWORK in facts.edited:
+        warnings += (f"{FIRST_BOOT_NETWORK} was edited; it is left as it is",)
     if changes:
         summary = "not all is prepared for the first boot"
         return Finding(ID, TITLE, Status.CHANGE, summary, changes=changes, warnings=warnings)
@@ -143,7 +145,8 @@ def _prepare(facts: Facts, settings: Settings, enabling: list[Change], late: boo
     if settings.first_boot and missing:
         texts = {path: text_of(name) for path, name in FIRST_BOOT.items() if path in missing}
         changes.append(CreateFiles(texts, (FIRST_BOOT_UNIT,), PROGRAM if PROGRAM in missing else ""))
-    if settings.first_boot and late is not (FIRST_BOOT_NETWORK in facts.prepared):
+    edited = FIRST_BOOT_NETWORK in facts.edited
+    if settings.first_boot and not edited and late is not (FIRST_BOOT_NETWORK in facts.prepared):
         text = text_of(FETCHING[FIRST_BOOT_NETWORK]) if late else "# nothing is fetched at the first boot\n"
         changes.append(CreateFiles({FIRST_BOOT_NETWORK: text}))
     if facts.selinux.file_contexts and "setfiles" in facts.commands and (changes or facts.selinux.mislabelled):
