@@ -275,7 +275,8 @@ def _reboot_required(values: Mapping[str, Any], begun: float) -> int:
     session = _Session(values)
     findings = engine.plan(session.look(), session.profile, session.settings)
     needed = any(finding.status is Status.REBOOT for finding in findings)
-    _print(_dump({"reboot_required": needed}) if values["format"] == "json" else "yes" if needed else "no")
+    text = _dump({"reboot_required": needed}) if values["format"] == "json" else "yes" if needed else "no"
+    _attempted(lambda: _print(text))  # the status is the answer, whoever hears the words
     return 0 if needed else 1
 
 

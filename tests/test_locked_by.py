@@ -80,6 +80,13 @@ def test_a_script_that_is_called_is_looked_into(dict_host: DictHost, unit: str, 
     assert locked_by.look(dict_host) == ()
 
 
+@pytest.mark.parametrize(("size", "named"), [(locked_by.LARGEST, True), (locked_by.LARGEST + 1, False)])
+def test_what_is_too_large_for_a_script_is_none(dict_host: DictHost, size: int, named: bool) -> None:
+    dict_host.write("/etc/rc.local", "/opt/seal\n")
+    dict_host.write("/opt/seal", "#!/bin/sh\nauditctl -e 2\n".ljust(size, "#"))
+    assert bool(locked_by.look(dict_host)) is named
+
+
 def test_a_unit_of_a_tree_that_locks_is_warned_about(tree: Tree) -> None:
     """Nothing runs there, so whether it will is not known."""
     tree.write("/etc/systemd/system/seal.service", "[Service]\nExecStart=/sbin/auditctl -e 2\n")

@@ -8,7 +8,7 @@ from typing import Optional
 
 import pytest
 
-from fim_bootstrap.audit import obstacles
+from fim_bootstrap.audit import obstacles, units
 from fim_bootstrap.audit.rules_d import Joins
 from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.host.reader import File, Stat
@@ -138,8 +138,11 @@ def test_a_script_of_a_unit_is_looked_into_and_warned_about(host: DictHost) -> N
     (obstacle,) = found(host)
     assert f"{DROP_IN}:2: ExecStartPost=-/bin/bash /opt/seal.sh runs /opt/seal.sh:3: test -e" in obstacle.where
     assert not obstacle.certain
-    host.write("/opt/seal.sh", "auditctl -e 2\n")  # no script
-    assert found(host) == ()
+    host.write("/opt/seal.sh", "#!/bin/sh\nauditctl -e 2\n".ljust(units.LARGEST, "#"))
+    assert found(host)
+    for other in ("#!/bin/sh\nauditctl -e 2\n".ljust(units.LARGEST + 1, "#"), "auditctl -e 2\n"):  # no script
+        host.write("/opt/seal.sh", other)
+        assert found(host) == ()
 
 
 def test_a_file_of_rules_that_many_commands_load_is_judged_once(host: DictHost) -> None:

@@ -33,6 +33,8 @@ action_mail_acct = @.|action_mail_acct = é.é@c.d|tcp_client_ports = 1-65535|tc
 tcp_client_ports = 65536|tcp_client_ports = 1-65536|tcp_client_ports = 1-2-3|tcp_client_ports = 1--2
 tcp_client_ports = 1-|tcp_client_ports = -1|tcp_client_ports = 0|tcp_client_ports = 3-2-9
 report_interval = 0|report_interval = 3456000|report_interval = 3456001|report_interval = x
+report_interval = 40d|report_interval = 41d|report_interval = 1M|report_interval = 2M|report_interval = 1D
+report_interval = 960h|report_interval = 57601m|report_interval = 9s|report_interval = 1d1h|report_interval = m
 end_of_event_timeout = 0|end_of_event_timeout = 4294967296|space_left_action = halt|admin_space_left_action = halt
 disk_full_action = halt|disk_error_action = halt|disk_full_action = email|disk_error_action = rotate
 q_depth = 0|q_depth = 99999|q_depth = 100000|overflow_action = exec|max_restarts = 2147483648|plugin_dir = x
