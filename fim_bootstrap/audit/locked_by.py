@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable
 
@@ -11,22 +12,25 @@ from ..redact import shown
 RUNS = ("/etc/systemd/system/*.service", "/etc/systemd/system/*.d/*.conf", "/etc/init.d/*", "/etc/rc.local",
         "/etc/rc.d/rc.local", "/etc/cron.d/*", "/etc/crontab", "/etc/cron.hourly/*", "/etc/cron.daily/*")  # fmt: skip
 AGENTS = ("/etc/auditbeat/*.yml", "/etc/auditbeat/modules.d/*.yml", "/etc/elastic-agent/*.yml")
-# not where it loads what the rules requirement judges
-COMMAND = re.compile(r"\s-(?:e\s*2|R(?!\s*/etc/audit/(?:audit\.rules|rules\.d/)))(?![\w-])")
-IMMUTABLE = re.compile(r"^\s*(?:-\s*)?(?:[\w.]*\.)?immutable:\s*[\"']?(?:true|yes|on)\b", re.IGNORECASE)
-ACTIVE = re.compile(r"(?m)^(?!\s*#).*$")
-PATH = re.compile(r"(?<![\w./])/[\w./+-]+")
+# patterns are compiled where they are needed: for a tree, or a kernel that is locked. What loads the files that the
+# rules requirement judges is left out
+COMMAND = r"\s-(?:e\s*2|R(?!\s*/etc/audit/(?:audit\.rules|rules\.d/)))(?![\w-])"
+IMMUTABLE = r"(?i)^\s*(?:-\s*)?(?:[\w.]*\.)?immutable:\s*[\"']?(?:true|yes|on)\b"
+ACTIVE = r"(?m)^(?!\s*#).*$"
+PATH = r"(?<![\w./])/[\w./+-]+"
 MOST, LARGEST = 300, 65536  # paths that are looked at, bytes of a script
 
 
 def look(host: Reader) -> tuple[str, ...]:
     """FILE:LINE: TEXT of each line that freezes the rules or loads others."""
     runs, agents = _files(host, RUNS), _files(host, AGENTS)
-    called = dict.fromkeys(path for file in runs for line in ACTIVE.findall(file.text) for path in PATH.findall(line))
+    called = dict.fromkeys(
+        path for file in runs for line in re.findall(ACTIVE, file.text) for path in re.findall(PATH, line)
+    )
     small = (path for path in [*called][:MOST] if (found := host.stat(path)) and found.size <= LARGEST)
     scripts = [file for path in small if (file := host.read(path)) and file.text.startswith("#!")]
     files = {file.path: file for file in (*runs, *scripts)}
-    return (*_lines(files.values(), _locks), *_lines(agents, IMMUTABLE.match))
+    return (*_lines(files.values(), _locks), *_lines(agents, functools.partial(re.match, IMMUTABLE)))
 
 
 def _files(host: Reader, patterns: Iterable[str]) -> list[File]:
@@ -35,7 +39,7 @@ def _files(host: Reader, patterns: Iterable[str]) -> list[File]:
 
 def _locks(line: str) -> bool:
     command = "" if line.lstrip().startswith("#") else line.partition("auditctl")[2]
-    return bool(COMMAND.search(command))
+    return bool(re.search(COMMAND, command))
 
 
 def _lines(files: Iterable[File], is_one: Callable[[str], object]) -> list[str]:

@@ -16,7 +16,6 @@ from ..model import Obstacle
 from . import auditctl, auditd_conf, boot_line, rules_d, units
 from .rules_d import Joins, Judged
 
-CONF = f"{auditd_conf.FOLDER}/auditd.conf"
 FULL = 5 * 4096  # bytes; auditd takes less than five blocks for a full disk
 
 
@@ -69,13 +68,14 @@ def _refused(lines: Sequence[Judged], proven: bool) -> Iterator[Obstacle]:
 
 
 def _in_conf(host: Reader, conf: File, live: bool) -> Iterator[Obstacle]:
-    found = host.stat(CONF)
+    found = host.stat(auditd_conf.PATH)
     values = auditd_conf.settings(auditd_conf.parse(conf.text))
     if found and (found.uid != 0 or found.mode & 0o002):
         whose = f"belongs to uid {found.uid}" if found.uid else "may be written by everybody"
-        yield Obstacle(f"{CONF} {whose}", "auditd refuses such a file", f"chown root {CONF}; chmod o-w {CONF}")
+        remedy = f"chown root {auditd_conf.PATH}; chmod o-w {auditd_conf.PATH}"
+        yield Obstacle(f"{auditd_conf.PATH} {whose}", "auditd refuses such a file", remedy)
     if (line := values.get("local_events")) and line.value.lower() == "no":
-        where = f"{CONF}:{line.number}: {line.text.strip()}"
+        where = f"{auditd_conf.PATH}:{line.number}: {line.text.strip()}"
         yield Obstacle(where, "auditd does not take the events of this kernel", "set local_events = yes")
     yield from _log(host, values, live)
     if not live:  # else auditd itself is asked
@@ -89,7 +89,7 @@ def _log(host: Reader, values: Mapping[str, auditd_conf.Line], live: bool) -> It
     folder = path.rpartition("/")[0]
     found, there = host.stat(folder), host.stat(path)
     if line and (folder == "/dev" or (there and not stat.S_ISREG(there.mode))):
-        where = f"{CONF}:{line.number}: {line.text.strip()}"
+        where = f"{auditd_conf.PATH}:{line.number}: {line.text.strip()}"
         yield Obstacle(where, "the audit log is no regular file, so auditd would not start", "name a file")
         return
     if found and not stat.S_ISDIR(found.mode):
@@ -117,7 +117,7 @@ def _space(folder: str, found: Stat, values: Mapping[str, auditd_conf.Line]) -> 
     ending = [line for line in acting if line.value.lower() in ("halt", "single")]
     remedy = f"free some space in {folder}, where {found.free >> 20} MB are left"
     if ending:
-        where = f"{CONF}:{ending[0].number}: {ending[0].text.strip()}"
+        where = f"{auditd_conf.PATH}:{ending[0].number}: {ending[0].text.strip()}"
         yield Obstacle(where, "auditd would take this host down as it starts: its log has too little space", remedy)
     elif found.free < FULL:
         yield Obstacle(folder, "the file system of the audit log is full", remedy, certain=False)
@@ -139,7 +139,7 @@ def _log_group(host: Reader, values: Mapping[str, auditd_conf.Line]) -> Iterator
     files = [file for path in ("/etc/group", "/usr/lib/group", "/lib/group") if (file := host.read(path))]
     there = any(re.search(rf"(?m)^{name}:", file.text) for file in files)
     if not there and not _declared(host, "sysusers.d", rf"(?m)^[ \t]*[ug]\S*[ \t]+{name}\s"):
-        where = f"{CONF}:{line.number}: {line.text.strip()}"
+        where = f"{auditd_conf.PATH}:{line.number}: {line.text.strip()}"
         yield Obstacle(where, "no such group in this tree: auditd would not start", "add the group", certain=False)
 
 
@@ -151,8 +151,8 @@ def _programs(host: Reader, values: Mapping[str, auditd_conf.Line]) -> Iterator[
             found = host.stat(words[3])
             if found is None or not stat.S_ISREG(found.mode) or found.uid:
                 what = f"{words[3]} is {'no program of root' if found else 'missing'}"
-                where = f"{CONF}:{line.number}: {line.text.strip()}"
-                yield Obstacle(where, f"{what}, so auditd would not start", f"mend {CONF}")
+                where = f"{auditd_conf.PATH}:{line.number}: {line.text.strip()}"
+                yield Obstacle(where, f"{what}, so auditd would not start", f"mend {auditd_conf.PATH}")
 
 
 def _declared(host: Reader, kind: str, pattern: str) -> bool:
