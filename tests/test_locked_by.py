@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from pathlib import Path
 
 import pytest
 
@@ -95,8 +95,19 @@ def test_a_unit_of_a_tree_that_locks_is_warned_about(tree: Tree) -> None:
     assert "/etc/systemd/system/seal.service:2: ExecStart=/sbin/auditctl -e 2" in warning
 
 
-def test_a_line_that_names_auditctl_often_takes_no_time(dict_host: DictHost) -> None:
-    dict_host.write("/etc/rc.local", f"#!/bin/sh\n{'auditctl ' * 100_000}\n")
-    begun = time.process_time()
+def test_a_line_that_names_auditctl_often_is_gone_through_once(dict_host: DictHost) -> None:
+    """What looks at it again for each time takes hours here."""
+    dict_host.write("/etc/rc.local", f"#!/bin/sh\n{'auditctl ' * 1_000_000}\n")
     assert locked_by.look(dict_host) == ()
-    assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize("path", ["/etc/init.d/auditd", "/sbin/augenrules"])
+def test_what_audit_itself_ships_is_no_suspect(dict_host: DictHost, path: str) -> None:
+    script = Path(path)
+    if not script.exists():
+        pytest.skip("auditd is not installed here")
+    dict_host.write("/etc/init.d/auditd", f"#!/bin/sh\n{path}\n")
+    dict_host.write(path, script.read_text())
+    assert locked_by.look(dict_host) == ()
+    dict_host.write(path, f"{script.read_text()}\nauditctl -R /root/other.rules\n")
+    assert len(locked_by.look(dict_host)) == 1
