@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from ..errors import BootstrapError
 from ..host.reader import Host
-from ..managers.lookup import Order
+from ..managers.lookup import Order, inventory
 from .journal import Record
 
 POLICY_RC = "/usr/sbin/policy-rc.d"
@@ -33,7 +34,7 @@ class InstallPackages(NamedTuple):
         """Write down what is chosen, and install it.
 
         What goes into the system of the next boot is written down afterwards: a later run believes that entry,
-        since it cannot look there.
+        since it cannot look there. Where it fails, the error tells what the package database has besides.
         """
         from ..managers.install import install  # not for a run that has nothing to install
 
@@ -42,8 +43,13 @@ class InstallPackages(NamedTuple):
         def note(names: Sequence[str]) -> None:
             record("install", manager=manager.name, packages=list(names), boot=boot if manager.staged else "")
 
-        with _no_services(host):
-            names = install(host, self.order, (lambda _: None) if manager.staged else note)
+        before = inventory(host, manager)
+        try:
+            with _no_services(host):
+                names = install(host, self.order, (lambda _: None) if manager.staged else note)
+        except BootstrapError as error:
+            error.done = tuple(sorted(inventory(host, manager) - before))
+            raise
         if manager.staged:
             note(names)
 
