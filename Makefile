@@ -8,7 +8,7 @@ ARGS   ?=
 OWN    := [ "$$(id -u)" != 0 ] || chown -hR --reference=Makefile $(VENV)
 
 .PHONY: help apply run test check lint type test-live binary release test-binary \
-        test-managers test-faults soak test-ansible test-images test-fuzz fuzz test-salt test-scap mutants test-all table bench clean
+        test-managers test-faults soak test-ansible test-images test-fuzz fuzz test-salt test-scap mutants test-all table golden bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -40,8 +40,10 @@ binary: $(VENV)/dev  ## dist/fim-bootstrap-linux-ARCH: one file that needs no Py
 	@sh tests/needs.sh binary
 	@PYTHON=$(CURDIR)/$(PY) packaging/binary/build.sh
 
-release: binary  ## dist/release: make release URL=https://example.org/v1 KEY=private.pem
-	@PYTHONPATH=. $(PY) packaging/release.py --url "$(URL)" --key "$(KEY)"
+# without a key nothing is built before that is refused
+release: $(VENV)/dev $(if $(KEY)$(UNSIGNED),binary)  ## dist/release, with a .deb and an .rpm: make release URL=https://example.org/v1 KEY=private.pem
+	@sh tests/needs.sh release
+	@PYTHONPATH=. $(PY) packaging/release.py --url "$(URL)" --key "$(KEY)" $(if $(UNSIGNED),--unsigned)
 
 test-binary: binary  ## the binary in hostile houses (as root), and built twice
 	@sh tests/needs.sh live
@@ -60,7 +62,9 @@ soak: $(VENV)/dev  ## 1,000 rounds in a root, 50 in a guest (as root, ten minute
 	@sh tests/needs.sh live
 	FIM_SOAK=1 $(PY) -m pytest -q -s --faults tests/faults/test_soak.py $(ARGS)
 
-test-ansible: binary  ## the role under the real ansible-core (as root)
+test-ansible: binary  ## the collection under three real ansible-cores, on hosts without Python (as root)
+	@sh tests/needs.sh live
+	@sh tests/needs.sh ansible
 	$(PY) -m pytest -q --ansible tests/ansible $(ARGS)
 
 test-images: binary  ## the image builders' examples in real roots (as root)
@@ -94,8 +98,12 @@ mutants: $(VENV)/dev  ## small mistakes, one at a time: how many do the fast tes
 
 test-all: check test-fuzz test-binary test-managers test-faults test-ansible test-images test-fleet test-scap test-salt test-live  ## all of them (as root, hours)
 
-table: $(VENV)/run  ## write the table of releases into README.md, from the profiles
+table: $(VENV)/run  ## write what is made from tables: releases (README.md), docs/options.md, docs/requirements.md, the man page
 	@PYTHONPATH=. $(PY) packaging/support_table.py
+	@PYTHONPATH=. $(PY) packaging/manual_pages.py
+
+golden: $(VENV)/dev  ## write tests/golden/screens, the screens of check and apply: read them before they are committed
+	@$(PY) -m tests.screens
 
 bench: binary  ## the start, other tools for the same work, and a cold run in a guest, side by side (as root)
 	@sh tests/needs.sh live

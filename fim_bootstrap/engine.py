@@ -7,19 +7,19 @@ restarts auditd itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Optional
 
-from . import consequences, waiting
+from . import consequences, expected, waiting
 from .agent.look import restarts_auditd
 from .agent.vendor import SERVICE
-from .audit import auditctl, auditd_conf, preflight, reboots, rule_origin, switched_on
-from .changes import journal
+from .audit import auditctl, auditd_conf, reboots
+from .changes import files, journal
 from .changes.journal import moment
 from .changes.packages import InstallPackages
 from .changes.policy import LABELS_POSSIBLE, NO_LABELS, LabelTree, LoadPolicy, ReloadPolicy, RestoreLabels, without_proc
 from .changes.services import RestartService, StopService
 from .errors import BootstrapError
-from .facts.audit import AUDITD_CONF
 from .host.reader import Host, Reader
 from .model import (
     DISABLED,
@@ -60,6 +60,11 @@ class Outcome(NamedTuple):
         """Whether the host is not as it was."""
         return bool(self.done or self.begun)
 
+    def probed(self, facts: Facts, findings: Sequence[Finding]) -> Outcome:
+        """The same after a test event: of what is thought since, the finding about its delivery counts."""
+        seen = {finding.id: finding for finding in findings if finding.id == delivery.ID}
+        return self._replace(findings=tuple(seen.get(f.id, f) for f in self.findings), facts=facts)
+
     def account(self) -> list[str]:
         """What was done, in words."""
         whole = [change.describe() for change in self.done]
@@ -68,8 +73,11 @@ class Outcome(NamedTuple):
 
 
 def plan(facts: Facts, profile: Profile, settings: Settings) -> tuple[Finding, ...]:
-    """What each requirement thinks of the facts, causes before consequences."""
-    return consequences.named([_assess(requirement, facts, profile, settings) for requirement in REQUIREMENTS])
+    """What each requirement thinks of the facts, causes before consequences; a blocker that is foreseen counts now."""
+    findings = [_assess(requirement, facts, profile, settings) for requirement in REQUIREMENTS]
+    ahead = {finding.id: finding for finding in expected.look(findings, facts, profile, settings)}
+    blocked = {which: finding for which, finding in ahead.items() if finding.status is Status.BLOCKED}
+    return consequences.named([blocked.get(finding.id, finding) for finding in findings])
 
 
 def _assess(requirement: Requirement, facts: Facts, profile: Profile, settings: Settings) -> Finding:
@@ -97,6 +105,8 @@ def _preflight(host: Reader, facts: Facts) -> Optional[Answer]:
 
     Where the dispatcher line alone is at fault, auditd is asked about the text in which it is mended.
     """
+    from .audit import preflight  # only before a restart
+
     conf, known = facts.audit.conf, (facts.audit.generation, facts.audit.dialect)
     if conf is None or conf.problem:
         return None
@@ -109,13 +119,13 @@ def converge(
     look: Callable[[], Facts],
     profile: Profile,
     settings: Settings,
-    tell: Callable[[str, Change], Any],
-    say: Callable[[str], Any],
+    tell: Callable[[str, Change], AbstractContextManager[Any]],
+    say: waiting.Say,
 ) -> Outcome:
     """Bring the host to what the requirements ask; nothing is touched where a blocker is known before.
 
-    `look` gathers the facts anew; `tell` is called with the requirement's id before each change, and `say` with a
-    line while the agent is waited for. That a reboot is due is noted, so that the next boot knows of it.
+    `look` gathers the facts anew; each change is made inside of what `tell` gives for it and its requirement's id,
+    and `say` is called while the agent is waited for. That a reboot is due is noted, so that the next boot knows of it.
     """
     run = _Run(host, look, profile, settings, tell, say)
     try:
@@ -141,7 +151,7 @@ class _Run:
 
     def __init__(
         self, host: Host, look: Callable[[], Facts], profile: Profile, settings: Settings,
-        tell: Callable[[str, Change], Any], say: Callable[[str], Any],
+        tell: Callable[[str, Change], AbstractContextManager[Any]], say: waiting.Say,
     ) -> None:  # fmt: skip
         self.host, self.look, self.profile, self.settings = host, look, profile, settings
         self.tell, self.say = tell, say
@@ -220,6 +230,8 @@ class _Run:
         """The agent's restart that will be due once auditd has been restarted, and with it the rules loaded again."""
         if "auditd" not in due:
             return None
+        from .audit import rule_origin  # only before a restart
+
         audit = self.facts.audit
         listed = audit.live_rules
         if rule_origin.wiped(file.text for file in audit.rules):
@@ -248,11 +260,13 @@ class _Run:
 
         if isinstance(change, DISTURBING):
             waiting.until_quiet(self.host, self.settings.agent_timeout, self.say)
-        self.tell(which, change)
-        if isinstance(change, RestartService) and (self.facts.audit.status or {}).get("enabled") == DISABLED:
+        if isinstance(change, RestartService) and self.facts.audit.enabled == DISABLED:
+            from .audit import switched_on  # only before a restart
+
             journal.record(self.host, switched_on.EVENT, **moment(self.host))
         try:
-            change.apply(self.host, record)
+            with self.tell(which, change):
+                change.apply(self.host, record)
         except BootstrapError as error:
             before = self.facts
             if isinstance(change, RestartService) and change.name == "auditd":
@@ -267,21 +281,20 @@ class _Run:
 
     def _rescued(self, change: RestartService, error: BootstrapError) -> BootstrapError:
         """auditd did not come up: put back what this run made of auditd.conf, and start it; what to tell."""
-        from .changes import revert  # not for a run that goes well
-
         mine = [step for step in journal.entries(self.host) if step["id"] not in self.known]
-        edits = [step for step in mine if (step["kind"], step.get("path")) == ("edit", AUDITD_CONF)]
+        edits = [step for step in mine if (step["kind"], step.get("path")) == ("edit", auditd_conf.PATH)]
         if not edits:
             return error
+        put_back = f"{error}; {auditd_conf.PATH} was put back"
         try:
             for step in reversed(edits):
-                revert.undo_edit(self.host, step)
+                files.undo_edit(self.host, step)
                 journal.undone(self.host, step)
-            self.done = [made for made in self.done if getattr(made, "path", "") != AUDITD_CONF]
+            self.done = [made for made in self.done if getattr(made, "path", "") != auditd_conf.PATH]
             change._replace(pid=0).apply(self.host, lambda kind, **details: journal.record(self.host, kind, **details))
         except BootstrapError as again:
-            return BootstrapError(f"{error}; {AUDITD_CONF} was put back, and then: {again}", again.remedy)
-        return BootstrapError(f"{error}; {AUDITD_CONF} was put back as it was, and auditd runs again", error.remedy)
+            return BootstrapError(f"{put_back}, and then: {again}", again.remedy)
+        return BootstrapError(f"{put_back} as it was, and auditd runs again", error.remedy)
 
     def judged(self, finding: Finding) -> Finding:
         """A change that is still due after it was made did not hold."""

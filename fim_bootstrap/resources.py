@@ -1,4 +1,4 @@
-"""Where the data files lie: in the source tree, or where the one-file binary unpacked them."""
+"""Where the data files lie: in the source tree, where pip put them, or where the one-file binary unpacked them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,15 @@ def program(besides: str = "") -> bytes:
 
 def profile_folder() -> str:
     """The folder of the profiles that are shipped."""
-    return os.path.join(BASE, "distro_profiles")
+    return _tables("distro_profiles")
 
 
 def compliance_folder() -> str:
     """The folder of the control ids."""
-    return os.path.join(BASE, "compliance")
+    return _tables("compliance")
+
+
+def _tables(name: str) -> str:
+    """A folder of tables, which a wheel has inside the package (pyproject.toml): beside it lie other projects."""
+    inside = os.path.join(BASE, "fim_bootstrap/data", name)
+    return inside if os.path.isdir(inside) else os.path.join(BASE, name)

@@ -2,7 +2,7 @@
 # Fetch fim-bootstrap, make sure that it is the right one, and run it or install it:
 #
 #   curl -fsSL URL/install.sh | sudo sh -s -- apply              run it once
-#   curl -fsSL URL/install.sh | sudo sh -s -- install            put it into /usr/local/sbin
+#   curl -fsSL URL/install.sh | sudo sh -s -- install            put it into /usr/local/sbin, and its man page
 #   curl -fsSL URL/install.sh | sudo sh -s -- install apply      and run it from there
 #
 # What is trusted is a checksum: FIM_INSTALL_SHA256, or the one that a release has written below. Without either,
@@ -19,6 +19,7 @@
 RELEASE_URL=''
 SHA256_x86_64=''
 SHA256_aarch64=''
+SHA256_MAN=''
 PUBLIC_KEY=''
 LIMIT=131072 # of a download, in the units of ulimit: 512 bytes, and 1024 in bash
 
@@ -146,6 +147,8 @@ verify() {
     signature_is_good || signature=$?
     [ "$signature" != 1 ] || fail 1 "the signature of $URL/SHA256SUMS is bad or missing" 'do not run this file; ask where it comes from'
     if [ "$signature" = 0 ]; then
+        openssl pkey -pubin -in "$FOLDER/key.pem" -outform DER >"$FOLDER/key.der"
+        say "signed by the key $(sum_of "$FOLDER/key.der"); SECURITY.md tells with what to compare it"
         signed=$(grep " [ *]$FILE\$" "$FOLDER/SHA256SUMS" | cut -c 1-64)
         trusted=${trusted:-$signed}
         [ "$signed" = "$actual" ] || fail 1 "$FILE is not the file that was signed" 'download it again; if that does not help, ask where it comes from'
@@ -159,6 +162,20 @@ verify() {
     chmod 755 "$FOLDER/$FILE"
 }
 
+folder() { (umask 022 && mkdir -p "$1"); } # a new one is for all to look into
+
+man_page() { # where man(1) looks beside the program's folder; without a page the program is installed all the same
+    [ -n "$SHA256_MAN" ] || return 0
+    place=${target%/*}/share/man/man8
+    if fetch fim-bootstrap.8 && [ "$(sum_of "$FOLDER/fim-bootstrap.8")" = "$SHA256_MAN" ] &&
+        folder "$place" && PAGE=$(mktemp "$place/.fim-bootstrap-install.XXXXXXXX") &&
+        cp "$FOLDER/fim-bootstrap.8" "$PAGE" && chmod 644 "$PAGE" && mv -f "$PAGE" "$place/fim-bootstrap.8"; then
+        say "installed $place/fim-bootstrap.8"
+    else
+        say "no man page: $URL/fim-bootstrap.8 cannot be had, is another file, or cannot be put into $place"
+    fi
+}
+
 main() {
     set -eu
     system
@@ -168,8 +185,8 @@ main() {
     mask=$(umask)
     umask 077
     executable_folder
-    NEW=$FOLDER/new
-    trap 'rm -rf "$FOLDER" "$NEW"' EXIT
+    NEW=$FOLDER/new PAGE=$FOLDER/page
+    trap 'rm -rf "$FOLDER" "$NEW" "$PAGE"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' HUP TERM
     fetch "$FILE" || fail 1 "$URL/$FILE cannot be had" 'look at the message above; a proxy is taken from https_proxy'
@@ -178,13 +195,14 @@ main() {
     if [ "${1:-}" = install ]; then
         shift
         target=${FIM_INSTALL_DIR:-/usr/local/sbin}
-        if ! { mkdir -p "$target" && NEW=$(mktemp "$target/.fim-bootstrap-install.XXXXXXXX") &&
+        if ! { folder "$target" && NEW=$(mktemp "$target/.fim-bootstrap-install.XXXXXXXX") &&
             cp "$program" "$NEW" && chmod 755 "$NEW" && mv -f "$NEW" "$target/fim-bootstrap"; }; then
             fail 1 "cannot install into $target" 'run it as root, or set FIM_INSTALL_DIR'
         fi
         program=$target/fim-bootstrap
         if has restorecon; then restorecon "$program" 2>/dev/null || true; fi
         say "installed $program"
+        man_page
         [ $# -gt 0 ] || exit 0
     fi
     unset FIM_INSTALL_URL FIM_INSTALL_SHA256 FIM_INSTALL_DIR FIM_INSTALL_STALL

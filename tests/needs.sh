@@ -1,6 +1,6 @@
 #!/bin/sh
-# Install from Debian what a run (venv), the tests, those that take longer (live, salt, faults, fuzz, fleet, scap) or
-# the binary need; say what is missing.
+# Install from Debian what a run (venv), the tests, those that take longer (live, salt, ansible, faults, fuzz, fleet,
+# scap), the binary or a release need; say what is missing.
 set -eu
 PYTHON=${PYTHON:-python3}
 
@@ -11,12 +11,14 @@ venv)
 test) packages="auditd checkpolicy semodule-utils policycoreutils selinux-policy-default setools util-linux mount
     curl wget sudo openssl shellcheck busybox-static" ;;
 binary) packages="autoconf automake libtool libltdl-dev make patch xz-utils binutils curl ca-certificates procps" ;;
+release) packages="openssl rpm" ;;
 live) packages="qemu-system-x86 qemu-utils mmdebstrap e2fsprogs policycoreutils apt-utils gcc libc6-dev packer mount
     python3-dev" ;;
 faults) packages="strace e2fsprogs" ;;
 fuzz) packages="mmdebstrap gcc libc6-dev util-linux mawk gawk" ;;
 scap) packages="openscap-scanner openscap-utils ssg-debderived ssg-nondebian" ;;
 salt) packages="openssh-server openssh-client" ;;
+ansible) packages="openssh-server openssh-client git busybox-static" ;;
 fleet) packages="chromium chromium-driver fonts-dejavu-core" ;;
 esac
 

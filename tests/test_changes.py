@@ -271,9 +271,21 @@ def test_no_label_is_set_without_proc(host: DictHost) -> None:
     with pytest.raises(Blocked, match="without /proc"):
         apply(LabelTree("/contexts"), host)
     host.answers["test -d /proc/self/fd"] = 0
-    host.programs("setfiles")
+    host.programs("setfiles", "cat")
     apply(LabelTree("/contexts"), host)
     assert commands(host)[-1] == "setfiles -F -m /contexts /"
+
+
+def test_what_an_image_builder_mounts_read_only_takes_no_label(host: DictHost) -> None:
+    host.programs("setfiles", "test")
+    host.answers["cat /proc/self/mountinfo"] = (
+        "21 20 254:0 / / ro,relatime - ext4 /dev/vda rw\n"
+        "22 21 254:0 /w /work/a\\040b ro,relatime shared:1 - ext4 /dev/vda rw\n"
+        "23 21 0:5 / /media rw,relatime - squashfs /dev/loop0 ro,errors=continue\n"
+        "24 21 254:1 / /var rw,relatime - ext4 /dev/vdb rw,errors=remount-ro\n"
+    )
+    apply(LabelTree("/contexts"), host)
+    assert commands(host)[-1] == "setfiles -F -m -e /work/a b -e /media /contexts /"
 
 
 def test_a_trees_packages_start_no_services(dict_host: DictHost, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from fim_bootstrap import cli, engine, report
+from fim_bootstrap import cli, engine, report, session
 from fim_bootstrap.agent import vendor
+from fim_bootstrap.audit import auditd_conf
 from fim_bootstrap.audit.service_restart import ACTIONS
 from fim_bootstrap.changes import journal
 from fim_bootstrap.engine import Outcome
@@ -18,7 +20,8 @@ from fim_bootstrap.errors import Blocked, BootstrapError, Busy
 from fim_bootstrap.facts import audit, commands, system
 from fim_bootstrap.facts.gather import gather
 from fim_bootstrap.host.reader import Output
-from fim_bootstrap.model import Environment, Facts, OsRelease, Profile, Settings, Status
+from fim_bootstrap.model import Environment, Facts, Finding, OsRelease, Profile, Settings, Status
+from fim_bootstrap.requirements import REQUIREMENTS
 from tests.conftest import AUDITD_CONF, PROGRAMS, RULES
 from tests.dict_host import BOOT, DictHost
 from tests.test_requirements import READY
@@ -26,7 +29,7 @@ from tests.test_requirements import READY
 PACKAGES = dict.fromkeys(commands.AUDIT_COMMANDS, ("auditd",))
 PROFILE = Profile("debian-12", "Debian 12", managers=("apt",), packages=PACKAGES)
 LINE = "dispatcher = /sbin/audispd\n"
-CONF = audit.AUDITD_CONF
+CONF = auditd_conf.PATH
 MOUNTS = "25 1 254:0 / / rw shared:1 - ext4 /dev/vda rw\n"
 SCRIPT = f"{vendor.ROOT}/bin/start.sh"
 FIM = "auditd.service", "qualys-cloud-agent.service"
@@ -154,7 +157,7 @@ class Machine:
             found = gather(self.host, PROFILE, chosen, OsRelease("debian", "12"))
             return engine.asked(self.host, found, PROFILE, chosen)
 
-        return engine.converge(self.host, look, PROFILE, chosen, lambda *_: None, lambda _: None)
+        return engine.converge(self.host, look, PROFILE, chosen, lambda *_: contextlib.nullcontext(), lambda *_: None)
 
     def restarts(self) -> list[str]:
         """What was restarted or started, in order."""
@@ -516,11 +519,26 @@ def test_a_reboot_is_made_when_it_is_needed_and_asked_for(
     machine.host.write("/etc/audit/rules.d/lock.rules", "-e 2\n")
     machine.host.programs("shutdown")
     monkeypatch.setattr(machine.host, "alone", contextlib.nullcontext, raising=False)
-    monkeypatch.setattr(cli, "LiveHost", lambda *_: machine.host)
+    monkeypatch.setattr(session, "LiveHost", lambda *_: machine.host)
     monkeypatch.setattr(system, "identify", lambda _: OsRelease("debian", "12"))
     assert cli.main(["apply", "--format", "json", *words]) == 0
     assert any(line.startswith("shutdown -r") for line in machine.host.done) is reboots
     assert machine.host.stat("/run/fim-bootstrap/result.json")
+
+
+def test_the_answer_of_a_probe_is_that_of_its_requirement_wherever_it_stands(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another requirement may come after it."""
+    last = SimpleNamespace(ID="last", TITLE="nothing", assess=lambda *_: Finding("last", "", Status.OK, "as it was"))
+    monkeypatch.setattr(engine, "REQUIREMENTS", (*REQUIREMENTS, last))
+    monkeypatch.setattr(machine.host, "alone", contextlib.nullcontext, raising=False)
+    monkeypatch.setattr(session, "LiveHost", lambda *_: machine.host)
+    monkeypatch.setattr(system, "identify", lambda _: OsRelease("debian", "12"))
+    assert cli.main(["apply", "--probe", "--format", "json"]) == 0
+    said = {item["id"]: item["summary"] for item in json.loads(capsys.readouterr().out)["requirements"]}
+    assert said["delivery"] == "no agent is running that an event could arrive at"
+    assert said["last"] == "as it was"
 
 
 @pytest.mark.parametrize(("there", "changed"), [(True, True), (False, False)])
@@ -538,6 +556,24 @@ def test_packages_of_which_one_was_installed_have_changed_the_host(
     monkeypatch.setattr("fim_bootstrap.managers.install.install", install)
     outcome = machine.apply()
     assert (outcome.changed, len(outcome.account())) == (changed, int(changed))
+
+
+def test_what_a_failed_installation_brought_besides_is_a_change(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library that was wanted along, and no command yet."""
+    del machine.host.nodes["/usr/sbin/augenrules"]
+    machine.host.programs("dpkg-query")
+
+    def install(host: DictHost, order: Any, note: Callable[[list[str]], None]) -> None:
+        note(["auditd"])
+        host.answers["dpkg-query -W"] = "libauparse0 1:3.0.9-1 installed\n"
+        raise BootstrapError("the second package fails")
+
+    monkeypatch.setattr("fim_bootstrap.managers.install.install", install)
+    document = report.as_json("apply", machine.apply(), PROFILE, Settings(), 0.1)
+    assert document["changed"] is True
+    assert document["done"][0].endswith("(begun, not finished; done so far: libauparse0 1:3.0.9-1 installed)")
 
 
 def test_whoever_is_not_root_does_not_ask_and_says_so(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,45 @@ def test_it_installs(release: Release, tmp_path: Path) -> None:
     assert [path.name for path in target.iterdir()] == ["fim-bootstrap"]
 
 
+PAGE = ".TH FIM-BOOTSTRAP 8\n"
+WITH_PAGE = SCRIPT.replace("SHA256_MAN=''", f"SHA256_MAN='{hashlib.sha256(PAGE.encode()).hexdigest()}'")
+
+
+def installed(release: Release, prefix: Path, script: str = WITH_PAGE) -> Ran:
+    """`install` into the sbin of a prefix."""
+    return piped(script, "install", FIM_INSTALL_URL=release.url, FIM_INSTALL_SHA256=release.sha256,
+                 FIM_INSTALL_DIR=str(prefix / "sbin"))  # fmt: skip
+
+
+def test_it_installs_the_man_page_where_man_looks(release: Release, tmp_path: Path) -> None:
+    (release.folder / "fim-bootstrap.8").write_text(PAGE)
+    ran = installed(release, tmp_path / "prefix")
+    page = tmp_path / "prefix/share/man/man8/fim-bootstrap.8"
+    assert (ran.status, page.read_text()) == (0, PAGE), ran.err
+    assert page.stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in page.parent.iterdir()] == [page.name]
+    folders = [path for path in (tmp_path / "prefix").rglob("*") if path.is_dir()]
+    assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o755}
+
+
+@pytest.mark.parametrize("text", ["", ".TH ANOTHER 8\n"], ids=["absent", "another"])
+def test_without_the_right_man_page_the_program_is_installed_all_the_same(
+    release: Release, tmp_path: Path, text: str
+) -> None:
+    if text:
+        (release.folder / "fim-bootstrap.8").write_text(text)
+    ran = installed(release, tmp_path / "prefix")
+    assert ran.status == 0
+    assert "no man page" in ran.err
+    assert [path.name for path in (tmp_path / "prefix").rglob("*") if path.is_file()] == ["fim-bootstrap"]
+
+
+def test_a_script_that_knows_no_man_page_installs_none(release: Release, tmp_path: Path) -> None:
+    (release.folder / "fim-bootstrap.8").write_text(PAGE)
+    ran = installed(release, tmp_path / "prefix", SCRIPT)
+    assert (ran.status, "man" in ran.err, (tmp_path / "prefix/share").exists()) == (0, False, False)
+
+
 @pytest.mark.parametrize(
     ("url", "env", "said"),
     [
@@ -243,6 +282,9 @@ def signed(release: Release, keys: Path) -> str:
 def test_a_good_signature_is_enough(release: Release, keys: Path, shell: list[str]) -> None:
     ran = piped(signed(release, keys), "check", shell=shell, FIM_INSTALL_URL=release.url)
     assert (ran.status, ran.out) == (0, "ran: check\n"), ran.err
+    der = subprocess.run(["openssl", "pkey", "-in", keys / "private.pem", "-pubout", "-outform", "DER"],
+                         capture_output=True, check=True).stdout  # fmt: skip
+    assert f"signed by the key {hashlib.sha256(der).hexdigest()};" in ran.err
 
 
 @pytest.mark.parametrize("damage", ["sums", "signature", "absent", "program"])
@@ -377,6 +419,7 @@ def test_it_is_clean_shell() -> None:
         *(str(p) for p in sorted((PROJECT / "tests/live/agent").glob("*.sh"))),
         "packaging/install.sh",
         "packaging/binary/build.sh",
+        *(str(p) for p in sorted((PROJECT / "packaging/packages").glob("*.sh"))),
         "tests/needs.sh",
     ]
     subprocess.run(["shellcheck", *scripts], cwd=PROJECT, check=True)

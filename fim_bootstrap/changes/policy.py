@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import time
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ..errors import Blocked, BootstrapError, Busy
 from ..facts import selinux
+from ..facts.own_files import GUARD_PATH, GUARD_UNITS
 from ..host.reader import Host
+from ..model import Change, Facts, Profile
 from .journal import Record, moment
+from .services import RestartUnit
 
 SEMODULE_TIMEOUT = 900.0  # seconds; a policy rebuild took 57 s in an emulated guest with 2 cores
 LABELS_POSSIBLE = ("test", "-d", "/proc/self/fd")  # by which libselinux sets a label
@@ -80,6 +85,19 @@ class ReloadPolicy(NamedTuple):
         semodule(host, *(() if self.live else ("-n",)), "-B")
 
 
+def loading(facts: Facts, profile: Profile) -> Sequence[Change]:
+    """Ours is loaded where the kernel does not grant the access; once it is there it is kept as it should be."""
+    state, live = facts.selinux, facts.environment.live
+    if state.module_disabled:
+        return ()
+    if state.in_store is False and (state.module_present or not state.effective or state.deaf == selinux.WATCHED_TYPE):
+        load = LoadPolicy(state.source, state.marker, live, profile.semodule_priorities)
+        return (load, RestartUnit(GUARD_PATH)) if state.deaf and GUARD_UNITS[GUARD_PATH] in facts.prepared else (load,)
+    if state.module_present and False in (state.in_kernel, state.in_policy):
+        return (ReloadPolicy(live),)
+    return ()
+
+
 class RestoreLabels(NamedTuple):
     """Give paths the label that the policy has for them."""
 
@@ -115,9 +133,41 @@ class LabelTree(NamedTuple):
         """setfiles -F -m: works on a kernel without SELinux; the labels are derived, so nothing is recorded."""
         if host.run(*LABELS_POSSIBLE, ok=(0, 1)).status:
             raise Blocked(NO_LABELS, without_proc(host.root))
-        host.run("setfiles", "-F", "-m", self.file_contexts, "/", timeout=SEMODULE_TIMEOUT)
+        mounts = _read_only(host.run("cat", "/proc/self/mountinfo").stdout)
+        left_out = [word for mount in mounts for word in ("-e", mount)]
+        host.run("setfiles", "-F", "-m", *left_out, self.file_contexts, "/", timeout=SEMODULE_TIMEOUT)
+
+
+def _read_only(mountinfo: str) -> list[str]:
+    """The mounts in a tree that cannot take a label, such as those by which an image builder lends its own files.
+
+    proc_pid_mountinfo(5): the mount's options are the sixth field, those of its file system the last.
+    """
+    lines = [line.split(" ") for line in mountinfo.splitlines()]
+    places = [fields[4] for fields in lines if "ro" in (*fields[5].split(","), *fields[-1].split(","))]
+    return [re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), place) for place in places if place != "/"]
 
 
 def without_proc(root: str) -> str:
     """What to type in order that labels can be set."""
     return f"mkdir -p {root}/proc, mount -t proc proc {root}/proc, then run again"
+
+
+def undo_policy(host: Host, entry: Mapping[str, Any]) -> str:
+    """Unload the module, if it is still there."""
+    if _stored(host):
+        flags = () if host.stat(f"{selinux.FS}/enforce") and host.root == "/" else ("-n",)
+        priority = entry.get("priority", ["-X", selinux.PRIORITY])
+        semodule(host, *flags, *priority, "-r", entry["module"])
+    if _stored(host):
+        raise BootstrapError(f"the SELinux module {entry['module']} is still in the store", "semodule -lfull")
+    return ""
+
+
+def _stored(host: Host) -> bool:
+    kinds = {folder.rpartition("/")[2] for root in selinux.STORES for folder in host.glob(f"{root}/*")}
+    return any(selinux.stored(host, kind) for kind in kinds)
+
+
+UNDO = {"policy": undo_policy}
+NO_UNDO = ("reload",)  # the policy is built anew whenever a module comes or goes

@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from ..agent import vendor
-from ..audit import auditctl, auditd_conf, locked_by, reboots, rules_d, service_restart
+from ..audit import auditctl, auditd_conf, reboots, rules_d, service_restart
 from ..changes import journal
 from ..host.boot import booted
 from ..host.reader import LIMIT, LINE, File, Output, Reader
 from ..model import LOCKED, AuditFacts, Process, Profile, Service
 from . import processes
 
-AUDITD_CONF = "/etc/audit/auditd.conf"
 AUDISPD_CONF = "/etc/audisp/audispd.conf"  # of audit 2.x
 AUDIT_RULES = "/etc/audit/audit.rules"
 DISPATCHER = "/sbin/audispd"
@@ -38,7 +37,7 @@ def look(
     """What the files, the kernel and the processes tell; `kernel` and `listing` are auditctl's answers."""
     audispd = next((found for d in ("/sbin", "/usr/sbin") if (found := host.stat(f"{d}/audispd"))), None)
     generation = 0 if "auditd" not in commands else 2 if audispd else 3
-    conf = host.read(AUDITD_CONF)
+    conf = host.read(auditd_conf.PATH)
     rules = _rule_files(host)
     folder = _plugin_dir(host, generation or profile.audit, conf)
     plugins = [file for path in host.glob(f"{folder}/*") if (file := host.read(path))]
@@ -63,9 +62,15 @@ def look(
         owner=_owner(host, (kernel or {}).get("pid", 0), seen),
         # auditctl has something to say even where there are none: «No rules»
         live_rules=auditctl.parse_listing(said) if (said := _said(listing)) else None,
-        locked_by=locked_by.look(host) if (kernel or {}).get("enabled") == LOCKED else (),
+        locked_by=_locked_by(host) if (kernel or {}).get("enabled") == LOCKED else (),
         reboot_spent=reboots.spent(steps, boot),
     )
+
+
+def _locked_by(host: Reader) -> tuple[str, ...]:
+    from ..audit import locked_by  # only for a kernel that is locked
+
+    return locked_by.look(host)
 
 
 def _rule_files(host: Reader) -> list[File]:

@@ -164,22 +164,44 @@ gate() { # nothing in it may need a newer glibc, an executable stack or text rel
     done
 }
 
+# what a step does, and how many seconds that takes on two idle cores
+declare -A STEPS=(
+    [fetch]="fetch the pinned sources, 100 MB: a minute, or 1 s once they are here"
+    [toolchain]="unpack the toolchain, a gcc whose sysroot is glibc 2.17: 15 s, once"
+    [libraries]="compile zlib, libdeflate, bzip2 and libffi, to be linked in: 40 s"
+    [python]="compile CPython 3.13 with Debian's security patches: 100 s, the longest step"
+    [bootloader]="compile PyInstaller's bootloader, with our patch: 10 s"
+    [freeze]="put the program, the used part of the standard library and libpython into one file: 15 s"
+    [gate]="look for symbols newer than glibc 2.17, an executable stack and text relocations: 1 s"
+)
+
+step() { # name, command: told before, and timed after
+    local begun=$SECONDS
+    say "$1: ${STEPS[$1]}"
+    "${@:2}"
+    say "$1: done in $((SECONDS - begun)) s"
+}
+
+logged() { # name: what it prints goes into a log, of which the end is shown if it fails
+    (set -e; $1) > "$WORK/$1.log" 2>&1 & # bash forgets set -e on the left of ||
+    wait $! || { tail -n 30 "$WORK/$1.log" >&2; say "$1 failed: $WORK/$1.log"; exit 1; }
+}
+
 main() {
-    say "sources"; fetch
-    toolchain
-    local step stamp
+    step fetch fetch
+    step toolchain toolchain
+    local name stamp
     stamp=$(cat "$HERE"/{build.sh,sources.txt,bootloader.patch} "$PROJECT/requirements.txt" | sha256sum | cut -c1-16)
     if [ ! -f "$WORK/built-$stamp" ]; then
+        say 'what is compiled is kept for the next build; the logs are in /var/tmp/fim-bootstrap-build'
         rm -rf "$WORK"/{src,libs,python,built-*} && mkdir -p "$WORK/src" "$LIBS"
-        for step in libraries python bootloader; do
-            say "$step"
-            (set -e; $step) > "$WORK/$step.log" 2>&1 & # bash forgets set -e on the left of ||
-            wait $! || { tail -n 30 "$WORK/$step.log" >&2; say "$step failed: $WORK/$step.log"; exit 1; }
+        for name in libraries python bootloader; do
+            step "$name" logged "$name"
         done
         touch "$WORK/built-$stamp"
     fi
-    say "PyInstaller"; freeze
-    gate
+    step freeze freeze
+    step gate gate
     say "$(cd "$PROJECT/dist" && sha256sum "$NAME"), $(stat -c %s "$PROJECT/dist/$NAME") bytes"
 }
 main "$@"

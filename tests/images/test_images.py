@@ -78,7 +78,7 @@ def test_the_script_prepares_an_image(script: Callable[[], str], release: str) -
             assert here.run(command, check=False).status != 0  # the build fails where nothing could be fetched
         (here.path / "script").write_text(script().replace(FETCH, "cp /release/install.sh /tmp"))
         said = here.run(command)
-        assert "ready" in said.out, said.out + said.err
+        assert "\nREADY" in said.out, said.out + said.err
         for path in (
             f"{UNITS}/auditd.service",
             f"{UNITS}/fim-bootstrap-firstboot.service",

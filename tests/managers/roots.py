@@ -178,6 +178,11 @@ class Root:
         (self.path / "other/DEBIAN/control").write_text(control)
         self.run("dpkg-deb --build /other && dpkg -i /other.deb")
 
+    def provide(self, name: str, version: str) -> None:
+        """Install an empty RPM of that name and version, for what the root has as a package of Debian's."""
+        self._rpmbuild(name, ordinary(name, version, ""))
+        self.run(f"rpm -i --nodeps /rpms/{name}-{version}.rpm")
+
     def _rpms(self, version: str) -> Path:
         """The folder with the release's packages, built once."""
         made_of = f"{self.profile.packages}{self.profile.along}{version}{inspect.getsource(_dealt)}{SLOW_SPEC}"
