@@ -90,7 +90,8 @@ def asked(host: Reader, facts: Facts, profile: Profile, settings: Settings) -> F
     planned = [change for finding in plan(facts, profile, settings) for change in finding.changes]
     if not facts.privileged:
         return facts
-    if facts.environment.live and any(isinstance(change, RestartService) for change in planned):
+    weighty = (RestartService, files.EditAuditdConf)
+    if facts.environment.live and any(isinstance(change, weighty) for change in planned):
         return facts._replace(audit=facts.audit._replace(preflight=_preflight(host, facts)))
     labels = not facts.environment.live and any(isinstance(change, LabelTree) for change in planned)
     if labels and host.query(LABELS_POSSIBLE)[0].status == 1:

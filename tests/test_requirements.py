@@ -301,9 +301,15 @@ def test_a_first_boot_waits_for_the_network_only_where_packages_are_left_to_it()
         (tree._replace(prepared=tree.prepared | {FIRST_BOOT_NETWORK}), settings, "# nothing is fetched"),
         (bare, settings._replace(skip=()), None),
         (bare, settings._replace(first_boot=False), None),
+        (
+            tree._replace(prepared=tree.prepared | {FIRST_BOOT_NETWORK}, edited=frozenset((FIRST_BOOT_NETWORK,))),
+            settings,
+            None,
+        ),
     ):
         finding = auditd.assess(found, PROFILE, chosen)
         texts = [change.texts for change in finding.changes if isinstance(change, CreateFiles)]
         files = {path: text for table in texts for path, text in table.items()}
         assert (FIRST_BOOT_NETWORK in files) == (written is not None), finding
         assert written is None or written in files[FIRST_BOOT_NETWORK]
+        assert bool(finding.warnings) is bool(found.edited)

@@ -150,10 +150,15 @@ def registrations(plugins: Iterable[File]) -> list[File]:
 def _registration(host: Reader, audit: AuditFacts) -> tuple[str, str]:
     """The plugin file that names the agent's plugin, and why nothing is started by it; a good one comes first."""
     by_group = auditd_conf.HALT not in audit.dialect  # before audit 4.2
-    found = [(file.path, plugin_file.problem(file, host.stat(file.path), by_group))
+    found = [(file.path, plugin_file.problem(file, host.stat(file.path), by_group) or _no_program(host, file))
              for file in registrations(audit.plugins)]  # fmt: skip
     path, why = min(found, key=lambda one: bool(one[1]), default=("", ""))
     return (path, f"{path}: {why}" if why else "") if path else ("", _unread(host, audit))
+
+
+def _no_program(host: Reader, file: File) -> str:
+    path = plugin_file.values(file.text).get("path", "")
+    return "" if host.stat(path) else f"path = {path} is not there"
 
 
 def _unread(host: Reader, audit: AuditFacts) -> str:

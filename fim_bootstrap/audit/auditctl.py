@@ -9,13 +9,14 @@ Which text auditctl gets, and what is edited, is rules_d.py's.
 
 from __future__ import annotations
 
-import errno
 import functools
 import itertools
 import re
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from typing import NamedTuple, Optional
+
+from . import fields
 
 LOCKED, PANIC = "2", "2"
 LONGEST = 6143  # bytes that auditctl reads at once; what is left of a longer line is a line of its own
@@ -29,8 +30,7 @@ COUNTS = frozenset(("r", "b", "backlog_wait_time"))
 LAST = frozenset(("h", "t", "q", "m", "loginuid-immutable", "reset-lost", "reset_backlog_wait_time_actual", "signal"))
 TOLERANT = frozenset("ic")
 MOST_FIELDS = 63  # linux/audit.h: AUDIT_MAX_FIELDS, less one
-NO_RECORDS = frozenset(("ALL", "ANY", "*"))
-ERRORS = frozenset((*vars(errno), "EHWPOISON"))
+NO_KEY = "a key needs a watch, a system call, a path or permissions before it"
 ACTIONS = frozenset(("always", "never", "possible"))
 LISTS = frozenset(("task", "exit", "user", "exclude", "filesystem", "io_uring", "entry"))
 TASK = frozenset(("never,task", "task,never"))
@@ -78,6 +78,8 @@ class _Line:
         self.syscalls = False
         self.fields = False
         self.pairs = 0  # of -F and -C
+        self.keyed = False  # there is something that may have a key
+        self.keys: list[str] = []
 
 
 @functools.lru_cache(maxsize=64)
@@ -86,7 +88,7 @@ def parse(text: str) -> tuple[Rule, ...]:
     rules: list[Rule] = []
     stopped = 0
     tolerant = False
-    there: dict[tuple[tuple[str, str], ...], int] = {}
+    there: dict[fields.Meaning, int] = {}
     for number, line in _pieces(text):
         rule, read = _rule(number, line)
         tolerant = tolerant or any(name in TOLERANT for name, _ in read.done)
@@ -98,10 +100,11 @@ def parse(text: str) -> tuple[Rule, ...]:
             continue
         if read.deletes:
             there.clear()
-        if rule.adds and rule.adds in there and not read.prepends:  # the kernel takes the same rule twice with -A
-            rule = rule._replace(adds=(), aborts="the kernel has this rule already, from", above=there[rule.adds])
-        elif rule.adds:
-            there[rule.adds] = number
+        known = fields.meaning(rule.adds) if rule.adds else ()
+        if known in there and not read.prepends:  # the kernel takes the same rule twice with -A
+            rule = rule._replace(adds=(), aborts="the kernel has this rule already, from", above=there[known])
+        elif known:
+            there[known] = number
         if rule.aborts and not tolerant:
             stopped = number
             rule = rule._replace(stops=True)
@@ -120,7 +123,8 @@ def parse_listing(text: str) -> tuple[str, ...]:
 def _of_list(text: str) -> str:
     """`exit,never arch=3221225534 (0xc000003e) syscall=all` as a rule."""
     kind, *words = text.split() or [""]
-    options = (f"-S {word[8:]}" if word.startswith("syscall=") else f"-F {word}" for word in words if word[0] != "(")
+    named = (re.sub("^watch=", "path=", word) for word in words if word[0] != "(")
+    options = (f"-S {word[8:]}" if word.startswith("syscall=") else f"-F {word}" for word in named)
     return " ".join((f"-a {kind}", *options))
 
 
@@ -199,6 +203,8 @@ def _setopt(argv: Sequence[str]) -> _Line:
         line.error = "no list specified"
     elif line.adds and line.rule[0] not in LISTS:
         line.error = f"{line.rule[0]!r} is no list"  # audit 4 lets the kernel refuse it, when the line is read
+    elif any(line.keys) and not line.keyed:
+        line.error = NO_KEY
     return line
 
 
@@ -299,41 +305,56 @@ def _condition(line: _Line, name: str, value: str, after: Sequence[str]) -> str:
     """The options that make up a rule."""
     kind = line.rule[0]
     if name in "wW":
-        if (kind and name == "w") or not value.startswith("/"):
-            return f"{value!r} cannot be watched here"
-        line.rule, line.adds, line.syscalls = line.rule if kind else ("exit", "always"), line.adds or name == "w", True
-        line.deletes = line.deletes or name == "W"
-    elif name == "S":
+        return _watch(line, name, value)
+    if name == "S":
         if kind in ("task", "user", "filesystem", "exclude"):
             return f"the {kind} list takes no system calls"
-        line.syscalls = True
+        if value.isdigit() and int(value[:9]) >= fields.SYSCALLS:
+            return f"there is no system call {value}"
+        line.syscalls = line.keyed = True
         return ""
-    elif not kind and not (name == "F" and "arch=" in value and after[:1] == ["-t"]):
+    if not kind and not (name == "F" and "arch=" in value and after[:1] == ["-t"]):
         return f"-{name} needs a list or a watch before it"
-    elif kind == "task" and ((name in "kp" and not line.fields) or name == "C"):
-        return f"the task list does not take -{name}"
-    elif name == "p" and (len(value) > 4 or set(value.lower()) - set("rwxa")):
+    if kind == "task" and name == "C":
+        return "the task list does not take -C"
+    if name == "p" and not line.fields:
+        return "-p needs a watch or a field before it"
+    if name == "p" and (len(value) > 4 or set(value.lower()) - set("rwxa")):
         return f"{value!r} are no permissions"
     line.fields = True
     line.pairs += name in "FC" and not value.startswith("key=")
     if line.pairs > MOST_FIELDS:
         return f"a rule has at most {MOST_FIELDS} fields"
-    return _field(*field_of(value)) if name == "F" else ""
+    return _field(line, name, value)
 
 
-def field_of(value: str) -> tuple[str, str, str]:
-    """Name, operator and value of a -F; the operator is empty where there is none."""
-    found = re.match(r"([^=!<>&]*)(!=|[<>&]=|[=<>&])(.*)", value, re.DOTALL)
-    return (found[1], found[2], found[3]) if found else (value, "", "")
-
-
-def _field(name: str, operator: str, value: str) -> str:
-    """What is certainly wrong with a field."""
-    if name == "msgtype" and value.upper() in NO_RECORDS:
-        return f"{value!r} is no record type"
-    if name == "exit" and (word := value.lstrip("-"))[:1] == "E" and word not in ERRORS:
-        return f"{value!r} is no error's name"
+def _watch(line: _Line, name: str, value: str) -> str:
+    kind = line.rule[0]
+    if (kind and name == "w") or not value.startswith("/"):
+        return f"{value!r} cannot be watched here"
+    if len(value) > fields.LONGEST_WATCH:
+        return f"the path is longer than {fields.LONGEST_WATCH} bytes"
+    line.rule, line.adds, line.syscalls = line.rule if kind else ("exit", "always"), line.adds or name == "w", True
+    line.deletes = line.deletes or name == "W"
+    line.fields = line.keyed = True
     return ""
+
+
+def _field(line: _Line, name: str, value: str) -> str:
+    """-F, -C, -p or -k: what is certainly wrong with it."""
+    field = fields.field_of(value)
+    if name == "C":
+        return fields.comparison_fault(field)
+    if name == "p" or (name == "F" and field.name in fields.KEYED):
+        line.keyed = True
+    if name == "k" or (name == "F" and field.name == "key" and field.sign):
+        line.keys.append(value if name == "k" else field.value)
+        if len("\x01".join(line.keys)) > fields.LONGEST_KEY:
+            return f"the keys of a rule take at most {fields.LONGEST_KEY} bytes"
+        return "" if name == "F" or line.keyed else NO_KEY
+    if name == "F" and field.name == "arch" and line.syscalls:
+        return "-F arch has to stand before -S and -w"
+    return fields.fault(line.rule[0], field) if name == "F" else ""
 
 
 def rest_of(body: str) -> str:

@@ -57,6 +57,8 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         on = switched_on.look(host, steps, switched_on.Boot(boot, booted(), early), log)
         audit = audit._replace(switched_on=on)
     started = audit.daemon.started if audit.daemon else 0.0
+    if where is Environment.OFFLINE:  # it cannot be seen whether something has locked it
+        audit = audit._replace(locked_by=audit_facts.locked_by(host))
     hindered = obstacles.gather(host, where.live, audit.conf, audit.rules, audit.joins, started)
     audit = audit._replace(obstacles=hindered)
     seen_agent = agent.look(host, known[vendor.SERVICE], seen.believed, audit, steps, boot, booted())
