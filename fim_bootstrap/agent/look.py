@@ -127,9 +127,9 @@ def _identities(values: Mapping[str, Sequence[tuple[int, str]]]) -> list[str]:
 
 def _newest(*signs: tuple[Any, str]) -> tuple[str, float]:
     """What was last seen to move, and when (epoch)."""
-    seen = [(thing.started if isinstance(thing, Process) else thing.mtime, words) for thing, words in signs if thing]
-    at, words = max(seen, default=(0.0, ""))
-    return words, at
+    seen = [(thing.started if isinstance(thing, Process) else thing.mtime, sign) for thing, sign in signs if thing]
+    at, sign = max(seen, default=(0.0, ""))
+    return sign, at
 
 
 def _old_log(host: Reader, folder: str) -> bool:

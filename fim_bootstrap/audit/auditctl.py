@@ -48,7 +48,6 @@ class Rule(NamedTuple):
     enables: str = ""  # what it sets enabled to
     locks: bool = False  # sets enabled 2
     never_task: bool = False  # the bare rule that silences every new process
-    task_fields: bool = False  # the same with -F: silences some
     panic: bool = False  # sets failure 2
     adds: tuple[tuple[str, str], ...] = ()  # the options of the rule that it adds, list and action first
     aborts: str = ""  # why auditctl certainly refuses the line
@@ -67,7 +66,7 @@ class _Line:
     """How far setopt gets with one line, and what it has understood until then."""
 
     def __init__(self, count: int) -> None:
-        self.count = count  # words
+        self.count = count  # arguments
         self.done: list[tuple[str, str]] = []
         self.error = ""
         self.ended = False  # an option after which nothing of the line is read; no rule is sent
@@ -96,7 +95,7 @@ def parse(text: str) -> tuple[Rule, ...]:
         if stopped:
             if rule.locks or rule.never_task:
                 rule = rule._replace(inert="auditctl stops above it, at", dormant=True, above=stopped)
-            rule = rule._replace(enables="", locks=False, never_task=False, task_fields=False, panic=False, adds=())
+            rule = rule._replace(enables="", locks=False, never_task=False, panic=False, adds=())
             rules.append(rule)
             continue
         if read.deletes:
@@ -131,10 +130,10 @@ def _of_list(text: str) -> str:
 
 def options(line: str) -> list[tuple[str, str]]:
     """The options of a line and their values, in its order, up to the first error; none for a comment."""
-    words = words_of(line)
-    if not words or words[0].startswith("#"):
+    argv = argv_of(line)
+    if not argv or argv[0].startswith("#"):
         return []
-    read = itertools.takewhile(lambda option: option[1] is not None, _getopt(words))
+    read = itertools.takewhile(lambda option: option[1] is not None, _getopt(argv))
     return [(name, value or "") for name, value, _ in read]
 
 
@@ -156,10 +155,10 @@ def _pieces(text: str) -> Iterator[tuple[int, str]]:
 
 def _rule(number: int, line: str) -> tuple[Rule, _Line]:
     """What one line does, and what of it auditctl has read."""
-    words = words_of(line)
-    if not words or words[0].startswith("#"):
+    argv = argv_of(line)
+    if not argv or argv[0].startswith("#"):
         return Rule(number, line), _Line(0)
-    read = _setopt(words)
+    read = _setopt(argv)
     locks = ("e", LOCKED) in read.done
     added = read.adds and not read.error and not read.ended
     task = added and read.rule == ("task", "never")
@@ -171,7 +170,6 @@ def _rule(number: int, line: str) -> tuple[Rule, _Line]:
         enables=next((value for name, value in reversed(read.done) if name == "e"), ""),
         locks=locks,
         never_task=task and not read.fields,
-        task_fields=task and read.fields,
         panic=("f", PANIC) in read.done,
         adds=(read.rule, *(pair for pair in read.done if pair[0] in RULE - {"a", "A", "d"})) if added else (),
         aborts=read.error,
@@ -181,20 +179,20 @@ def _rule(number: int, line: str) -> tuple[Rule, _Line]:
     return rule, read
 
 
-def words_of(line: str) -> list[str]:
-    """The words of a line; a backslash keeps the space after it in the word, but for the first one."""
+def argv_of(line: str) -> list[str]:
+    """The arguments of a line; a backslash keeps the space after it in the word, but for the first one."""
     text = line.partition("\n")[0].partition("\0")[0]
     marks = {" ": "\x07\x07", "\\": "\x04\x04"}
     marked = re.sub(r"(?s)\\(.)", lambda pair: marks.get(pair[1], pair[0]), text)
-    words = [word for word in marked.split(" ") if word]
-    return words[:1] + [re.sub(r"(?s)([\x04\x07]).?", lambda mark: " " if mark[1] == "\x07" else "\\", word)
-                        for word in words[1:]]  # fmt: skip
+    argv = [word for word in marked.split(" ") if word]
+    return argv[:1] + [re.sub(r"(?s)([\x04\x07]).?", lambda mark: " " if mark[1] == "\x07" else "\\", word)
+                        for word in argv[1:]]  # fmt: skip
 
 
-def _setopt(words: Sequence[str]) -> _Line:
+def _setopt(argv: Sequence[str]) -> _Line:
     """Take the options one after another, as auditctl does; stop at the first error."""
-    line = _Line(len(words) + 1)
-    options = _getopt(words)
+    line = _Line(len(argv) + 1)
+    options = _getopt(argv)
     for name, value, after in options:
         line.error = _take(line, name, value, after) if value is not None else name
         if not line.error or name in TOLERANT:
@@ -210,35 +208,35 @@ def _setopt(words: Sequence[str]) -> _Line:
     return line
 
 
-def _getopt(words: Sequence[str]) -> Iterator[tuple[str, Optional[str], Optional[list[str]]]]:
-    """getopt_long(3) with auditctl's letters: option, value, and the words after it.
+def _getopt(argv: Sequence[str]) -> Iterator[tuple[str, Optional[str], Optional[list[str]]]]:
+    """getopt_long(3) with auditctl's letters: option, value, and the arguments after it.
 
-    Words that are no options are passed over and reported at the end. An error has no value; where a word holds
-    more options, the words after it are None.
+    Arguments that are no options are passed over and reported at the end. An error has no value; where a word holds
+    more options, the arguments after it are None.
     """
     position, loose = 0, ""
-    while position < len(words):
-        word = words[position]
+    while position < len(argv):
+        word = argv[position]
         position += 1
         if word == "--":
-            loose = loose or "".join(words[position : position + 1])
+            loose = loose or "".join(argv[position : position + 1])
             break
         if word.startswith("--"):
-            name, value, error = _long(word[2:], words[position : position + 1])
+            name, value, error = _long(word[2:], argv[position : position + 1])
             position += value is not None and "=" not in word and LONG.get(name, False)
-            yield (error, None, []) if error else (name, value, list(words[position:]))
+            yield (error, None, []) if error else (name, value, list(argv[position:]))
         elif word.startswith("-") and word != "-":
             for place, letter in enumerate(word[1:], 2):
                 rest = word[place:]
                 if letter in WITH_ARGUMENT:
                     position += not rest
-                    if position > len(words):
+                    if position > len(argv):
                         yield f"-{letter} lacks its value", None, []
-                    yield letter, rest or words[position - 1], list(words[position:])
+                    yield letter, rest or argv[position - 1], list(argv[position:])
                     break
                 if letter not in FLAGS:
                     yield f"unknown option -{letter!s}", None, []
-                yield letter, "", None if rest else list(words[position:])
+                yield letter, "", None if rest else list(argv[position:])
         else:
             loose = loose or word
     if loose:
@@ -361,7 +359,7 @@ def _field(line: _Line, name: str, value: str) -> str:
 
 def rest_of(body: str) -> str:
     """What else a line does beside freezing or silencing the rules, or ''."""
-    read = _setopt(words_of(body))
+    read = _setopt(argv_of(body))
     named = tuple(word.replace("\r", "") for word in read.rule)  # as augenrules of 3.1.1 and later would leave it
     silences = named == ("task", "never") and not read.fields and not read.ended
     # beside -e, auditctl goes on where there is nothing to delete or no such list; alone, it would end the loading

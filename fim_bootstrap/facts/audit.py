@@ -63,7 +63,7 @@ def look(
         status=kernel or None,
         owner=_owner(host, (kernel or {}).get("pid", 0), seen),
         # auditctl has something to say even where there are none: «No rules»
-        live_rules=auditctl.parse_listing(said) if (said := _said(listing)) else None,
+        live_rules=auditctl.parse_listing(said) if (said := _stdout_of(listing)) else None,
         locked_by=locked_by(host) if (kernel or {}).get("enabled") == LOCKED else (),
         reboot_spent=reboots.spent(steps, boot),
     )
@@ -92,7 +92,7 @@ def _conf_since(steps: Sequence[Mapping[str, Any]], conf: File, boot: str) -> fl
     return booted() + float(last.get("uptime", 0.0))
 
 
-def _said(output: Optional[Output]) -> str:
+def _stdout_of(output: Optional[Output]) -> str:
     return output.stdout.strip() if output and output.status == 0 else ""
 
 

@@ -16,7 +16,7 @@ RUN = "/run/fim-bootstrap"
 LOG = "/var/log/fim-bootstrap.log"
 UNREAD = "cannot be read"  # how File.problem begins where the system refused it
 TOO_MUCH = ("larger than", "more than")  # how it goes on where a limit was met
-# what lies beyond these is not looked at, and said to be too large: no file of this kind ever was half of it
+# what lies beyond these is not looked at, and said to be too large: no file of this kind was ever half as large
 LIMIT = 1 << 20  # bytes of a text; what is made of it takes up to 45 times as much memory
 LINE = 50  # bytes for which a text may have one line: each takes 300 bytes and 20 us, however short it is
 EACH = 512  # bytes for which a set of files may have one: it takes 100 us, however short it is
