@@ -1,4 +1,4 @@
-"""The causes for which a package cannot be had: each with its sign in the managers' own words, and its remedy.
+"""The causes for which a package cannot be had: each with its sign in the managers' own output, and its remedy.
 
 The lines are those of apt, dnf 4, dnf5, yum 3, tdnf, zypper and libcurl in the C locale. A remedy is one line for
 a shell; what has to be known besides stands behind its #.
@@ -53,7 +53,7 @@ REPOSITORY = (
 
 
 class Cause(NamedTuple):
-    """One reason: its sign in the manager's words, and a remedy by ID of os-release or by manager ('' for others)."""
+    """One reason: its sign in the manager's output, and a remedy by ID of os-release or by manager ('' for others)."""
 
     name: str
     sign: str  # may have the groups `name` and `version` of a package

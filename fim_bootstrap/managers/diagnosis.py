@@ -38,7 +38,7 @@ class Why(NamedTuple):
 def why(
     host: Reader, manager: Manager, release: OsRelease, names: Sequence[str], said: Sequence[Output]
 ) -> Optional[Why]:
-    """Why these names cannot be had, where the manager's words have the sign of a cause."""
+    """Why these names cannot be had, where the manager's output has the sign of a cause."""
     texts = [_readable(host, output) for output in said]
     for cause in CAUSES:
         for output, text in zip(said, texts):
@@ -106,9 +106,9 @@ def _filled(
     host: Reader, manager: Manager, release: OsRelease, cause: Cause, signs: Sequence[re.Match[str]],
     names: Sequence[str], text: str,
 ) -> str:  # fmt: skip
-    """The remedy with its words in place, or '' where the cause has none for this system."""
-    words = (release.id, manager.name, "")
-    template = next((cause.remedy[word] for word in words if word in cause.remedy), "")
+    """The remedy with its fields filled in, or '' where the cause has none for this system."""
+    keys = (release.id, manager.name, "")
+    template = next((cause.remedy[key] for key in keys if key in cause.remedy), "")
     look = LOOK.get(manager.name, LOOK[""]).format(program=manager.program)
     fields = {**_fields(signs, names, text), "program": manager.program, "names": shlex.join(names), "look": look}
     if any(f"{{{word}}}" in template and not fields[word] for word in ("repo", "url", "host")):
@@ -119,7 +119,7 @@ def _filled(
 
 
 def _fields(signs: Sequence[re.Match[str]], names: Sequence[str], text: str) -> dict[str, str]:
-    """What a remedy may take from the manager's words, quoted for a shell; '' for what they do not say."""
+    """What a remedy may take from the manager's output, quoted for a shell; '' for what it does not say."""
     sign = _telling_sign(signs, names)
     url = re.search(r"https?://[^\s'\"<>|\])?]+", text)
     server = _named(sign) or (url[0].split("/")[2].rpartition("@")[2].partition(":")[0] if url else "")
@@ -131,7 +131,7 @@ def _fields(signs: Sequence[re.Match[str]], names: Sequence[str], text: str) -> 
 
 
 def end_of_life(profile: Profile, today: str, who: str, said: str) -> str:
-    """What to do where the release is past its end of life, or where the words show that its repositories are gone."""
+    """What to do where the release is past its end of life, or where its repositories are gone by the output."""
     what = profile.eol_advice or "upgrade it"
     if profile.eol and profile.eol < today:
         return f"{who or profile.title} reached its end of life on {profile.eol}: {what}"

@@ -21,7 +21,7 @@ from tests.cache import run
 from tests.conftest import Ran
 from tests.live.guest import FIM
 from tests.managers.roots import Root, ordinary
-from tests.managers.test_managers import dressed
+from tests.managers.test_managers import release_root
 
 pytestmark = pytest.mark.managers
 
@@ -476,7 +476,7 @@ SITUATIONS = {
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_the_reason_is_told_and_what_to_type(name: str, server: str) -> None:
     situation = SITUATIONS[name]
-    with dressed(situation.release) as (here, _):
+    with release_root(situation.release) as (here, _):
         unselinux(here)
         if situation.os_release:
             (here.path / "etc/os-release").write_text(situation.os_release)
@@ -509,7 +509,7 @@ def test_a_network_that_is_not_there(name: str, word: str) -> None:
     remedy = (
         "cat /etc/resolv.conf; getent hosts nowhere.invalid" if "invalid" in word else "curl -sSI http://127.0.0.1:9"
     )
-    with dressed(name) as (here, _):
+    with release_root(name) as (here, _):
         unselinux(here)
         at(here, f"http://{word}/repo")
         failed = here.fim("apply --network-timeout 0")
@@ -518,7 +518,7 @@ def test_a_network_that_is_not_there(name: str, word: str) -> None:
 
 @pytest.mark.parametrize("name", ["debian-12", "el8", "sles-15.4"])
 def test_a_certificate_that_nobody_trusts(name: str, tmp_path: Path) -> None:
-    with dressed(name) as (here, _), tls(tmp_path) as port:
+    with release_root(name) as (here, _), tls(tmp_path) as port:
         unselinux(here)
         at(here, f"https://127.0.0.1:{port}/repo")
         remedy = {"debian-12": "cp CA.crt /usr/local", "el8": "cp CA.pem /etc/pki/ca-trust",
@@ -565,7 +565,7 @@ DISKS = (
 
 @pytest.mark.parametrize("disk", DISKS, ids=lambda disk: disk.folder)
 def test_a_full_disk(disk: Disk) -> None:
-    with dressed(disk.release) as (here, _), serving(here.path / "repo") as address:
+    with release_root(disk.release) as (here, _), serving(here.path / "repo") as address:
         unselinux(here)
         at(here, f"http://{address}")
         place = here.path / disk.folder
@@ -611,7 +611,7 @@ def serving(folder: Path, after: float = 0) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", ["debian-12", "el8", "fedora", "sles-15.4"])
 def test_only_what_was_asked_is_said_to_have_nothing(name: str) -> None:
-    with dressed(name, without="checkpolicy") as (here, _):
+    with release_root(name, without="checkpolicy") as (here, _):
         failed = here.fim("apply")
         assert failed.status == 1, failed.out
         assert "have none of checkpolicy" in failed.report["comment"]
@@ -622,7 +622,7 @@ def test_only_what_was_asked_is_said_to_have_nothing(name: str) -> None:
 
 
 def test_the_script_of_somebody_else_s_package_fails_nothing() -> None:
-    with dressed("debian-12") as (here, _):
+    with release_root("debian-12") as (here, _):
         unselinux(here)
         here.run("mkdir -p /o/DEBIAN; printf 'Package: other\\nVersion: 1\\nArchitecture: all\\nMaintainer: x <x@x>\\n"
                  "Description: x\\n' > /o/DEBIAN/control; printf '#!/bin/sh\\nexit 3\\n' > /o/DEBIAN/postinst;"
@@ -637,7 +637,7 @@ def test_the_script_of_somebody_else_s_package_fails_nothing() -> None:
 
 def test_a_package_that_only_goes_along_fails_nothing() -> None:
     """The script before its installation fails: the manager says that the transaction failed."""
-    with dressed("el8") as (here, _):
+    with release_root("el8") as (here, _):
         unselinux(here)
         along = "python3-policycoreutils"
         spec = ordinary(along, "2", "").replace("%files", "%pre\nexit 1\n%files")
@@ -649,7 +649,7 @@ def test_a_package_that_only_goes_along_fails_nothing() -> None:
 
 
 def test_resolve_on_empty_lists_says_that_it_did_not_look() -> None:
-    with dressed("debian-12") as (here, _):
+    with release_root("debian-12") as (here, _):
         answer = here.fim("profiles --resolve")
         assert answer.status == 3
         assert "apt-get -q update" in answer.report["not_looked_up"]
@@ -663,7 +663,7 @@ def test_resolve_on_empty_lists_says_that_it_did_not_look() -> None:
 def test_a_late_network_is_waited_for() -> None:
     """The repository answers 15 s after the run began."""
     for name in ("debian-12", "el8"):
-        with dressed(name) as (here, _):
+        with release_root(name) as (here, _):
             unselinux(here)
             with serving(here.path / "repo", after=15) as address:
                 at(here, f"http://{address}")
@@ -675,7 +675,7 @@ def test_a_late_network_is_waited_for() -> None:
                                   "rhel-not-registered-dnf", "excluded-dnf5", "vendor-forbidden-dnf"])  # fmt: skip
 def test_resolve_never_takes_silence_for_an_answer(name: str, server: str) -> None:
     situation = SITUATIONS[name]
-    with dressed(situation.release) as (here, _):
+    with release_root(situation.release) as (here, _):
         situation.make(here, server)
         answer = here.fim("profiles --resolve")
         assert answer.status == 3, answer
@@ -705,7 +705,7 @@ def failing(here: Root, command: str, script: str) -> str:
 @pytest.mark.parametrize("name", ["debian-12", "el8", "fedora", "sles-15.4"])
 def test_a_transaction_that_fails_half_way_tells_what_it_has_installed(name: str) -> None:
     """auditd's script fails; what is installed beside it is named, and once more there is nothing new to tell."""
-    with dressed(name) as (here, _):
+    with release_root(name) as (here, _):
         unselinux(here)
         ours = failing(here, "auditd", "pre" if here.rpm else "preinst")
         others = here.profile.packages["pkill"][0]
@@ -725,7 +725,7 @@ FOLDERS = {"debian-12": "var/lib/dpkg", "el8": "var/lib/rpm", "fedora": "usr", "
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_file_system_that_is_read_only(name: str) -> None:
     """It is no lock that could be waited for, whatever rpm says of it."""
-    with dressed(name) as (here, _):
+    with release_root(name) as (here, _):
         unselinux(here)
         place = here.path / FOLDERS[name]
         run("mount", "--bind", str(place), str(place))
@@ -739,7 +739,7 @@ def test_a_file_system_that_is_read_only(name: str) -> None:
 
 def test_a_file_of_ours_that_another_package_has() -> None:
     """dpkg finds out when it unpacks it: what came before is there."""
-    with dressed("debian-12") as (here, _):
+    with release_root("debian-12") as (here, _):
         unselinux(here)
         owned_by_another(here)
         failed = here.fim("apply")
