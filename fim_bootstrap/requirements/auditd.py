@@ -17,7 +17,7 @@ from ..changes.files import CreateFiles
 from ..changes.policy import LabelTree
 from ..changes.services import EnableService, RestartService, StopService
 from ..facts.audit import AUDITD_CONF
-from ..facts.own_files import FETCHING, FIRST_BOOT, FIRST_BOOT_NETWORK, GUARD_UNITS, PRESET, PROGRAM
+from ..facts.own_files import FETCHING, FIRST_BOOT, FIRST_BOOT_NETWORK, GUARD_UNITS, PRESET, PROGRAM, unit
 from ..model import Change, Environment, Facts, Finding, Profile, Settings, Status
 from ..resources import text_of
 from . import packages
@@ -141,7 +141,7 @@ def _prepare(facts: Facts, settings: Settings, enabling: list[Change], late: boo
         changes.append(CreateFiles({PRESET: "".join(f"enable {unit}\n" for unit in units)}))
     missing = [path for path in (PROGRAM, *FIRST_BOOT) if path not in facts.prepared]
     if settings.first_boot and missing:
-        texts = {path: text_of(name) for path, name in FIRST_BOOT.items() if path in missing}
+        texts = {path: unit(name, facts.prepared) for path, name in FIRST_BOOT.items() if path in missing}
         changes.append(CreateFiles(texts, (FIRST_BOOT_UNIT,), PROGRAM if PROGRAM in missing else ""))
     if settings.first_boot and late is not (FIRST_BOOT_NETWORK in facts.prepared):
         text = text_of(FETCHING[FIRST_BOOT_NETWORK]) if late else "# nothing is fetched at the first boot\n"
