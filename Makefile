@@ -62,7 +62,9 @@ soak: $(VENV)/dev  ## 1,000 rounds in a root, 50 in a guest (as root, ten minute
 	@sh tests/needs.sh live
 	FIM_SOAK=1 $(PY) -m pytest -q -s --faults tests/faults/test_soak.py $(ARGS)
 
-test-ansible: binary  ## the role under the real ansible-core (as root)
+test-ansible: binary  ## the collection under three real ansible-cores, on hosts without Python (as root)
+	@sh tests/needs.sh live
+	@sh tests/needs.sh ansible
 	$(PY) -m pytest -q --ansible tests/ansible $(ARGS)
 
 test-images: binary  ## the image builders' examples in real roots (as root)

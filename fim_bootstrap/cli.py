@@ -214,6 +214,7 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
         if live:
             waiting.until_quiet(host, settings.agent_timeout, _tell)
         undone, notes, problems = revert.take_back(host, steps, _tell, live)
+        host.remove(f"{RUN}/result.json")  # it told of the host as apply left it
         if values["packages"]:
             removed, failed = revert.remove_packages(host, steps, settings.lock_timeout)
             undone, problems = undone + removed, [*problems, *failed]

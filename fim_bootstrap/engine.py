@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from . import consequences, waiting
+from . import consequences, expected, waiting
 from .agent.look import restarts_auditd
 from .agent.vendor import SERVICE
 from .audit import auditctl, auditd_conf, preflight, reboots, rule_origin, switched_on
@@ -19,7 +19,6 @@ from .changes.packages import InstallPackages
 from .changes.policy import LABELS_POSSIBLE, NO_LABELS, LabelTree, LoadPolicy, ReloadPolicy, RestoreLabels, without_proc
 from .changes.services import RestartService, StopService
 from .errors import BootstrapError
-from .facts.audit import AUDITD_CONF
 from .host.reader import Host, Reader
 from .model import (
     DISABLED,
@@ -67,8 +66,11 @@ class Outcome(NamedTuple):
 
 
 def plan(facts: Facts, profile: Profile, settings: Settings) -> tuple[Finding, ...]:
-    """What each requirement thinks of the facts, causes before consequences."""
-    return consequences.named([_assess(requirement, facts, profile, settings) for requirement in REQUIREMENTS])
+    """What each requirement thinks of the facts, causes before consequences; a blocker that is foreseen counts now."""
+    findings = [_assess(requirement, facts, profile, settings) for requirement in REQUIREMENTS]
+    ahead = {finding.id: finding for finding in expected.look(findings, facts, profile, settings)}
+    blocked = {which: finding for which, finding in ahead.items() if finding.status is Status.BLOCKED}
+    return consequences.named([blocked.get(finding.id, finding) for finding in findings])
 
 
 def _assess(requirement: Requirement, facts: Facts, profile: Profile, settings: Settings) -> Finding:
@@ -248,7 +250,7 @@ class _Run:
         if isinstance(change, DISTURBING):
             waiting.until_quiet(self.host, self.settings.agent_timeout, self.say)
         self.tell(which, change)
-        if isinstance(change, RestartService) and (self.facts.audit.status or {}).get("enabled") == DISABLED:
+        if isinstance(change, RestartService) and self.facts.audit.enabled == DISABLED:
             journal.record(self.host, switched_on.EVENT, **moment(self.host))
         try:
             change.apply(self.host, record)
@@ -268,18 +270,19 @@ class _Run:
         from .changes import revert  # not for a run that goes well
 
         mine = [step for step in journal.entries(self.host) if step["id"] not in self.known]
-        edits = [step for step in mine if (step["kind"], step.get("path")) == ("edit", AUDITD_CONF)]
+        edits = [step for step in mine if (step["kind"], step.get("path")) == ("edit", auditd_conf.PATH)]
         if not edits:
             return error
+        put_back = f"{error}; {auditd_conf.PATH} was put back"
         try:
             for step in reversed(edits):
                 revert.undo_edit(self.host, step)
                 journal.undone(self.host, step)
-            self.done = [made for made in self.done if getattr(made, "path", "") != AUDITD_CONF]
+            self.done = [made for made in self.done if getattr(made, "path", "") != auditd_conf.PATH]
             change._replace(pid=0).apply(self.host, lambda kind, **details: journal.record(self.host, kind, **details))
         except BootstrapError as again:
-            return BootstrapError(f"{error}; {AUDITD_CONF} was put back, and then: {again}", again.remedy)
-        return BootstrapError(f"{error}; {AUDITD_CONF} was put back as it was, and auditd runs again", error.remedy)
+            return BootstrapError(f"{put_back}, and then: {again}", again.remedy)
+        return BootstrapError(f"{put_back} as it was, and auditd runs again", error.remedy)
 
     def judged(self, finding: Finding) -> Finding:
         """A change that is still due after it was made did not hold."""

@@ -141,6 +141,16 @@ class AuditFacts(NamedTuple):
     reboot_spent: bool = False  # the reboot that was due for locked rules has been made
 
     @property
+    def enabled(self) -> Optional[int]:
+        """auditctl -e as the kernel has it; None where it could not be asked."""
+        return (self.status or {}).get("enabled")
+
+    @property
+    def conf_text(self) -> str:
+        """auditd.conf, or nothing where there is none."""
+        return self.conf.text if self.conf else ""
+
+    @property
     def may_cause_event(self) -> bool:
         """Whether a test event does no harm: with failure 2 an audit failure would panic the kernel."""
         return self.status is not None and self.status.get("failure") != PANIC

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .agent import state
-from .agent.vendor import SCRIPT
+from .agent.vendor import SCRIPT, SEMODULE
 from .facts.processes import gather
 from .host.reader import Reader
 from .model import Facts, Settings
@@ -23,11 +23,15 @@ Say = Callable[[str], Any]
 
 
 def until_quiet(host: Reader, limit: float, say: Say) -> bool:
-    """Wait until the agent's script is done with a start or a stop, and whether it was at work; an old one hangs."""
+    """Wait until the agent's script is done with a start or a stop, and whether it was at work.
+
+    One that is old, and so is a semodule beside it, hangs.
+    """
     waited = False
     for tell in _pauses(limit, say):
-        script = gather(host).believed.get(SCRIPT)
-        if script is None or time.time() - script.started >= limit:
+        seen = gather(host).believed
+        script = seen.get(SCRIPT)
+        if script is None or time.time() - max(script.started, seen.get(SEMODULE, script).started) >= limit:
             break
         waited = True
         tell(f"{SCRIPT} (pid {script.pid}) is at work")

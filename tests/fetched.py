@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 from tests.cache import kept, run
 
-SALT = "salt==3008.3"
+SALT = f"salt=={os.environ.get('FIM_SALT', '3008.3')}"
+SALT_LTS = "salt==3006.28"
+ANSIBLE = "ansible-core==2.19.14"
 
 
 def fetched(requirement: str) -> Path:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Install from Debian what a run (venv), the tests, those that take longer (live, salt, faults, fuzz, fleet, scap),
-# the binary or a release need; say what is missing.
+# Install from Debian what a run (venv), the tests, those that take longer (live, salt, ansible, faults, fuzz, fleet,
+# scap), the binary or a release need; say what is missing.
 set -eu
 PYTHON=${PYTHON:-python3}
 
@@ -18,6 +18,7 @@ faults) packages="strace e2fsprogs" ;;
 fuzz) packages="mmdebstrap gcc libc6-dev util-linux mawk gawk" ;;
 scap) packages="openscap-scanner openscap-utils ssg-debderived ssg-nondebian" ;;
 salt) packages="openssh-server openssh-client" ;;
+ansible) packages="openssh-server openssh-client git busybox-static" ;;
 fleet) packages="chromium chromium-driver fonts-dejavu-core" ;;
 esac
 

@@ -25,6 +25,7 @@ from fim_bootstrap.host.reader import STATE, Output
 from fim_bootstrap.model import Environment, Facts, Finding, OsRelease, Profile, Settings, Status
 from fim_bootstrap.probe import may_hide, probe
 from fim_bootstrap.requirements import agent as requirement
+from fim_bootstrap.requirements import settled_agent
 from fim_bootstrap.resources import text_of
 from tests.conftest import AUDITD_CONF, PROGRAMS, PROJECT, RULES, needs_root
 from tests.dict_host import BOOT, DictHost
@@ -32,7 +33,7 @@ from tests.dict_host import BOOT, DictHost
 RELEASE = OsRelease("debian", "12")
 PROFILE = Profile("debian-12", "Debian 12", managers=("apt",), packages=dict.fromkeys(PROGRAMS, ("some",)))
 SCHEMA = json.loads((PROJECT / "schemas/report-1.json").read_text())
-AUDITD, MAIN, EDR, PLUGIN, SCRIPT = 500, 600, 601, 502, 650
+AUDITD, MAIN, EDR, PLUGIN, SCRIPT, SEMODULE = 500, 600, 601, 502, 650, 651
 LOG, EVENTS, SCRIPT_LOG = "/var/log/qualys/edr.log", "/var/log/qualys/edr-events.log", "/var/log/qualys/edr-script.log"
 RULES_FILE = "/etc/audit/rules.d/99-finalize.rules"
 PLUGIN_FILE = "/etc/audit/plugins.d/edr-plugin.conf"
@@ -603,7 +604,7 @@ def test_a_frozen_kernel_waits_for_the_reboot_before_and_after_apply(host: DictH
     assert not restarts(host)
 
 
-@pytest.mark.parametrize("which", requirement.BEFORE)
+@pytest.mark.parametrize("which", settled_agent.BEFORE)
 @pytest.mark.parametrize("status", [Status.CHANGE, Status.REBOOT, Status.BLOCKED, Status.FAILED, Status.WAITING])
 def test_the_agent_is_never_a_blocker_of_its_own_while_something_before_it_is_open(
     host: DictHost, which: str, status: Status
@@ -717,9 +718,11 @@ CHANGES = (LoadPolicy("module m 1.0;", "m_t", live=True), ReloadPolicy(live=True
 
 
 @pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("age", [5, 400])
 def test_no_semodule_of_ours_begins_while_the_agents_script_is_at_work(
-    host: DictHost, monkeypatch: pytest.MonkeyPatch, change: LoadPolicy | ReloadPolicy
+    host: DictHost, monkeypatch: pytest.MonkeyPatch, change: LoadPolicy | ReloadPolicy, age: float
 ) -> None:
+    """On a slow machine the script is soon older than the limit, and its own semodule is young."""
     monkeypatch.setattr(engine, "REQUIREMENTS", (Policy(host, change), requirement))
     at_work: list[bool] = []
     begun = host.now
@@ -735,9 +738,11 @@ def test_no_semodule_of_ours_begins_while_the_agents_script_is_at_work(
         host.now += seconds
         if host.now > begun + 100:
             host.end(SCRIPT)
+            host.end(SEMODULE)
 
     host.answers |= {"semodule": semodule, "checkmodule": checkmodule, "semodule_package": 0}
-    run(host, SCRIPT, "qualys-edr-start-stop.sh", parent=MAIN, started=host.now - 5)
+    run(host, SCRIPT, "qualys-edr-start-stop.sh", parent=MAIN, started=host.now - age)
+    run(host, SEMODULE, "semodule", parent=SCRIPT, started=host.now - 5)
     monkeypatch.setattr("time.sleep", sleep)
     outcome = converge(host)
     assert at_work == [False]

@@ -11,6 +11,7 @@ import pytest
 
 from fim_bootstrap import cli, engine, report
 from fim_bootstrap.agent import vendor
+from fim_bootstrap.audit import auditd_conf
 from fim_bootstrap.audit.service_restart import ACTIONS
 from fim_bootstrap.changes import journal
 from fim_bootstrap.engine import Outcome
@@ -26,7 +27,7 @@ from tests.test_requirements import READY
 PACKAGES = dict.fromkeys(commands.AUDIT_COMMANDS, ("auditd",))
 PROFILE = Profile("debian-12", "Debian 12", managers=("apt",), packages=PACKAGES)
 LINE = "dispatcher = /sbin/audispd\n"
-CONF = audit.AUDITD_CONF
+CONF = auditd_conf.PATH
 MOUNTS = "25 1 254:0 / / rw shared:1 - ext4 /dev/vda rw\n"
 SCRIPT = f"{vendor.ROOT}/bin/start.sh"
 FIM = "auditd.service", "qualys-cloud-agent.service"

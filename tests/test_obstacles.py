@@ -8,7 +8,7 @@ from typing import Optional
 
 import pytest
 
-from fim_bootstrap.audit import obstacles
+from fim_bootstrap.audit import auditd_conf, obstacles
 from fim_bootstrap.audit.rules_d import Joins
 from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.host.reader import File, Stat
@@ -16,7 +16,7 @@ from fim_bootstrap.model import Obstacle
 from tests.conftest import AUDITD_CONF, Tree
 from tests.dict_host import DictHost
 
-CONF = obstacles.CONF
+CONF = auditd_conf.PATH
 UNIT = "/lib/systemd/system/auditd.service"
 DROP_IN = "/etc/systemd/system/auditd.service.d/x.conf"
 

@@ -7,8 +7,8 @@ import pytest
 from fim_bootstrap import engine
 from fim_bootstrap.agent import look, vendor
 from fim_bootstrap.audit import auditd_conf
+from fim_bootstrap.audit.auditd_conf import PATH as CONF
 from fim_bootstrap.audit.plugin_file import problem, unfit, values
-from fim_bootstrap.facts.audit import AUDITD_CONF as CONF
 from fim_bootstrap.host.reader import File, Stat
 from fim_bootstrap.model import Settings, Status
 from tests.conftest import AUDITD_CONF, Tree

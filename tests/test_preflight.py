@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fim_bootstrap.audit import preflight
+from fim_bootstrap.audit import auditd_conf, preflight
 from fim_bootstrap.host.reader import TIMED_OUT, Output
 from fim_bootstrap.model import Answer
 from tests.conftest import AUDITD_CONF, PROJECT
@@ -126,7 +126,7 @@ def test_what_auditd_may_not_read_is_no_refusal(tmp_path: Path) -> None:
 @pytest.mark.parametrize("status", [0, 4, 99, 126, 127, TIMED_OUT])
 def test_any_other_end_is_no_answer(dict_host: DictHost, status: int) -> None:
     dict_host.programs("setpriv")
-    dict_host.write(preflight.CONF, AUDITD_CONF)
+    dict_host.write(auditd_conf.PATH, AUDITD_CONF)
     dict_host.answers["unshare"] = Output((), status, "", "something")
     assert preflight.ask(dict_host) == Answer(None, "something")
     # one that takes too long is not asked twice
@@ -135,7 +135,7 @@ def test_any_other_end_is_no_answer(dict_host: DictHost, status: int) -> None:
 
 def test_the_user_namespace_is_asked_where_real_root_is_not_answered(dict_host: DictHost) -> None:
     dict_host.programs("capsh")
-    dict_host.write(preflight.CONF, AUDITD_CONF)
+    dict_host.write(auditd_conf.PATH, AUDITD_CONF)
 
     def answer(host: DictHost, argv: tuple[str, ...]) -> Output:
         said = "Cannot change priority (Operation not permitted)" if "-Ur" in argv else "capsh: not found"
@@ -151,17 +151,17 @@ def test_the_user_namespace_is_asked_where_real_root_is_not_answered(dict_host: 
 def test_audit_2_creates_no_log(dict_host: DictHost) -> None:
     dict_host.programs("setpriv", "audispd")
     dict_host.folder("/var/log/audit")
-    dict_host.write(preflight.CONF, AUDITD_CONF)
+    dict_host.write(auditd_conf.PATH, AUDITD_CONF)
     preflight.ask(dict_host)
     assert " /var/log/audit nice " in dict_host.asked[0]
     dict_host.write("/var/log/audit/audit.log")
     preflight.ask(dict_host)
     assert " /var/log/audit nice " not in dict_host.asked[-1]
-    dict_host.write(preflight.CONF, f"{AUDITD_CONF}log_file = /etc/audit/audit.log\n")
+    dict_host.write(auditd_conf.PATH, f"{AUDITD_CONF}log_file = /etc/audit/audit.log\n")
     assert preflight.ask(dict_host) == Answer(None, "it would create a log file")
 
 
 def test_a_text_with_a_nul_is_not_handed_over(dict_host: DictHost) -> None:
-    dict_host.write(preflight.CONF, AUDITD_CONF)
+    dict_host.write(auditd_conf.PATH, AUDITD_CONF)
     assert preflight.ask(dict_host, "a\0").accepted is None
     assert dict_host.asked == []

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from fim_bootstrap import cli
-from fim_bootstrap.audit import reboots
+from fim_bootstrap.audit import auditd_conf, reboots
 from fim_bootstrap.changes import journal, revert
-from fim_bootstrap.facts import audit, system
+from fim_bootstrap.facts import system
 from fim_bootstrap.model import OsRelease, Status
 from tests.conftest import AUDITD_CONF
 from tests.dict_host import DictHost
@@ -183,7 +183,7 @@ def test_nothing_is_noted_where_no_reboot_is_due(commands: Commands) -> None:
 
 
 def test_a_run_that_something_else_stops_notes_the_reboot_that_it_reports(commands: Commands) -> None:
-    commands.host.remove(audit.AUDITD_CONF)
+    commands.host.remove(auditd_conf.PATH)
     commands.host.done.clear()
     document = commands.report("apply")
     assert (document["verdict"], document["reboot_required"]) == ("blocked", True)
@@ -199,7 +199,7 @@ def test_the_last_cause_counts() -> None:
     assert not reboots.noted([second, first], "b")
     assert not reboots.spent([], "a")
     assert not reboots.spent([{"kind": "restart", "boot": "a"}], "b")
-    assert not reboots.spent([{"kind": "edit", "path": audit.AUDITD_CONF, "boot": "a"}], "b")
+    assert not reboots.spent([{"kind": "edit", "path": auditd_conf.PATH, "boot": "a"}], "b")
 
 
 def test_a_spent_reboot_leaves_the_rest_to_be_prepared() -> None:

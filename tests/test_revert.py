@@ -58,6 +58,14 @@ def test_an_edit_of_our_own_line_is_shown_three_ways_and_left_alone(tree: Tree) 
     assert tree.read(RULES) == "-D\n-e 2\n-a never,task\n"
 
 
+def test_what_the_last_apply_found_is_not_told_any_more(tree: Tree) -> None:
+    assert tree.fim("apply").status == 0
+    tree.write("/run/fim-bootstrap/result.json", "{}\n")
+    assert tree.fim("revert").status == 0
+    assert not tree.path("/run/fim-bootstrap/result.json").exists()
+    assert tree.fim("revert").status == 0
+
+
 def test_our_lines_that_someone_took_out_are_no_problem(tree: Tree) -> None:
     assert tree.fim("apply").status == 0
     tree.write(CONF, tree.read(CONF).replace("dispatcher = /sbin/audispd\n", "freq = 20\n"))

@@ -11,7 +11,7 @@ from fim_bootstrap import resources
 from fim_bootstrap.changes.files import CreateFiles
 from fim_bootstrap.facts import own_files
 from fim_bootstrap.facts.gather import gather
-from fim_bootstrap.facts.own_files import GUARD, GUARD_UNITS, PACKAGED, PACKAGED_UNITS, PROGRAM, unit
+from fim_bootstrap.facts.own_files import GUARD, GUARD_UNITS, PACKAGED, PACKAGED_UNITS, PROGRAM, unit_text
 from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.model import Facts, OsRelease, Profile, Settings, Status
 from fim_bootstrap.requirements import auditd, guard
@@ -116,7 +116,7 @@ def packaged(tree: Tree) -> None:
     """What a .deb or an .rpm of the binary leaves on a host."""
     tree.write(PACKAGED, "the binary", 0o755)
     for name in GUARD.values():
-        tree.write(f"{PACKAGED_UNITS}/{name.rpartition('/')[2]}", unit(name, {PACKAGED}))
+        tree.write(f"{PACKAGED_UNITS}/{name.rpartition('/')[2]}", unit_text(name, {PACKAGED}))
 
 
 def test_the_guard_of_a_package_is_enabled_and_not_written_a_second_time(tree: Tree) -> None:

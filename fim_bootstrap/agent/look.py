@@ -32,7 +32,7 @@ from .vendor import (
     SEMODULE,
     SERVICE,
     TAIL,
-)  # fmt: skip
+)
 
 
 def restarts_auditd(host: Reader, seen: AgentFacts) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Optional
 
+from ..audit import rule_origin
 from ..model import Facts, Settings, Verdict
-from .vendor import TOOLS
+from .vendor import CAUSES, EDR, TOOLS
 
 ABSENT, PREPARED, STARTING, RUNNING, GAVE_UP = "absent", "prepared", "starting", "running", "gave-up"
 IMMUTABLE = 2
@@ -94,3 +96,27 @@ def gives_up(facts: Facts) -> int:
     applies = {205: facts.audit.status is not None, 201: builds, 206: facts.audit.live_rules is not None}
     order = (code for code in (200, 204, 205, 201, 206) if applies.get(code, True))
     return next((code for code in order if not is_over(code, facts)), 0)
+
+
+def why_restart(facts: Facts, settings: Settings) -> str:
+    """Why the agent has to be (re)started, or ''. One that works, or that would give up again, is left alone."""
+    agent, audit = facts.agent, facts.audit
+    if agent.main is None:
+        return "the agent is not running"
+    if condition(facts, settings) == GAVE_UP and (verdict := told(facts, settings)):
+        if agent.collided:
+            return f"{in_words(verdict)}: it met our own semodule"
+        if is_over(verdict.code, facts) and not told_after_ours(facts, settings):
+            return f"{in_words(verdict)}; that is over"
+    dispatching = settings.mode_for(facts) == "dispatcher"
+    if dispatching and agent.edr and audit.daemon and agent.edr.started < audit.daemon.started:
+        texts = (file.text for file in audit.rules)
+        if audit.live_rules is not None and not rule_origin.unexplained(audit.live_rules, texts):
+            return f"{EDR} started before auditd, and the kernel has none of the rules that it had added"
+    return ""
+
+
+def in_words(verdict: Verdict) -> str:
+    """The agent's own verdict, in our words."""
+    at = time.strftime("%Y-%m-%d %H:%M", time.localtime(verdict.at))
+    return f"the agent gave up at {at}: {CAUSES[verdict.code][0]}"

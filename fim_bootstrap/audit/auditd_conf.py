@@ -14,6 +14,7 @@ from io import StringIO
 from typing import NamedTuple, Optional
 
 FOLDER = "/etc/audit"
+PATH = f"{FOLDER}/auditd.conf"
 LOG = "/var/log/audit/audit.log"  # unless log_file names another
 LONGEST = 158  # bytes before the newline; audit 4.1.4 and later read 510
 YES_NO = frozenset(("yes", "no"))

@@ -16,7 +16,6 @@ from ..model import Obstacle
 from . import auditctl, auditd_conf, rules_d
 from .rules_d import Joins, Judged
 
-CONF = f"{auditd_conf.FOLDER}/auditd.conf"
 UNITS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 RULES_UNIT = "audit-rules.service"
 SWITCHED_OFF = re.compile(r"(?<![\w.=-])audit=(?:0|off)(?![\w.-])")
@@ -152,13 +151,14 @@ def _refused(lines: Sequence[Judged], proven: bool) -> Iterator[Obstacle]:
 
 
 def _in_conf(host: Reader, conf: File, live: bool) -> Iterator[Obstacle]:
-    found = host.stat(CONF)
+    found = host.stat(auditd_conf.PATH)
     values = auditd_conf.settings(auditd_conf.parse(conf.text))
     if found and (found.uid != 0 or found.mode & 0o002):
         whose = f"belongs to uid {found.uid}" if found.uid else "may be written by everybody"
-        yield Obstacle(f"{CONF} {whose}", "auditd refuses such a file", f"chown root {CONF}; chmod o-w {CONF}")
+        remedy = f"chown root {auditd_conf.PATH}; chmod o-w {auditd_conf.PATH}"
+        yield Obstacle(f"{auditd_conf.PATH} {whose}", "auditd refuses such a file", remedy)
     if (line := values.get("local_events")) and line.value.lower() == "no":
-        where = f"{CONF}:{line.number}: {line.text.strip()}"
+        where = f"{auditd_conf.PATH}:{line.number}: {line.text.strip()}"
         yield Obstacle(where, "auditd does not take the events of this kernel", "set local_events = yes")
     yield from _log(host, values, live)
     if not live:
@@ -191,7 +191,7 @@ def _space(folder: str, found: Stat, values: Mapping[str, auditd_conf.Line]) -> 
     ending = [line for line in acting if line.value.lower() in ("halt", "single")]
     remedy = f"free some space in {folder}, where {found.free >> 20} MB are left"
     if ending:
-        where = f"{CONF}:{ending[0].number}: {ending[0].text.strip()}"
+        where = f"{auditd_conf.PATH}:{ending[0].number}: {ending[0].text.strip()}"
         yield Obstacle(where, "auditd would take this host down as it starts: its log has too little space", remedy)
     elif found.free < FULL:
         yield Obstacle(folder, "the file system of the audit log is full", remedy, certain=False)
@@ -212,7 +212,7 @@ def _log_group(host: Reader, values: Mapping[str, auditd_conf.Line]) -> Iterator
     named = rf"(?m)^{re.escape(line.value)}:"
     there = any(re.search(named, file.text) for file in _read(host, "/etc/group", "/usr/lib/group", "/lib/group"))
     if not there and not _declared(host, "sysusers.d", rf"(?m)^\s*[ug]\S*\s+{re.escape(line.value)}\s"):
-        where = f"{CONF}:{line.number}: {line.text.strip()}"
+        where = f"{auditd_conf.PATH}:{line.number}: {line.text.strip()}"
         yield Obstacle(where, "no such group in this tree: auditd would not start", "add the group", certain=False)
 
 

@@ -7,6 +7,7 @@ A symbolic link is followed. From audit 4.2 on the group may not write to the fi
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Mapping
 from typing import Optional
 
@@ -49,6 +50,16 @@ def unfit(program: Stat, by_group: bool) -> str:
     if mode & wanted != wanted or (not by_group and mode & 0o022):
         return f"has mode {mode:04o}; 0750 is accepted"
     return ""
+
+
+def unfit_audispd(target: Optional[Stat]) -> str:
+    """Why auditd of audit 2.x does not start this dispatcher, and so does not start itself, or ''."""
+    if target is None:
+        return "is missing"
+    if target.uid != 0:
+        return f"belongs to uid {target.uid}, not root"
+    mode = stat.S_IMODE(target.mode)
+    return "" if mode in (0o750, 0o755) else f"has mode {mode:04o}; only 0750 and 0755 are accepted"
 
 
 def _line(line: auditd_conf.Line) -> str:

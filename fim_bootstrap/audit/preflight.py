@@ -23,7 +23,6 @@ from ..host.reader import TIMED_OUT, Output, Reader
 from ..model import Answer
 from . import auditd_conf
 
-CONF = f"{auditd_conf.FOLDER}/auditd.conf"
 REFUSED, ACCEPTED = 6, 1  # exit statuses
 PATIENCE = 30.0  # seconds; auditd looks up the host of a mail address
 LONGEST = 100_000  # bytes of a text that may be handed over as an argument (execve(2): 128 KiB)
@@ -50,9 +49,9 @@ exec "$@"
 
 def ask(host: Reader, text: str = "") -> Answer:
     """auditd's answer on its file, or on a text that is to take the file's place. Needs root."""
-    file, found = host.read(CONF), host.stat(CONF)
+    file, found = host.read(auditd_conf.PATH), host.stat(auditd_conf.PATH)
     if file is None or found is None:
-        return Answer(None, f"{CONF} is missing")
+        return Answer(None, f"{auditd_conf.PATH} is missing")
     judged = text or file.text
     boost = auditd_conf.settings(auditd_conf.parse(judged)).get("priority_boost")
     if boost and boost.value.isdigit() and int(boost.value) == 0:
@@ -61,7 +60,7 @@ def ask(host: Reader, text: str = "") -> Answer:
     if "\0" in put or len(put) > LONGEST:
         return Answer(None, "its text cannot be handed over")
     hidden = _created(host, judged)
-    if len(hidden) > 1 or any(CONF.startswith(f"{folder}/") for folder in hidden):
+    if len(hidden) > 1 or any(auditd_conf.PATH.startswith(f"{folder}/") for folder in hidden):
         return Answer(None, "it would create a log file")
     command = ("auditd", "-f", "-s", "nochange")
     words = (f"{stat.S_IMODE(found.mode):o}", found.context, put, "".join(hidden))

@@ -20,6 +20,11 @@ CALLED = frozenset(("auditctl", "pidof", "timeout", "tail", "sleep", "systemctl"
 SAID = re.compile(r"(?m)(?:^|\s)#.*$|\b(?:echo|printf)\s+(?:-\w+\s+)*\$?(?:\"[^\"\n]*\"|'[^'\n]*')")
 RUN = re.compile(r"(?m)(?:^|[;&|(!]|\b(?:if|then|do|else|exec))[ \t]*(?:(?:\.|source)[ \t]+)?(/[\w./-]+)")
 WORD = re.compile(r"(?<![\w./$-])[a-z]+(?![\w./=-])")
+# by hand, where the packages do not bring it
+REMEDY = (
+    "`service auditd restart` has to work: install service(8) (initscripts-service) and audit's legacy action, or allow"
+    " the stop (systemctl edit auditd: [Unit] RefuseManualStop=no)"
+)
 DEPTH = 3  # an action calls another, which reads the functions
 
 

@@ -14,7 +14,10 @@ import operator
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
+from ..model import Facts
+from . import auditctl
 from .auditctl import Rule, field_of
+from .rules_d import Judged
 
 NEEDED = {"SYSCALL": 1300, "PATH": 1302}
 RECORDS = {"USER": 1005, "LOGIN": 1006, **NEEDED, "CONFIG_CHANGE": 1305, "CWD": 1307, "EXECVE": 1309, "EOE": 1320,
@@ -56,6 +59,34 @@ def of(rule: Rule) -> Optional[Silence]:
         narrow.append(f"the system call{'s' * (len(calls) > 1)} {', '.join(calls)}")
     whose = "processes that start" if where == "task" else "events"
     return Silence(not narrow, f"{whose} with {' and '.join(narrow)}" if narrow else f"all {whose}")
+
+
+KERNEL = "kernel"  # where a rule stands that no file has
+WATCH, SILENT = ("exit", "always"), ("exit", "never")  # list and action
+Silencer = tuple[str, str, Silence]  # where a rule stands, its text, and what it takes
+
+
+def silencers(facts: Facts, lines: Sequence[Judged]) -> list[Silencer]:
+    """Rules that take something from the log: of the files; of the kernel, where no file has the same."""
+    rules = [(line.place, line.rule) for line in lines]
+    known = {of(rule) for _, rule in rules}
+    live = [rule for text in facts.audit.live_rules or () for rule in auditctl.parse(text)]
+    last = max((number for number, rule in enumerate(live) if rule.adds[:1] == (WATCH,)), default=-1)
+    for number, rule in enumerate(live):
+        # an agent that runs has added its rules: a later one of the same list does not reach them
+        late = facts.agent.edr is not None and -1 < last < number and rule.adds[:1] == (SILENT,)
+        if of(rule) not in known and not late:
+            rules.append((KERNEL, rule))
+    return [(where, rule.text.strip(), found) for where, rule in rules if (found := of(rule))]
+
+
+def way_out(where: str, text: str) -> str:
+    """What a person may type to be rid of a rule."""
+    if where != KERNEL:
+        return f"take out {where} `{text}` and load the rules anew (augenrules --load)"
+    import shlex
+
+    return f"auditctl -d {' '.join(map(shlex.quote, text.split()[1:]))}"
 
 
 def _excluded(fields: Sequence[Field], narrow: Sequence[str]) -> Silence:

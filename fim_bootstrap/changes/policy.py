@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..errors import Blocked, BootstrapError, Busy
 from ..facts import selinux
+from ..facts.own_files import GUARD_PATH, GUARD_UNITS
 from ..host.reader import Host
+from ..model import Change, Facts, Profile
 from .journal import Record, moment
+from .services import RestartUnit
 
 SEMODULE_TIMEOUT = 900.0  # seconds; a policy rebuild took 57 s in an emulated guest with 2 cores
 LABELS_POSSIBLE = ("test", "-d", "/proc/self/fd")  # by which libselinux sets a label
@@ -79,6 +83,19 @@ class ReloadPolicy(NamedTuple):
         """Rebuild and load. Nothing of it is undone; an agent whose own semodule failed meanwhile is known by it."""
         record("reload", **moment(host))
         semodule(host, *(() if self.live else ("-n",)), "-B")
+
+
+def loading(facts: Facts, profile: Profile) -> Sequence[Change]:
+    """Ours is loaded where the kernel does not grant the access; once it is there it is kept as it should be."""
+    state, live = facts.selinux, facts.environment.live
+    if state.module_disabled:
+        return ()
+    if state.in_store is False and (state.module_present or not state.effective or state.deaf == selinux.WATCHED_TYPE):
+        load = LoadPolicy(state.source, state.marker, live, profile.semodule_priorities)
+        return (load, RestartUnit(GUARD_PATH)) if state.deaf and GUARD_UNITS[GUARD_PATH] in facts.prepared else (load,)
+    if state.module_present and False in (state.in_kernel, state.in_policy):
+        return (ReloadPolicy(live),)
+    return ()
 
 
 class RestoreLabels(NamedTuple):

@@ -1,10 +1,14 @@
-"""Audit rules of the kernel."""
+"""Audit rules that freeze or silence the others go: from the files as comments, from the kernel by auditctl."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..audit import rules_d
 from ..host.reader import Host
+from ..model import AuditFacts, Change
+from .files import EditFile
 from .journal import Record
 
 
@@ -25,3 +29,17 @@ class DeleteRule(NamedTuple):
         """auditctl -d; the second look at auditctl -l decides."""
         record("rule", rule=self.rule)
         host.run("auditctl", "-d", self.rule, ok=range(256))
+
+
+def unblocking(audit: AuditFacts, mended: Sequence[str]) -> tuple[tuple[str, ...], tuple[Change, ...]]:
+    """The lines of the files that freeze or silence the rules, and the edits that take them out."""
+    blocking = rules_d.blocking(audit.rules, audit.joins)
+    locking = {span.path for line in blocking if line.rule.locks for span in line.spans}
+    why = "comment out what freezes or silences the rules"
+    edits = (
+        EditFile(file.path, file.text, after, why, file.mtime, unlocks=file.path in locking)
+        for file, after in zip(audit.rules, mended) if after != file.text
+    )  # fmt: skip
+    asleep = (f" (not in force yet: {line.why})" if line.rule.inert else "" for line in blocking)
+    quoted = (f"{line.place}: {line.rule.text.strip()}" for line in blocking)
+    return tuple(map("".join, zip(quoted, asleep))), tuple(edits)

@@ -96,7 +96,7 @@ class RestartService(NamedTuple):
 
     def apply(self, host: Host, record: Record) -> None:
         """Success is a new process that is still there, and its children; not an exit status."""
-        conf = host.read(f"{auditd_conf.FOLDER}/auditd.conf")
+        conf = host.read(auditd_conf.PATH)
         record(
             "restart" if self.pid else "start", service=self.name, conf=journal.digest(conf.text) if conf else "",
             answers=self.answers, **moment(host),
@@ -172,8 +172,8 @@ def restart_running(host: Host, stopped: Collection[str]) -> None:
     """
     answer = preflight.ask(host) if running(host, "auditd") else None
     if answer and answer.accepted is False:
-        said = f"auditd refuses {preflight.CONF} as it is now, so it was not restarted: {answer.said}"
-        raise BootstrapError(said, f"mend {preflight.CONF}, then run revert again")
+        said = f"auditd refuses {auditd_conf.PATH} as it is now, so it was not restarted: {answer.said}"
+        raise BootstrapError(said, f"mend {auditd_conf.PATH}, then run revert again")
     seen = gather(host).believed
     auditd, edr = seen.get("auditd"), seen.get(vendor.EDR)
     known = AgentFacts(edr=edr, manifests=len(host.glob(vendor.MANIFESTS)))

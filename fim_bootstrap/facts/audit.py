@@ -15,7 +15,6 @@ from ..host.reader import LIMIT, LINE, File, Output, Reader
 from ..model import LOCKED, AuditFacts, Process, Profile, Service
 from . import processes
 
-AUDITD_CONF = "/etc/audit/auditd.conf"
 AUDISPD_CONF = "/etc/audisp/audispd.conf"  # of audit 2.x
 AUDIT_RULES = "/etc/audit/audit.rules"
 DISPATCHER = "/sbin/audispd"
@@ -38,7 +37,7 @@ def look(
     """What the files, the kernel and the processes tell; `kernel` and `listing` are auditctl's answers."""
     audispd = next((found for d in ("/sbin", "/usr/sbin") if (found := host.stat(f"{d}/audispd"))), None)
     generation = 0 if "auditd" not in commands else 2 if audispd else 3
-    conf = host.read(AUDITD_CONF)
+    conf = host.read(auditd_conf.PATH)
     rules = _rule_files(host)
     folder = _plugin_dir(host, generation or profile.audit, conf)
     plugins = [file for path in host.glob(f"{folder}/*") if (file := host.read(path))]

@@ -21,7 +21,7 @@ from ..managers import lookup, rows
 from ..model import AgentFacts, AuditFacts, Environment, Facts, OsRelease, Profile, SELinuxFacts, Settings
 from . import audit as audit_facts
 from . import own_files, processes, selinux, services, versions
-from .audit import AUDIT_RULES, AUDITD_CONF, PLUGIN_DIRS
+from .audit import AUDIT_RULES, PLUGIN_DIRS
 from .commands import AGENT_COMMANDS, AUDIT_COMMANDS, SELINUX_COMMANDS
 from .own_files import GUARD_UNITS
 from .system import environment
@@ -132,7 +132,7 @@ def _unseen(
     if seen.installed and _hides(host, vendor.CONF, vendor.MANIFESTS, seen.log):
         found["the agent's configuration and log"] = ("agent",)
     # a folder that cannot be entered looks empty
-    if _hides(host, AUDITD_CONF, AUDIT_RULES, f"{rules_d.FOLDER}/-", *(file.path for file in audit.rules)):
+    if _hides(host, auditd_conf.PATH, AUDIT_RULES, f"{rules_d.FOLDER}/-", *(file.path for file in audit.rules)):
         found["audit rules and auditd.conf where only root may read them"] = ("dispatcher", "rules", "auditd")
     if not privileged and state.policy_present and state.in_store is None and not state.effective:
         found["the store of SELinux modules"] = ("policy",)
@@ -152,7 +152,7 @@ def _types(seen: AgentFacts) -> dict[str, str]:
 
 def _unlabelled(host: Reader, commands: Mapping[str, str]) -> tuple[str, ...]:
     """Files of a tree that auditd would not start with, if they had another label at the first boot."""
-    expected = {commands.get("auditd", ""): "auditd_exec_t", AUDITD_CONF: "auditd_etc_t"}
+    expected = {commands.get("auditd", ""): "auditd_exec_t", auditd_conf.PATH: "auditd_etc_t"}
     expected.update(dict.fromkeys(host.glob("/etc/selinux/*/policy/policy.[0-9]*"), ""))  # any label will do
     found = {path: seen.context for path in expected if path and (seen := host.stat(path))}
     return tuple(path for path, label in found.items() if not label or expected[path] not in label)

@@ -44,7 +44,7 @@ def look(host: Reader, steps: Sequence[Mapping[str, Any]]) -> OwnFiles:
     there = {path for path in (PRESET, PROGRAM, *GUARD_UNITS.values()) if host.stat(path)}
     found = {path: file.text for path in (*FIRST_BOOT, *FETCHING, *GUARD) if (file := host.read(path))}
     packaged = _packaged(host)
-    shipped = {path: unit(name, packaged) for path, name in {**FIRST_BOOT, **FETCHING, **GUARD}.items()}
+    shipped = {path: unit_text(name, packaged) for path, name in {**FIRST_BOOT, **FETCHING, **GUARD}.items()}
     other = {path for path, text in found.items() if text != shipped[path]}
     outdated = {path for path in other if journal.digest(found[path]) == written.get(path)}
     if PROGRAM in there and PROGRAM in written:
@@ -54,7 +54,7 @@ def look(host: Reader, steps: Sequence[Mapping[str, Any]]) -> OwnFiles:
     return OwnFiles(frozenset(prepared), frozenset(outdated), frozenset(other - outdated))
 
 
-def unit(name: str, prepared: Collection[str]) -> str:
+def unit_text(name: str, prepared: Collection[str]) -> str:
     """The text of a unit or drop-in of ours; it calls the program where this host has it."""
     return text_of(name).replace(PROGRAM, PACKAGED) if PACKAGED in prepared else text_of(name)
 

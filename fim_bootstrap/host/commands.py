@@ -1,11 +1,15 @@
-"""Commands: what they see, and how one that takes too long is ended."""
+"""Commands: how one is started, what it sees, and how one that takes too long is ended.
+
+There are two ways to start one, since `sh`, by which all that may change something is run, takes 60 ms to import
+(asyncio): what only looks is run without it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, Optional
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Optional
 
 from .reader import NOT_FOUND, TIMED_OUT, Output
 
@@ -26,6 +30,61 @@ class Child(NamedTuple):
 
     pid: int
     end: Callable[[], tuple[int, bytes, bytes]]
+
+
+def found(argv: Sequence[str]) -> tuple[str, ...]:
+    """The command with its program's path, or nothing where there is none."""
+    name, *arguments = argv
+    places = [name] if "/" in name else [f"{folder}/{name}" for folder in PATH.split(":")]
+    program = next((place for place in places if os.access(place, os.X_OK)), "")
+    return (program, *arguments) if program else ()
+
+
+def look(argv: Sequence[str], timeout: float) -> Optional[Child]:
+    """Start what only looks; None where it is no program of this machine. `timeout` is in seconds."""
+    import subprocess
+
+    if not argv:
+        return None
+    try:
+        process = subprocess.Popen(
+            argv, env=environment({}), cwd="/", start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    except OSError:
+        return None
+
+    def end() -> tuple[int, bytes, bytes]:
+        try:
+            out, err = process.communicate(timeout=timeout + 2 * KILL_AFTER)
+        except subprocess.TimeoutExpired as late:  # a grandchild in a session of its own holds the pipes
+            out, err = late.stdout or b"", late.stderr or b""
+        return process.poll() or 0, out, err
+
+    return Child(process.pid, end)
+
+
+def start(argv: Sequence[str], env: Mapping[str, str]) -> Optional[Child]:
+    """Start what may change something; None where it is no program of this machine."""
+    import sh
+
+    if not argv:
+        return None
+    manner: dict[str, Any] = {
+        "_bg": True, "_bg_exc": False, "_return_cmd": True, "_tty_out": False, "_ok_code": range(-64, 256),
+        "_decode_errors": "replace",
+        "_new_session": True,  # so that a timeout can end the grandchildren too
+    }  # fmt: skip
+    try:
+        process = sh.Command(argv[0])(*argv[1:], _env=environment(env), _cwd="/", **manner)
+    except (sh.CommandNotFound, OSError):
+        return None
+
+    def end() -> tuple[int, bytes, bytes]:
+        process.wait()  # its wait(timeout) polls every 100 ms and returns before the output is read to its end
+        return process.exit_code, process.stdout, process.stderr
+
+    return Child(process.pid, end)
 
 
 def finish(argv: tuple[str, ...], child: Optional[Child], timeout: float) -> Output:

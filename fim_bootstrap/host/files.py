@@ -11,11 +11,13 @@ import os
 import re
 import stat
 import time
+from collections.abc import Mapping
 from typing import Optional
 
 from ..errors import BootstrapError
-from .reader import LIMIT, UNREAD, File
+from .reader import HELD_LIMIT, LIMIT, UNREAD, File
 
+TEMPORARY = ".fim-bootstrap."  # auditd's plugin loader and augenrules pass over a name that begins with a dot
 PATIENCE = 5.0  # seconds for a pipe
 CHUNK = 65536  # bytes of a large file that are looked at together
 LEFT = 3600.0  # seconds after which an unpacked program whose process is gone counts as left behind
@@ -47,6 +49,20 @@ def content_of(place: str, size: int, last: bool = False) -> bytes:
         return b"".join(pieces)
     finally:
         os.close(handle)
+
+
+def holds(place: str, mark: bytes) -> bool:
+    """Whether the mark stands anywhere in a regular file, up to HELD_LIMIT; it is looked through piece by piece."""
+    seen, rest = b"", HELD_LIMIT
+    handle = opened(place)
+    try:
+        while rest > 0 and (piece := os.read(handle, CHUNK)):
+            if mark in (seen := seen[-len(mark) :] + piece):
+                return True
+            rest -= len(piece)
+    finally:
+        os.close(handle)
+    return False
 
 
 def piped(path: str, limit: int = LIMIT) -> Optional[bytes]:
@@ -96,6 +112,33 @@ def put(handle: int, content: bytes, patience: float = 0.0) -> None:
         if not count:
             raise OSError(errno.EIO, "nothing was written")
         rest = rest[count:]
+
+
+def write(
+    target: str, content: bytes, mode: int, owner: Optional[os.stat_result] = None, attributes: Mapping[str, bytes] = {}
+) -> None:
+    """Put a file there, whole or not at all, under a name of its own first, and wait until it is on the disk."""
+    folder = os.path.dirname(target)
+    try:
+        temporary = f"{folder}/{TEMPORARY}{os.urandom(8).hex()}"
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise unwritten(target, error) from error
+    try:
+        with open(handle, "wb"):  # closes it
+            put(handle, content)
+            if owner:
+                os.fchown(handle, owner.st_uid, owner.st_gid)
+            os.fchmod(handle, stat.S_IMODE(mode))
+            for name, value in attributes.items():
+                os.setxattr(handle, name, value)
+            os.fsync(handle)
+        os.replace(temporary, target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise unwritten(target, error) from error
+    sync(folder)
 
 
 def add_line(handle: int, size: int, line: bytes, sync: bool = True) -> None:

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from glob import escape, has_magic
 from glob import glob as expand
-from typing import Any, Optional
+from typing import Optional
 
-from ..errors import BootstrapError, Busy
+from ..errors import BootstrapError
 from ..progress import Progress
 from ..redact import shown
-from .commands import KILL_AFTER, MINUTES, PATH, Child, environment, finish
-from .files import CHUNK, UNREADABLE, add_line, content_of, opened, put, remove_tree, sync, unfit, unread, unwritten
-from .reader import HELD_LIMIT, LIMIT, LINE, LOG, NOT_FOUND, RAW_LIMIT, STATE, TIMED_OUT, File, Output, Stat
+from . import tree
+from .commands import MINUTES, PATH, finish, found, look, start
+from .files import (
+    TEMPORARY,
+    UNREADABLE,
+    add_line,
+    content_of,
+    holds,
+    remove_tree,
+    sync,
+    unfit,
+    unread,
+    unwritten,
+    write,
+)
+from .reader import LIMIT, LINE, LOG, NOT_FOUND, RAW_LIMIT, STATE, TIMED_OUT, File, Output, Stat
 
 LOG_LIMIT = 1 << 20  # bytes; the log is renamed to .1 beyond it, so two files are all it ever takes
 LOG_LINE = 10_000  # characters of one line of it
-TEMPORARY = ".fim-bootstrap."  # auditd's plugin loader and augenrules pass over a name that begins with a dot
 SCRATCH = "work."
 
 
@@ -37,37 +48,13 @@ class LiveHost:
     # ------------------------------------------------------------------ reading
 
     def real(self, path: str) -> str:
-        """Where `path` of the tree lies on this machine; absolute links stay inside the tree."""
-        if self.root == "/":
-            return path
-        done: list[str] = []
-        todo = [part for part in path.split("/") if part][::-1]
-        for _ in range(256):
-            if not todo:
-                return os.path.join(self.root, *done)
-            part = todo.pop()
-            if part == "..":
-                del done[-1:]
-                continue
-            here = os.path.join(self.root, *done, part)
-            if not os.path.islink(here):
-                done.append(part)
-                continue
-            target = os.readlink(here)
-            if target.startswith("/"):
-                done.clear()
-            todo += [piece for piece in target.split("/") if piece not in ("", ".")][::-1]
-        raise BootstrapError(f"{path}: too many symbolic links")
-
-    def _lexical(self, path: str) -> str:
-        """Like `real`, but the last component is not followed."""
-        folder, name = os.path.split(path)
-        return os.path.join(self.real(folder), name)
+        """Where `path` of the tree lies on this machine; see Reader."""
+        return tree.real(self.root, path)
 
     def read(self, path: str, limit: int = LIMIT) -> Optional[File]:
         """The file, or None where there is none; see Reader."""
         try:
-            place = self._lexical(path)
+            place = tree.unfollowed(self.root, path)
             info = os.lstat(place)
             problem = unfit(info)
             if stat.S_ISLNK(info.st_mode):
@@ -106,19 +93,10 @@ class LiveHost:
 
     def holds(self, path: str, mark: bytes) -> bool:
         """Whether the mark stands anywhere in the file; not where it cannot be read."""
-        seen, left = b"", HELD_LIMIT
         try:
-            handle = opened(self.real(path))
-            try:
-                while left > 0 and (piece := os.read(handle, CHUNK)):
-                    if mark in (seen := seen[-len(mark) :] + piece):
-                        return True
-                    left -= len(piece)
-            finally:
-                os.close(handle)
+            return holds(self.real(path), mark)
         except UNREADABLE:
-            pass
-        return False
+            return False
 
     def stat(self, path: str) -> Optional[Stat]:
         """What the path leads to, or None."""
@@ -141,7 +119,7 @@ class LiveHost:
     def link(self, path: str) -> str:
         """Where a symbolic link points, as it is written there, or ''."""
         try:
-            return os.readlink(self._lexical(path))
+            return os.readlink(tree.unfollowed(self.root, path))
         except UNREADABLE:
             return ""
 
@@ -182,83 +160,12 @@ class LiveHost:
 
     def query(self, *commands: Sequence[str], timeout: float = 30) -> Sequence[Output]:
         """Run commands that only look, side by side."""
-        started = [(tuple(argv), self._look(argv, timeout)) for argv in commands]
+        started = [(tuple(argv), look(self._inside(argv), timeout)) for argv in commands]
         return [finish(argv, child, timeout) for argv, child in started]
-
-    def _look(self, argv: Sequence[str], timeout: float) -> Optional[Child]:
-        import subprocess  # sh takes 60 ms to import, asyncio among it: a run that only looks does not pay
-
-        inside = self._inside(argv)
-        if not inside:
-            return None
-        try:
-            process = subprocess.Popen(
-                inside, env=environment({}), cwd="/", start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            )  # fmt: skip
-        except OSError:  # not a program of this machine
-            return None
-
-        def end() -> tuple[int, bytes, bytes]:
-            try:
-                out, err = process.communicate(timeout=timeout + 2 * KILL_AFTER)
-            except subprocess.TimeoutExpired as late:  # a grandchild in a session of its own holds the pipes
-                out, err = late.stdout or b"", late.stderr or b""
-            return process.poll() or 0, out, err
-
-        return Child(process.pid, end)
-
-    # ------------------------------------------------------------------ changing
-
-    def run(
-        self,
-        *argv: str,
-        ok: Collection[int] = (0,),
-        timeout: float = 120,
-        env: Mapping[str, str] = {},
-    ) -> Output:
-        """Run a command to its end; any status outside `ok` raises."""
-        begun = time.monotonic()
-        with self._progress.step(" ".join(argv)) if timeout >= MINUTES else contextlib.nullcontext():
-            output = finish(argv, self._start(argv, env), timeout)
-        took = time.monotonic() - begun
-        self.log(f"ran {' '.join(argv)}: exit status {output.status} after {took:.1f} s")
-        for line in (output.stdout + output.stderr).splitlines():
-            self.log(f"    {line}")
-        if output.status not in ok:
-            what = {NOT_FOUND: "is not installed", TIMED_OUT: f"did not end within {timeout:.0f} s"}
-            said = what.get(output.status, f"failed with exit status {output.status}: {output.why()}")
-            raise BootstrapError(f"{' '.join(argv)} {said}", f"the whole output is in {LOG}")
-        return output
-
-    def _start(self, argv: Sequence[str], env: Mapping[str, str]) -> Optional[Child]:
-        import sh
-
-        inside = self._inside(argv)
-        if not inside:
-            return None
-        manner: dict[str, Any] = {
-            "_bg": True, "_bg_exc": False, "_return_cmd": True, "_tty_out": False, "_ok_code": range(-64, 256),
-            "_decode_errors": "replace",
-            "_new_session": True,  # so that a timeout can end the grandchildren too
-        }  # fmt: skip
-        try:
-            process = sh.Command(inside[0])(*inside[1:], _env=environment(env), _cwd="/", **manner)
-        except (sh.CommandNotFound, OSError):
-            return None
-
-        def end() -> tuple[int, bytes, bytes]:
-            process.wait()  # its wait(timeout) polls every 100 ms and returns before the output is read to its end
-            return process.exit_code, process.stdout, process.stderr
-
-        return Child(process.pid, end)
 
     def _inside(self, argv: Sequence[str]) -> tuple[str, ...]:
         """The command with its program's path, as it is started in this tree, or nothing where there is none."""
-        name, *words = (*self._entry(), *argv)
-        places = [name] if "/" in name else [f"{folder}/{name}" for folder in PATH.split(":")]
-        program = next((place for place in places if os.access(place, os.X_OK)), "")
-        return (program, *words) if program else ()
+        return found((*self._entry(), *argv))
 
     def _entry(self) -> tuple[str, ...]:
         """What a command is started through in a tree: a chroot, with a /proc and processes of its own if it may."""
@@ -272,9 +179,32 @@ class LiveHost:
                 self._way = ("chroot", self.root)
         return self._way
 
+    # ------------------------------------------------------------------ changing
+
+    def run(
+        self,
+        *argv: str,
+        ok: Collection[int] = (0,),
+        timeout: float = 120,
+        env: Mapping[str, str] = {},
+    ) -> Output:
+        """Run a command to its end; any status outside `ok` raises."""
+        begun = time.monotonic()
+        with self._progress.step(" ".join(argv)) if timeout >= MINUTES else contextlib.nullcontext():
+            output = finish(argv, start(self._inside(argv), env), timeout)
+        took = time.monotonic() - begun
+        self.log(f"ran {' '.join(argv)}: exit status {output.status} after {took:.1f} s")
+        for line in (output.stdout + output.stderr).splitlines():
+            self.log(f"    {line}")
+        if output.status not in ok:
+            what = {NOT_FOUND: "is not installed", TIMED_OUT: f"did not end within {timeout:.0f} s"}
+            said = what.get(output.status, f"failed with exit status {output.status}: {output.why()}")
+            raise BootstrapError(f"{' '.join(argv)} {said}", f"the whole output is in {LOG}")
+        return output
+
     def replace(self, path: str, before: str, after: str) -> None:
         """Put `after` in the place of `before`: same owner, mode and extended attributes, synced."""
-        target = self._lexical(path)
+        target = tree.unfollowed(self.root, path)
         now = self.read(path)
         if now is None or now.problem:
             raise BootstrapError(f"{path}: {now.problem if now else 'is gone'}; it was left alone")
@@ -285,38 +215,12 @@ class LiveHost:
             attributes = {name: os.getxattr(target, name) for name in os.listxattr(target)}
         except OSError as error:
             raise unwritten(path, error) from error
-        self._write(target, after.encode("utf-8", "surrogateescape"), info, attributes)
+        write(target, after.encode("utf-8", "surrogateescape"), info.st_mode, info, attributes)
 
     def create(self, path: str, content: bytes, mode: int = 0o600) -> None:
         """Write a file of our own, whole or not at all."""
         self._folder(os.path.dirname(path))
-        self._write(self._lexical(path), content, None, {}, mode)
-
-    def _write(
-        self, target: str, content: bytes, like: Optional[os.stat_result], attributes: Mapping[str, bytes],
-        mode: int = 0o600,
-    ) -> None:  # fmt: skip
-        folder = os.path.dirname(target)
-        try:
-            temporary = f"{folder}/{TEMPORARY}{os.urandom(8).hex()}"
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise unwritten(target, error) from error
-        try:
-            with open(handle, "wb"):  # closes it
-                put(handle, content)
-                if like:
-                    os.fchown(handle, like.st_uid, like.st_gid)
-                os.fchmod(handle, stat.S_IMODE(like.st_mode) if like else mode)
-                for name, value in attributes.items():
-                    os.setxattr(handle, name, value)
-                os.fsync(handle)
-            os.replace(temporary, target)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise unwritten(target, error) from error
-        sync(folder)
+        write(tree.unfollowed(self.root, path), content, mode)
 
     def append(self, path: str, line: str) -> None:
         """Add a line to a file of our own, and wait until it is on the disk; whole, or not at all.
@@ -324,7 +228,7 @@ class LiveHost:
         A last line without a newline was never finished: a crash or a full disk cut it off. It is removed.
         """
         self._folder(os.path.dirname(path))
-        target = self._lexical(path)
+        target = tree.unfollowed(self.root, path)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             handle = os.open(target, flags, 0o600)
@@ -343,7 +247,7 @@ class LiveHost:
 
     def remove(self, path: str) -> None:
         """Remove a file of our own; an absent one is fine."""
-        target = self._lexical(path)
+        target = tree.unfollowed(self.root, path)
         try:
             os.unlink(target)
         except FileNotFoundError:
@@ -359,13 +263,13 @@ class LiveHost:
         """
         left = [f"{folder}/{TEMPORARY}*" for folder in folders]
         for path in (path for pattern in left for path in self.glob(pattern)):
-            target = self._lexical(path)
+            target = tree.unfollowed(self.root, path)
             with contextlib.suppress(OSError):
                 info = os.lstat(target)
                 if stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid():
                     os.unlink(target)
         for path in self.glob(f"{STATE}/{SCRATCH}*"):
-            remove_tree(self._lexical(path))
+            remove_tree(tree.unfollowed(self.root, path))
 
     def _folder(self, path: str) -> None:
         target = self.real(path)
@@ -381,7 +285,7 @@ class LiveHost:
         """Add a line to the log; a log that cannot be written stops nothing."""
         said = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {shown(line, LOG_LINE)}\n"
         with contextlib.suppress(OSError, BootstrapError):
-            target = self._lexical(LOG)
+            target = tree.unfollowed(self.root, LOG)
             if os.path.exists(target) and os.stat(target).st_size > LOG_LIMIT:
                 os.replace(target, f"{target}.1")
             # O_NONBLOCK: a pipe that lies there with no reader must not hold the run up
@@ -415,40 +319,17 @@ class LiveHost:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the lock that lets only one run change this tree; raises Busy where another holds it."""
+        from . import lock  # not for a run that only looks
+
         self._folder(STATE)
-        path = self._lexical(f"{STATE}/lock")
+        path = tree.unfollowed(self.root, f"{STATE}/lock")
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             handle = os.open(path, flags, 0o600)
         except OSError as error:
             raise unwritten(path, error) from error
         try:
-            self._claim(handle, path)
+            lock.claim(handle, path)
             yield
         finally:
             os.close(handle)
-
-    def _claim(self, handle: int, path: str) -> None:
-        try:
-            _lock(handle)
-            os.ftruncate(handle, 0)
-            put(handle, f"{os.getpid()}\n".encode())
-        except BlockingIOError:
-            holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
-            raise Busy(f"another fim-bootstrap (pid {holder}) is at work here", "try again when it is done") from None
-        except OSError as error:
-            raise unwritten(path, error) from error
-
-
-def _lock(handle: int) -> None:
-    """Take the lock; the guard, which shares it for a moment to see that it is free, is waited out (a second)."""
-    for _ in range(20):
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # not where another run holds it
-            fcntl.flock(handle, fcntl.LOCK_UN)
-            time.sleep(0.05)
-        else:
-            return
-    raise BlockingIOError

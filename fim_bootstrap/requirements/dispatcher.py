@@ -10,13 +10,11 @@ plugin file that the loader accepts (auditd-plugins(5)).
 from __future__ import annotations
 
 import posixpath
-import stat
 from typing import Optional
 
 from ..audit import auditd_conf, plugin_file
 from ..changes.files import EditAuditdConf
-from ..facts.audit import AUDISPD_CONF, AUDITD_CONF, DISPATCHER, PLUGIN_DIRS
-from ..host.reader import Stat
+from ..facts.audit import AUDISPD_CONF, DISPATCHER, PLUGIN_DIRS
 from ..model import Facts, Finding, Profile, Settings, Status
 
 ID = "dispatcher"
@@ -25,41 +23,59 @@ TITLE = "the audit dispatcher is on and can start the plugin"
 
 def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     """Judge auditd.conf as auditd reads it, then the plugin as the loader reads it."""
-    audit = facts.audit
-    if audit.generation == 0:
+    return _unread(facts, settings) or _refused(facts) or _line(facts, settings) or _moved(facts) or _dispatching(facts)
+
+
+def _unread(facts: Facts, settings: Settings) -> Optional[Finding]:
+    """There is nothing to judge, or it cannot be read."""
+    conf = facts.audit.conf
+    if facts.audit.generation == 0:
         return Finding(ID, TITLE, Status.WAITING, "audit is not installed yet")
     if settings.mode_for(facts) == "direct":
         return Finding(ID, TITLE, Status.SKIPPED, "direct mode: no dispatcher is used")
-    if audit.conf and audit.conf.problem and not facts.privileged:
-        return Finding(ID, TITLE, Status.WAITING, f"{AUDITD_CONF}: {audit.conf.problem}", remedy="run as root")
-    if audit.conf is None:
+    if conf is None:
         return _blocked("auditd.conf is missing", "reinstall the audit package; a file made up here would be rejected")
-    if audit.conf.problem:
-        return _blocked(f"{AUDITD_CONF}: {audit.conf.problem}", "put a regular file there: auditd accepts nothing else")
-    text = audit.conf.text
-    faults = auditd_conf.faults(text, audit.generation, audit.dialect)
+    problem = f"{auditd_conf.PATH}: {conf.problem}"
+    if conf.problem and not facts.privileged:
+        return Finding(ID, TITLE, Status.WAITING, problem, remedy="run as root")
+    return _blocked(problem, "put a regular file there: auditd accepts nothing else") if conf.problem else None
+
+
+def _refused(facts: Facts) -> Optional[Finding]:
+    """auditd would not start with this file, whatever becomes of the dispatcher line."""
+    audit, text = facts.audit, facts.audit.conf_text
     value = auditd_conf.dispatcher_of(text)
     if value and value.rpartition("/")[2] != "audispd":
         return _blocked(f"dispatcher = {value} belongs to another product", "remove that product, or its line")
-    left = auditd_conf.lasting_faults(text, audit.generation, audit.dialect)
+    lasting = auditd_conf.lasting_faults(text, audit.generation, audit.dialect)
     # what auditd itself has taken is no fault, whatever is known about it here
-    if left and not (audit.preflight and audit.preflight.accepted):
-        evidence = tuple(_said(line) for line in left)
-        remedy = f"mend {AUDITD_CONF} line {left[0].number}; auditd will not start with it (exit status 6)"
-        return Finding(ID, TITLE, Status.BLOCKED, f"auditd refuses {AUDITD_CONF}", evidence, remedy=remedy)
-    if audit.generation == 2 and (problem := _unfit(audit.audispd)):
+    if lasting and not (audit.preflight and audit.preflight.accepted):
+        evidence = tuple(_faulty(line) for line in lasting)
+        remedy = f"mend {auditd_conf.PATH} line {lasting[0].number}; auditd will not start with it (exit status 6)"
+        return Finding(ID, TITLE, Status.BLOCKED, f"auditd refuses {auditd_conf.PATH}", evidence, remedy=remedy)
+    if audit.generation == 2 and (problem := plugin_file.unfit_audispd(audit.audispd)):
         named = value or DISPATCHER
         return _blocked(f"{named}: {problem}; auditd would not start with it", "reinstall the audit package")
-    unwanted = audit.generation == 3 and settings.dispatcher_line == "auto" and not faults
+    return None
+
+
+def _line(facts: Facts, settings: Settings) -> Optional[Finding]:
+    """The dispatcher line has to be written."""
+    audit, text = facts.audit, facts.audit.conf_text
+    faults = auditd_conf.faults(text, audit.generation, audit.dialect)
+    inert = audit.generation == 3
+    unwanted = inert and settings.dispatcher_line == "auto" and not faults
     after = text if unwanted else auditd_conf.with_dispatcher(text, DISPATCHER)
-    if after != text:
-        inert = audit.generation == 3
-        why = f"dispatcher = {DISPATCHER}" + (" (the agent's vendor asks for it; audit 3 ignores it)" if inert else "")
-        change = EditAuditdConf(AUDITD_CONF, text, after, why, audit.conf.mtime, inert)
-        summary = "the dispatcher line is not in force"
-        return Finding(ID, TITLE, Status.CHANGE, summary, tuple(_said(line) for line in faults), (change,))
-    if moved := _moved(facts):
-        return moved
+    if after == text:
+        return None
+    why = f"dispatcher = {DISPATCHER}" + (" (the agent's vendor asks for it; audit 3 ignores it)" if inert else "")
+    change = EditAuditdConf(auditd_conf.PATH, text, after, why, audit.conf.mtime if audit.conf else 0.0, inert)
+    evidence = tuple(_faulty(line) for line in faults)
+    return Finding(ID, TITLE, Status.CHANGE, "the dispatcher line is not in force", evidence, (change,))
+
+
+def _dispatching(facts: Facts) -> Finding:
+    audit = facts.audit
     if not audit.plugin_dir_present:
         return _blocked(f"the plugin directory {audit.plugin_dir} is missing", "reinstall the audit package")
     how = f"audit {audit.generation}.x dispatches" + ("" if audit.generation == 2 else " by itself")
@@ -72,7 +88,7 @@ def _moved(facts: Facts) -> Optional[Finding]:
     standard = PLUGIN_DIRS[audit.generation]
     if posixpath.normpath(audit.plugin_dir) == standard or (seen.registration and not seen.registration_problem):
         return None
-    conf = AUDITD_CONF if audit.generation == 3 else AUDISPD_CONF
+    conf = auditd_conf.PATH if audit.generation == 3 else AUDISPD_CONF
     return Finding(
         ID, TITLE, Status.BLOCKED, f"the agent registers its plugin in {standard}, which is not read",
         (f"{conf}: plugin_dir = {audit.plugin_dir}",),
@@ -84,17 +100,8 @@ def _blocked(summary: str, remedy: str) -> Finding:
     return Finding(ID, TITLE, Status.BLOCKED, summary, remedy=remedy)
 
 
-def _said(line: auditd_conf.Line) -> str:
-    return f"{AUDITD_CONF}:{line.number}: {line.text.strip()!r}: {line.problem}"
-
-
-def _unfit(target: Optional[Stat]) -> str:
-    if target is None:
-        return "is missing"
-    if target.uid != 0:
-        return f"belongs to uid {target.uid}, not root"
-    mode = stat.S_IMODE(target.mode)
-    return "" if mode in (0o750, 0o755) else f"has mode {mode:04o}; only 0750 and 0755 are accepted"
+def _faulty(line: auditd_conf.Line) -> str:
+    return f"{auditd_conf.PATH}:{line.number}: {line.text.strip()!r}: {line.problem}"
 
 
 def _warnings(facts: Facts) -> tuple[str, ...]:

@@ -36,6 +36,13 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     return finding._replace(warnings=(*guess, *half))
 
 
+def left_to_the_first_boot(facts: Facts, profile: Profile, settings: Settings) -> bool:
+    """Whether packages are missing in a tree and are left out here, so that the first boot has to fetch them."""
+    here = ID not in settings.skip and (not settings.only or ID in settings.only)
+    missing = any(command not in facts.commands for command in needed(facts, profile))
+    return settings.first_boot and missing and not here
+
+
 def _judge(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     commands = needed(facts, profile)
     missing = [command for command in commands if command not in facts.commands]

@@ -13,11 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Optional
 
-from ..changes.policy import LoadPolicy, ReloadPolicy, RestoreLabels
-from ..changes.services import RestartUnit
+from ..changes.policy import LoadPolicy, RestoreLabels, loading
 from ..facts.commands import SELINUX_COMMANDS
-from ..facts.own_files import GUARD_PATH, GUARD_UNITS
-from ..facts.selinux import MODULE, SOCKET_TYPE, WATCHED_TYPE
+from ..facts.selinux import MODULE, SOCKET_TYPE
 from ..model import Change, Facts, Finding, Profile, SELinuxFacts, Settings, Status
 
 ID = "policy"
@@ -26,6 +24,12 @@ TITLE = "SELinux lets the dispatcher hand events to the agent"
 
 def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     """Judge the four probes: store, policy file, kernel, access."""
+    undone = _unjudged(facts, settings) or _for_a_person(facts.selinux) or _due(facts, profile)
+    return undone or _granted(facts)
+
+
+def _unjudged(facts: Facts, settings: Settings) -> Optional[Finding]:
+    """SELinux is not on, or nothing can be built yet."""
     state = facts.selinux
     if settings.mode_for(facts) == "direct":
         return Finding(ID, TITLE, Status.SKIPPED, "direct mode: no plugin hands events over")
@@ -37,27 +41,36 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         summary = f"no base policy of type {state.type} is installed; none is added"
         return Finding(ID, TITLE, Status.SKIPPED, summary)
     if any(command not in facts.commands for command in SELINUX_COMMANDS):
-        summary = "the SELinux tools are not installed yet"
-        return Finding(ID, TITLE, Status.WAITING, summary, _denied(facts) + state.denials)
-    if (blocked := _for_a_person(state)) is not None:
-        return blocked
-    changes: list[Change] = [*_loading(facts, profile)]
+        evidence = _denied(facts) + state.denials
+        return Finding(ID, TITLE, Status.WAITING, "the SELinux tools are not installed yet", evidence)
+    return None
+
+
+def _due(facts: Facts, profile: Profile) -> Optional[Finding]:
+    """A module has to be loaded, or labels have to be restored; or no policy may be loaded now."""
+    state = facts.selinux
+    changes: list[Change] = [*loading(facts, profile)]
     if changes and state.load_locked:
         return _blocked(
             "the boolean secure_mode_policyload forbids loading a policy until the next boot",
             "turn it off for the next boot (setsebool -P secure_mode_policyload off), reboot, run again",
         )
     if changes and state.read_only:
-        return _blocked(
-            f"{state.read_only} is read-only", "use the system's own update tool, such as transactional-update run"
-        )
+        remedy = "use the system's own update tool, such as transactional-update run"
+        return _blocked(f"{state.read_only} is read-only", remedy)
     if state.mislabelled and facts.environment.live:
         changes.append(RestoreLabels(state.mislabelled))
-    if changes:
-        what = "is stale" if state.module_present else "is not in the store"
-        loads = isinstance(changes[0], LoadPolicy)
-        summary = f"the module {MODULE} {what}" if loads else "labels or the loaded policy differ"
-        return Finding(ID, TITLE, Status.CHANGE, summary, _denied(facts) + state.mislabelled, tuple(changes))
+    if not changes:
+        return None
+    what = "is stale" if state.module_present else "is not in the store"
+    loads = isinstance(changes[0], LoadPolicy)
+    summary = f"the module {MODULE} {what}" if loads else "labels or the loaded policy differ"
+    return Finding(ID, TITLE, Status.CHANGE, summary, _denied(facts) + state.mislabelled, tuple(changes))
+
+
+def _granted(facts: Facts) -> Finding:
+    """Nothing is left to be done: the kernel has the last word."""
+    state = facts.selinux
     warnings = tuple(f"denied since auditd started: {record}" for record in state.denials)
     if state.effective is False:
         return Finding(
@@ -77,10 +90,8 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
 def _for_a_person(state: SELinuxFacts) -> Optional[Finding]:
     """What no module of ours may change."""
     if state.module_disabled and not state.effective:
-        return _blocked(
-            f"the module {MODULE} was disabled by an administrator",
-            f"semodule -e {MODULE}, or run with --skip policy",
-        )
+        remedy = f"semodule -e {MODULE}, or run with --skip policy"
+        return _blocked(f"the module {MODULE} was disabled by an administrator", remedy)
     if state.foreign:
         return _blocked(
             f"{state.folder} has a label on which the kernel does not let the plugin work",
@@ -95,19 +106,6 @@ def _for_a_person(state: SELinuxFacts) -> Optional[Finding]:
             state.agent_denied,
         )
     return None
-
-
-def _loading(facts: Facts, profile: Profile) -> Sequence[Change]:
-    """Ours is loaded where the kernel does not grant the access; once it is there it is kept as it should be."""
-    state, live = facts.selinux, facts.environment.live
-    if state.module_disabled:
-        return ()
-    if state.in_store is False and (state.module_present or not state.effective or state.deaf == WATCHED_TYPE):
-        load = LoadPolicy(state.source, state.marker, live, profile.semodule_priorities)
-        return (load, RestartUnit(GUARD_PATH)) if state.deaf and GUARD_UNITS[GUARD_PATH] in facts.prepared else (load,)
-    if state.module_present and False in (state.in_kernel, state.in_policy):
-        return (ReloadPolicy(live),)
-    return ()
 
 
 def _denied(facts: Facts) -> tuple[str, ...]:

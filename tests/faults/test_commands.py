@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from fim_bootstrap.host.live import TEMPORARY
+from fim_bootstrap.host.files import TEMPORARY
 from tests.conftest import Ran
 from tests.live.guest import FIM
 from tests.managers.roots import ENVIRONMENT, Root

@@ -223,7 +223,7 @@ def said(text: str) -> None:
 def host(pick: Callable[[str], str], profile: Profile) -> None:
     """A whole host made of broken files: looked at, judged and reported."""
     files = {
-        audit.AUDITD_CONF: pick(AUDITD_CONF), audit.AUDIT_RULES: pick(RULES), vendor.CONF: pick(AGENT),
+        auditd_conf.PATH: pick(AUDITD_CONF), audit.AUDIT_RULES: pick(RULES), vendor.CONF: pick(AGENT),
         "/etc/audit/rules.d/x.rules": pick(RULES), "/etc/audit/plugins.d/x.conf": pick(PLUGIN),
         journal.JOURNAL: pick(STEPS), "/proc/700/stat": STAT, "/proc/700/status": "Uid:\t0\t0\t0\t0\n",
         "/proc/1/comm": "systemd\n", "/proc/self/mountinfo": MOUNTS, "/proc/1/mountinfo": MOUNTS,

@@ -30,6 +30,8 @@ SHIPPED = ("bootstrap.py", "fim_bootstrap", "distro_profiles")
 BINARY = "dist/fim-bootstrap-linux-x86_64"  # in the project, and in the guest below /opt/fim-bootstrap
 FIM = "PYTHONPATH=/opt/fim-bootstrap/deps python3 /opt/fim-bootstrap/bootstrap.py"
 
+# an emulated machine that is shared takes its time for a policy, and so does the agent that builds one
+PATIENCE = "export FIM_BOOTSTRAP_AGENT_TIMEOUT=1200"
 # what `fim` runs: the source, or the binary where FIM_LIVE_BINARY is set
 PROGRAM = f"/opt/fim-bootstrap/{BINARY}" if os.environ.get("FIM_LIVE_BINARY") else FIM
 
@@ -76,22 +78,24 @@ class Guest:
             raise TimeoutError(f"the guest did not come up:\n{self.console()}") from None
 
     def run(self, command: str, timeout: float = 120.0, check: bool = True) -> Ran:
-        """Run a shell command as root in the guest."""
+        """Run a shell command as root in the guest, and tell its time."""
         assert self.channel
         self.count += 1
         request = {"id": self.count, "command": command, "timeout": timeout}
         self.channel.sendall(json.dumps(request).encode() + b"\n")
-        deadline = time.monotonic() + timeout + 60
-        while (answer := self._answer(deadline)).get("id") != self.count:
+        begun = time.monotonic()
+        while (answer := self._answer(begun + timeout + 60)).get("id") != self.count:
             pass
         ran = Ran(answer["status"], answer["out"], answer["err"])
+        words = " ".join(command.replace(f"{PATIENCE}; {self.program}", "fim-bootstrap").split())
+        print(f"{time.monotonic() - begun:7.1f} s, exit {ran.status}: {words[:100]}", flush=True)
         if check and ran.status:
             raise AssertionError(f"in the guest: {command}: exit status {ran.status}\n{ran.out}{ran.err}")
         return ran
 
-    def fim(self, words: str, timeout: float = 900.0) -> Ran:
+    def fim(self, words: str, timeout: float = 1800.0) -> Ran:
         """Run the tool; its JSON report is `.report` of the result."""
-        return self.run(f"{self.program} {words} --format json", timeout, check=False)
+        return self.run(f"{PATIENCE}; {self.program} {words} --format json", timeout, check=False)
 
     def reboot(self) -> None:
         """Reboot the guest's own system, with the same disk and kernel options."""

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import Ran
 from tests.live.guest import FIM, Guest, guest
-from tests.live.test_scenarios import STATE, denials_since, now
+from tests.live.test_scenarios import STATE, denials_since, now, running
 
 pytestmark = pytest.mark.live
 CONF = "/etc/audit/auditd.conf"
@@ -55,8 +55,7 @@ def test_auditd_is_not_restarted_with_what_it_refuses() -> None:
     """In enforcing mode; with user namespaces and without, as a STIG has it; from a shell and from systemd."""
     with guest("bookworm") as machine:
         machine.fim("apply")
-        # the agent builds a policy module of its own before its FIM part is there
-        machine.run("for i in $(seq 300); do pidof qualys-edr edr-plugin && exit 0; sleep 1; done; exit 1", timeout=400)
+        running(machine)
         machine.run(f"printf '%s' '{BY_SYSTEMD}' > /root/by-systemd")
         begun = now(machine)
         hidden = "for p in setpriv capsh; do p=$(command -v $p) && mount --bind /dev/null $p; done; true"

@@ -11,7 +11,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ from tests.conftest import Ran
 from tests.fetched import SALT, fetched
 from tests.managers.roots import ENVIRONMENT, Root
 from tests.salt.houses import PROGRAMS, SHA256, furnish, house, kill_all
+from tests.sshd import free_port
 
 MARK = "run/reboot-asked-for"
 REBOOT = f'''"""Stands in for the module of that name."""
@@ -37,13 +37,6 @@ def reboot(at_time=None):
     return ""
 '''
 QUIET = {"enable_gpu_grains": False, "enable_fqdns_grains": False, "log_level": "warning"}
-
-
-def free_port() -> int:
-    """A port of loopback that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -134,10 +127,10 @@ class Fleet:
                     minion.power_on()
 
 
-def program(name: str, folder: Path, words: str, timeout: float = 600) -> Ran:
+def program(name: str, folder: Path, words: str, timeout: float = 600, salt: str = SALT) -> Ran:
     """One of Salt's programs on the master's machine, whose configuration is below `folder`."""
-    argv = [sys.executable, str(fetched(SALT) / "bin" / name), "-c", str(folder / "etc"), *shlex.split(words)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False, env=_environment(),
+    argv = [sys.executable, str(fetched(salt) / "bin" / name), "-c", str(folder / "etc"), *shlex.split(words)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False, env=_environment(salt),
                           stdin=subprocess.DEVNULL)  # fmt: skip
     return Ran(done.returncode, done.stdout, done.stderr)
 
@@ -153,8 +146,8 @@ def master_config(folder: Path, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _environment() -> dict[str, str]:
-    return {**ENVIRONMENT, "PYTHONPATH": str(fetched(SALT)), "HOME": "/root"}
+def _environment(salt: str = SALT) -> dict[str, str]:
+    return {**ENVIRONMENT, "PYTHONPATH": str(fetched(salt)), "HOME": "/root"}
 
 
 @contextlib.contextmanager

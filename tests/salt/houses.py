@@ -31,18 +31,18 @@ SHA256 = hashlib.sha256((PROJECT / BINARY).read_bytes()).hexdigest() if (PROJECT
 
 
 @contextlib.contextmanager
-def house(os_release: str = DEBIAN_12, profile: str = "debian-12") -> Iterator[Root]:
+def house(os_release: str = DEBIAN_12, profile: str = "debian-12", salt: str = SALT) -> Iterator[Root]:
     """A root with Salt in /opt/salt, whose repository has what is missing; all that runs in it is killed in the end."""
     with root("bookworm", os_release, profile) as here:
         here.publish()
-        salt = here.path / "opt/salt"
-        salt.mkdir()
-        run("mount", "--bind", str(fetched(SALT)), str(salt))
+        folder = here.path / "opt/salt"
+        folder.mkdir()
+        run("mount", "--bind", str(fetched(salt)), str(folder))
         try:
             yield here
         finally:
             kill_all(here)
-            run("umount", "-l", str(salt))
+            run("umount", "-l", str(folder))
 
 
 def furnish(folder: Path, pillar: Mapping[str, Any]) -> None:

@@ -1,51 +1,18 @@
-"""salt-ssh to a host without a minion: a real sshd on loopback, whose sessions are in a house (ChrootDirectory)."""
+"""salt-ssh to a host without a minion."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.salt.fleet import free_port, master_config, program
+from tests.salt.fleet import master_config, program
 from tests.salt.houses import PROGRAM, SHA256, furnish, house
+from tests.sshd import sshd
 
 pytestmark = pytest.mark.salt
-
-SSHD = """\
-Port {port}
-ListenAddress 127.0.0.1
-HostKey {folder}/host_key
-AuthorizedKeysFile {folder}/key.pub
-PidFile {folder}/sshd.pid
-ChrootDirectory {root}
-Subsystem sftp internal-sftp
-PermitRootLogin prohibit-password
-PasswordAuthentication no
-UsePAM no
-StrictModes no
-"""
-
-
-@contextlib.contextmanager
-def sshd(folder: Path, root: Path) -> Iterator[int]:
-    """The port of an sshd with its own keys."""
-    for name in ("host_key", "key"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
-    port = free_port()
-    (folder / "sshd_config").write_text(SSHD.format(port=port, folder=folder, root=root))
-    os.makedirs("/run/sshd", exist_ok=True)
-    argv = ["/usr/sbin/sshd", "-D", "-E", str(folder / "sshd.log"), "-f", str(folder / "sshd_config")]
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL) as process:
-        try:
-            yield port
-        finally:
-            process.kill()
 
 
 def test_salt_ssh(tmp_path: Path) -> None:

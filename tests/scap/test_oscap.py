@@ -17,9 +17,8 @@ import pytest
 from fim_bootstrap.compliance import command, scap
 from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.model import OsRelease
-from tests.ansible.test_ansible import ANSIBLE
 from tests.conftest import PROJECT, Tree
-from tests.fetched import fetched
+from tests.fetched import ANSIBLE, fetched
 from tests.test_compliance import OPTIONS, locked
 
 pytestmark = pytest.mark.scap

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import sys
+from typing import Any, Union
 
 RESULT = "/run/fim-bootstrap/result.json"
+UNKNOWN: dict[str, Any] = {
+    "verdict": "unknown", "ready": None, "reboot_required": False, "skipped": [], "comment": "", "profile": "",
+    "version": "",
+}  # fmt: skip
+
+
+def __virtual__() -> Union[bool, tuple[bool, str]]:  # noqa: N807 - Salt's name for it
+    return sys.platform.startswith("linux") or (False, "fim-bootstrap is a program for Linux")
 
 
 def fim_bootstrap() -> dict[str, Any]:
     """Read from the file that apply writes; nothing is run.
 
-    /run is empty after a boot: until the next apply the verdict is unknown, `ready` is None, and no reboot is
-    asked for, since one has just been made.
+    /run is empty after a boot, and `revert` takes the file away: until the next apply the verdict is unknown,
+    `ready` is None, and no reboot is asked for. `skipped` names the requirements that an option left out: `ready` is
+    said of the others alone, and `comment` has both in one line.
     """
     try:
         with open(RESULT, encoding="utf-8") as file:
@@ -22,10 +32,11 @@ def fim_bootstrap() -> dict[str, Any]:
                 "verdict": report["verdict"],
                 "ready": report["verdict"] == "ready",
                 "reboot_required": report["reboot_required"],
+                "skipped": report.get("skipped_by_option", []),
+                "comment": report["comment"],
                 "profile": report["host"]["profile"],
                 "version": report["tool"]["version"],
             }
         }
     except (OSError, ValueError, KeyError, TypeError):
-        unknown = {"verdict": "unknown", "ready": None, "reboot_required": False, "profile": "", "version": ""}
-        return {"fim_bootstrap": unknown}
+        return {"fim_bootstrap": UNKNOWN}

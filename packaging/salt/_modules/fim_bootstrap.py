@@ -1,17 +1,19 @@
 """Run fim-bootstrap on a minion and hand its report back (schemas/report-1.json).
 
-The state fim_bootstrap.install puts the binary there; until then every function raises CommandExecutionError.
-Options go into /etc/fim-bootstrap/config.toml, or as words into `arguments`.
+The state fim_bootstrap.install puts the binary there; what runs it raises CommandExecutionError until then, which
+Salt shows as one line. Options go into /etc/fim-bootstrap/config.toml, or as words into `arguments`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Union
 
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltException
 
 BINARY = "/usr/local/sbin/fim-bootstrap"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -22,6 +24,11 @@ __grains__: dict[str, Any]
 __context__: dict[str, Any]
 
 __func_alias__ = {"apply_": "apply"}
+
+
+def __virtual__() -> Union[bool, tuple[bool, str]]:  # noqa: N807 - Salt's name for it
+    # the binary need not be there: the state that installs it is this module's user
+    return sys.platform.startswith("linux") or (False, "fim-bootstrap is a program for Linux")
 
 
 def check(binary: str = BINARY, arguments: Sequence[str] = ()) -> dict[str, Any]:
@@ -38,19 +45,19 @@ def apply_(binary: str = BINARY, arguments: Sequence[str] = ()) -> dict[str, Any
     CLI example: salt '*' fim_bootstrap.apply arguments='["--skip", "delivery"]'
     """
     report = _report(binary, "apply", arguments)
-    grain = __grains__.get("fim_bootstrap", {})
-    told = all(grain.get(key) == report.get(key) for key in ("verdict", "reboot_required"))
-    if report.get("command") == "apply" and not told:
-        __salt__["saltutil.refresh_grains"]()  # with the pillar: that is how the master learns of it
+    if report.get("command") == "apply":
+        _tell_the_master({key: report.get(key) for key in ("verdict", "reboot_required", "comment")})
     return report
 
 
 def revert(binary: str = BINARY, arguments: Sequence[str] = ()) -> dict[str, Any]:
-    """Take back what apply did, where it is still as apply left it.
+    """Take back what apply did, where it is still as apply left it. The grain says `unknown` from then on.
 
     CLI example: salt '*' fim_bootstrap.revert
     """
-    return _report(binary, "revert", arguments)
+    report = _report(binary, "revert", arguments)
+    _tell_the_master({"verdict": "unknown"})
+    return report
 
 
 def reboot_required(binary: str = BINARY) -> dict[str, Any]:
@@ -89,6 +96,46 @@ def installed(binary: str = BINARY) -> bool:
     CLI example: salt '*' fim_bootstrap.installed
     """
     return os.access(binary, os.X_OK)
+
+
+def pinned(sha256: str, binary: str = BINARY) -> bool:
+    """Whether the binary is there and is the file that this checksum (64 hex digits) names.
+
+    CLI example: salt '*' fim_bootstrap.pinned e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+    """
+    try:
+        with open(binary, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest() == sha256.lower()
+    except OSError:
+        return False
+
+
+def staged(source: Union[str, Sequence[str]], sha256: str, saltenv: str = "base") -> str:
+    """The path of the binary in the minion's cache, ready to run: from the first source that has the pinned file.
+
+    Salt itself compares only what comes over http(s) or ftp. Raises CommandExecutionError where no source has it.
+
+    CLI example: salt '*' fim_bootstrap.staged salt://fim_bootstrap/files/fim-bootstrap e3b0c442...
+    """
+    refused = []
+    for url in [source] if isinstance(source, str) else source:
+        try:
+            path = __salt__["cp.cache_file"](url, saltenv=saltenv, source_hash=sha256)
+        except SaltException as error:
+            refused.append(f"{url}: {error}")
+            continue
+        if path and pinned(sha256, path):
+            os.chmod(path, 0o700)
+            return str(path)
+        refused.append(f"{url}: {'another file' if path else 'not there'}")
+    raise CommandExecutionError(f"no source has the binary whose sha256 is {sha256}: {'; '.join(refused)}")
+
+
+def _tell_the_master(found: dict[str, Any]) -> None:
+    """Refresh the grains where ours does not say what was found: the master learns of it with the pillar."""
+    grain = __grains__.get("fim_bootstrap", {})
+    if any(grain.get(key) != value for key, value in found.items()):
+        __salt__["saltutil.refresh_grains"]()
 
 
 def _report(binary: str, command: str, arguments: Sequence[str]) -> dict[str, Any]:

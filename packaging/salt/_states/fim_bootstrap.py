@@ -3,30 +3,89 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Union
 
 from salt.exceptions import CommandExecutionError
 
 BINARY = "/usr/local/sbin/fim-bootstrap"
+OPTION_FILE = "/etc/fim-bootstrap/config.toml"
 TROUBLE = ("failed", "blocked")
 
 # put here by Salt's loader
 __salt__: dict[str, Any]
+__states__: dict[str, Any]
 __opts__: dict[str, Any]
+__env__: str
 
 
-def ready(name: str, binary: str = BINARY, arguments: Sequence[str] = ()) -> dict[str, Any]:
+def __virtual__() -> Union[bool, tuple[bool, str]]:  # noqa: N807 - Salt's name for it
+    return "fim_bootstrap.apply" in __salt__ or (False, "fim-bootstrap is a program for Linux")
+
+
+def installed(name: str, source: Union[str, Sequence[str]], sha256: str) -> dict[str, Any]:
+    """The file `name` is the binary that `sha256` names, owned by root and executable.
+
+    `source` is a URL or a list of them; none is asked where the file is there already. With test=True the binary
+    goes into the minion's cache alone.
+    """
+    ret: dict[str, Any] = {"name": name, "result": False, "changes": {}}
+    if not sha256:
+        return {**ret, "comment": "give the pillar fim_bootstrap:sha256, the checksum of the binary"}
+    content: dict[str, Any] = {"replace": False}
+    if not __salt__["fim_bootstrap.pinned"](sha256, name):
+        try:
+            content = {"source": __salt__["fim_bootstrap.staged"](source, sha256, __env__)}
+        except CommandExecutionError as error:
+            return {**ret, "comment": str(error)}
+    done: dict[str, Any] = __states__["file.managed"](
+        name, user="root", group="root", mode="0755", makedirs=True, show_changes=False, **content
+    )
+    return done
+
+
+def configured(name: str, lines: Sequence[str]) -> dict[str, Any]:
+    """The option file `name` holds these lines, the first of which marks it as Salt's; with no other line it is gone.
+
+    A file without that mark is somebody else's: it stays, and is named, where there are no options to write.
+    """
+    if len(lines) > 1:
+        written: dict[str, Any] = __states__["file.managed"](
+            name, contents=[*lines], user="root", group="root", mode="0600", makedirs=True
+        )
+        return written
+    now = _lines(name)
+    if now[:1] == [*lines]:
+        removed: dict[str, Any] = __states__["file.absent"](name)
+        return removed
+    said = f"{name} was not written by this state: it stays, and what it says counts" if now else "there are no options"
+    return {"name": name, "result": True, "changes": {}, "comment": said}
+
+
+def ready(
+    name: str,
+    binary: str = BINARY,
+    arguments: Sequence[str] = (),
+    source: Union[str, Sequence[str]] = (),
+    sha256: str = "",
+    option_lines: Sequence[str] = (),
+) -> dict[str, Any]:
     """The host is ready, or is after the reboot that the comment asks for.
 
     `arguments` are words for ``fim-bootstrap apply``. Nothing is rebooted: see the runner fim_bootstrap.reboot.
+    With test=True the answer is that of the binary and of the options that a real run would find, wherever they are
+    now: `source` and `sha256` are those of `installed`, and `option_lines` those of `configured`.
     """
     ret: dict[str, Any] = {"name": name, "result": True, "changes": {}, "comment": ""}
     test = __opts__["test"]
-    if test and not __salt__["fim_bootstrap.installed"](binary):
-        return {**ret, "result": None, "comment": f"{binary} is not there yet; what would change is not known"}
-    words = [*arguments, "--dry-run"] if test else [*arguments]
+    words = [*arguments]
     try:
+        if test:
+            binary = _binary_to_be(binary, source, sha256)
+            words = [*_options_to_be(option_lines), *arguments, "--dry-run"]
+        if test and not __salt__["fim_bootstrap.installed"](binary):
+            return {**ret, "result": None, "comment": f"{binary} is not there yet; what would change is not known"}
         report = __salt__["fim_bootstrap.apply"](binary=binary, arguments=words)
     except CommandExecutionError as error:
         return {**ret, "result": False, "comment": str(error)}
@@ -40,6 +99,23 @@ def ready(name: str, binary: str = BINARY, arguments: Sequence[str] = ()) -> dic
     elif test and report["changed"]:
         ret["result"] = None
     return ret
+
+
+def reverted(name: str, binary: str = BINARY) -> dict[str, Any]:
+    """What `ready` did is taken back, as far as nobody edited it since; without the binary nothing is to be done."""
+    ret: dict[str, Any] = {"name": name, "result": True, "changes": {}}
+    if not __salt__["fim_bootstrap.installed"](binary):
+        return {**ret, "comment": f"{binary} is not there"}
+    if __opts__["test"]:
+        return {**ret, "result": None, "comment": "what was done would be taken back"}
+    try:
+        report = __salt__["fim_bootstrap.revert"](binary=binary)
+    except CommandExecutionError as error:
+        return {**ret, "result": False, "comment": str(error)}
+    if report["changed"]:
+        ret["changes"] = {"reverted": report["comment"]}
+    comment = "\n".join((report["comment"], *(f"-> {remedy}" for remedy in report.get("remedies", ()))))
+    return {**ret, "result": not report["failed"], "comment": comment}
 
 
 def excepted(
@@ -84,13 +160,52 @@ def _kept(path: str) -> Mapping[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
+def _binary_to_be(binary: str, source: Union[str, Sequence[str]], sha256: str) -> str:
+    """The binary that a real run would use: the one in place, or the pinned one in the minion's cache."""
+    if not sha256 or __salt__["fim_bootstrap.pinned"](sha256, binary):
+        return binary
+    return str(__salt__["fim_bootstrap.staged"](source, sha256, __env__))
+
+
+def _options_to_be(lines: Sequence[str]) -> list[str]:
+    """The words by which a dry run goes by the option file as it is to be; it is written into the minion's cache."""
+    mark, options = [*lines[:1]], lines[1:]
+    if not (options or (mark and _lines(OPTION_FILE)[:1] == mark)):
+        return []  # there is none, or it is another's and stays
+    path = os.path.join(__opts__["cachedir"], "fim_bootstrap.toml")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in options)
+    return ["--config", path]
+
+
+def _lines(path: str) -> list[str]:
+    """The lines of a file; none where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
+
+
 def _comment(report: Mapping[str, Any]) -> str:
-    """The report's line; for what failed the evidence, and what a person can do about it."""
-    lines = [report["comment"], *([f"-> {report['remedy']}"] if report.get("remedy") else [])]
-    for item in report.get("requirements", ()):
-        if item["status"] in TROUBLE:
-            lines += [*item["evidence"], *([f"-> {item['remedy']}"] if item["remedy"] else [])]
+    """The verdict and the next step in one line; below it what failed in full."""
+    troubles = [item for item in report.get("requirements", ()) if item["status"] in TROUBLE]
+    remedies = [item["remedy"] for item in troubles if item["remedy"]]
+    step = remedies[0] if remedies else _reboot(report)
+    lines = [f"{report['comment']} -> {step.splitlines()[0]}" if step else report["comment"]]
+    for item in troubles:
+        lines += item["evidence"]
+        if item["remedy"] not in ("", step) or "\n" in item["remedy"]:
+            lines.append(f"-> {item['remedy']}")
     return "\n".join(lines)
+
+
+def _reboot(report: Mapping[str, Any]) -> str:
+    """What to do about a reboot that is required, or would be after a real run."""
+    if report.get("reboot_required"):
+        masterless = __opts__["file_client"] == "local"
+        return "reboot this host" if masterless else f"salt-run fim_bootstrap.reboot tgt={__opts__['id']}"
+    return "plan a reboot after it" if report.get("reboot_after_apply") else ""
 
 
 def _planned(report: Mapping[str, Any]) -> dict[str, Any]:

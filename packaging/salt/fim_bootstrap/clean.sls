@@ -1,15 +1,18 @@
 {#- Packages stay; what was edited since stays, too, and is told. #}
-{%- from 'fim_bootstrap/map.jinja' import fim with context %}
+{%- from 'fim_bootstrap/map.jinja' import fim, option_file, option_lines with context %}
 fim-bootstrap-reverted:
-  cmd.run:
-    - name: {{ fim.binary }} revert --format json
-    - stateful: true
-    - onlyif: test -x {{ fim.binary }}
+  fim_bootstrap.reverted:
+    - binary: {{ fim.binary }}
 
 fim-bootstrap-removed:
   file.absent:
-    - names:
-      - {{ fim.binary }}
-      - /etc/fim-bootstrap/config.toml
+    - name: {{ fim.binary }}
     - require:
-      - cmd: fim-bootstrap-reverted
+      - fim_bootstrap: fim-bootstrap-reverted
+
+fim-bootstrap-options:
+  fim_bootstrap.configured:
+    - name: {{ option_file }}
+    - lines: {{ option_lines[:1] | json }}
+    - require:
+      - fim_bootstrap: fim-bootstrap-reverted

@@ -6,12 +6,18 @@ modules there:
     - name: saltutil.sync_all
     - tgt: {{ tgt | json }}
     - tgt_type: {{ tgt_type }}
+{%- if 'saltenv' in fleet %}
+    - kwarg: {saltenv: {{ fleet.saltenv | json }}}
+{%- endif %}
 
 every host prepared:
   salt.state:
     - tgt: {{ tgt | json }}
     - tgt_type: {{ tgt_type }}
     - sls: [fim_bootstrap]
+{%- if 'saltenv' in fleet %}
+    - saltenv: {{ fleet.saltenv | json }}
+{%- endif %}
     - require:
       - salt: modules there
     - batch: {{ fleet.get('batch', '10%') }}

@@ -24,4 +24,4 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self.v2_runner_on_ok(result)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        print(f"stats\t{json.dumps(stats.summarize('localhost'))}")
+        print(f"stats\t{json.dumps(stats.summarize('web1'))}")

@@ -1,0 +1,1 @@
+../../roles/fim_bootstrap/action_plugins/fim_bootstrap.py

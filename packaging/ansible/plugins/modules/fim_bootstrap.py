@@ -1,0 +1,1 @@
+../../roles/fim_bootstrap/library/fim_bootstrap.py
