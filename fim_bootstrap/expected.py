@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .facts.audit import AUDITD_CONF
+from .audit import auditd_conf
 from .facts.commands import SELINUX_COMMANDS
 from .host.reader import File
 from .model import Answer, Facts, Finding, Profile, Settings, Status
@@ -39,6 +39,6 @@ def _installed(facts: Facts, profile: Profile) -> Facts:
     audit = facts.audit
     commands = {**dict.fromkeys(SELINUX_COMMANDS, ""), **facts.commands}  # without auditctl: no kernel is asked
     if audit.conf is None:
-        audit = audit._replace(conf=File(AUDITD_CONF, ""), preflight=Answer(accepted=True))
+        audit = audit._replace(conf=File(auditd_conf.PATH, ""), preflight=Answer(accepted=True))
     later = audit._replace(generation=audit.generation or profile.audit, plugin_dir_present=True)
     return facts._replace(audit=later, commands=commands)
