@@ -190,8 +190,7 @@ def _converged(session: _Session, begun: float) -> engine.Outcome:
     if not settings.probe or outcome.error:
         return outcome
     found = session.look_and_probe()
-    seen = engine.plan(found, session.profile, settings)
-    return outcome._replace(findings=(*outcome.findings[:-1], seen[-1]), facts=found)
+    return outcome.probed(found, engine.plan(found, session.profile, settings))
 
 
 def _ended(status: int, delivered: bool, document: dict[str, Any], values: Mapping[str, Any]) -> int:

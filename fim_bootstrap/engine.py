@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Optional
 from . import consequences, expected, waiting
 from .agent.look import restarts_auditd
 from .agent.vendor import SERVICE
-from .audit import auditctl, auditd_conf, preflight, reboots, rule_origin, switched_on
+from .audit import auditctl, auditd_conf, reboots
 from .changes import journal
 from .changes.journal import moment
 from .changes.packages import InstallPackages
@@ -59,6 +59,11 @@ class Outcome(NamedTuple):
         """Whether the host is not as it was."""
         return bool(self.done or self.begun)
 
+    def probed(self, facts: Facts, findings: Sequence[Finding]) -> Outcome:
+        """The same after a test event: of what is thought since, the finding about its delivery counts."""
+        seen = {finding.id: finding for finding in findings if finding.id == delivery.ID}
+        return self._replace(findings=tuple(seen.get(f.id, f) for f in self.findings), facts=facts)
+
     def account(self) -> list[str]:
         """What was done, in words."""
         whole = [change.describe() for change in self.done]
@@ -98,6 +103,8 @@ def _preflight(host: Reader, facts: Facts) -> Optional[Answer]:
 
     Where the dispatcher line alone is at fault, auditd is asked about the text in which it is mended.
     """
+    from .audit import preflight  # only before a restart
+
     conf, known = facts.audit.conf, (facts.audit.generation, facts.audit.dialect)
     if conf is None or conf.problem:
         return None
@@ -221,6 +228,8 @@ class _Run:
         """The agent's restart that will be due once auditd has been restarted, and with it the rules loaded again."""
         if "auditd" not in due:
             return None
+        from .audit import rule_origin  # only before a restart
+
         audit = self.facts.audit
         listed = audit.live_rules
         if rule_origin.wiped(file.text for file in audit.rules):
@@ -251,6 +260,8 @@ class _Run:
             waiting.until_quiet(self.host, self.settings.agent_timeout, self.say)
         self.tell(which, change)
         if isinstance(change, RestartService) and self.facts.audit.enabled == DISABLED:
+            from .audit import switched_on  # only before a restart
+
             journal.record(self.host, switched_on.EVENT, **moment(self.host))
         try:
             change.apply(self.host, record)

@@ -276,16 +276,7 @@ def _checked(path: str, name: str, table: Any) -> Mapping[str, Any]:
         where = f"{path}: [{name}] {key}"
         if key not in KEYS:
             raise BadConfig(f"{where}: no such key", f"known keys: {', '.join(sorted(KEYS))}")
-        kind = str if key == "like" else _hints()[key]
-        if kind in (str, int, bool):
-            good, wanted = type(value) is kind, {str: "a text", int: "a number", bool: "true or false"}[kind]
-        elif kind == NAMES:
-            good, wanted = _texts(value), "a list of texts"
-        elif kind == Mapping[str, NAMES]:
-            good, wanted = isinstance(value, dict) and all(map(_texts, value.values())), "a table of lists of texts"
-        else:
-            good, wanted = isinstance(value, dict) and _texts(list(value.values())), "a table of texts"
-        if not good:
+        if wanted := _unlike(value, str if key == "like" else _hints()[key]):
             raise BadConfig(f"{where}: must be {wanted}, not {value!r}")
         if key in CHOICES and value not in CHOICES[key]:
             raise BadConfig(f"{where}: must be one of {', '.join(map(str, CHOICES[key]))}, not {value!r}")
@@ -293,6 +284,19 @@ def _checked(path: str, name: str, table: Any) -> Mapping[str, Any]:
             if manager not in MANAGERS:
                 raise BadConfig(f"{where}: no such manager: {manager}", f"known: {', '.join(MANAGERS)}")
     return table
+
+
+def _unlike(value: Any, kind: Any) -> str:
+    """What a value has to be, where it is not of that kind; else ''."""
+    if kind in (str, int, bool):
+        good, wanted = type(value) is kind, {str: "a text", int: "a number", bool: "true or false"}[kind]
+    elif kind == NAMES:
+        good, wanted = _texts(value), "a list of texts"
+    elif kind == Mapping[str, NAMES]:
+        good, wanted = isinstance(value, dict) and all(map(_texts, value.values())), "a table of lists of texts"
+    else:
+        good, wanted = isinstance(value, dict) and _texts(list(value.values())), "a table of texts"
+    return "" if good else wanted
 
 
 @functools.lru_cache(maxsize=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from fim_bootstrap.errors import Blocked, BootstrapError, Busy
 from fim_bootstrap.facts import audit, commands, system
 from fim_bootstrap.facts.gather import gather
 from fim_bootstrap.host.reader import Output
-from fim_bootstrap.model import Environment, Facts, OsRelease, Profile, Settings, Status
+from fim_bootstrap.model import Environment, Facts, Finding, OsRelease, Profile, Settings, Status
 from tests.conftest import AUDITD_CONF, PROGRAMS, RULES
 from tests.dict_host import BOOT, DictHost
 from tests.test_requirements import READY
@@ -522,6 +523,21 @@ def test_a_reboot_is_made_when_it_is_needed_and_asked_for(
     assert cli.main(["apply", "--format", "json", *words]) == 0
     assert any(line.startswith("shutdown -r") for line in machine.host.done) is reboots
     assert machine.host.stat("/run/fim-bootstrap/result.json")
+
+
+def test_the_answer_of_a_probe_is_that_of_its_requirement_wherever_it_stands(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another requirement may come after it."""
+    last = SimpleNamespace(ID="last", TITLE="nothing", assess=lambda *_: Finding("last", "", Status.OK, "as it was"))
+    monkeypatch.setattr(engine, "REQUIREMENTS", (*engine.REQUIREMENTS, last))
+    monkeypatch.setattr(machine.host, "alone", contextlib.nullcontext, raising=False)
+    monkeypatch.setattr(cli, "LiveHost", lambda *_: machine.host)
+    monkeypatch.setattr(system, "identify", lambda _: OsRelease("debian", "12"))
+    assert cli.main(["apply", "--probe", "--format", "json"]) == 0
+    said = {item["id"]: item["summary"] for item in json.loads(capsys.readouterr().out)["requirements"]}
+    assert said["delivery"] == "no agent is running that an event could arrive at"
+    assert said["last"] == "as it was"
 
 
 @pytest.mark.parametrize(("there", "changed"), [(True, True), (False, False)])

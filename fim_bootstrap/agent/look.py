@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Optional
 
 from ..audit import auditd_conf, plugin_file
-from ..host.reader import File, Reader
-from ..model import AgentFacts, AuditFacts, Process, Service
-from .script_log import verdict
+from ..host.reader import File, Reader, Stat
+from ..model import AgentFacts, AuditFacts, Process, Service, Verdict
 from .vendor import (
     CONF,
     DISPATCHER_KEY,
@@ -57,8 +56,7 @@ def look(
     registered, problem = _registration(host, audit)
     copied = host.stat(registered) if registered else None
     edr, main, script = (running.get(name) for name in (EDR, SERVICE, SCRIPT))
-    said = verdict(host.tail(script_log.path, TAIL)) if script_log else None
-    said = said._replace(at=script_log.mtime) if said and script_log else None
+    said = _verdict(host, script_log) if script_log else None
     restart = _last(steps, ("start", "restart"), SERVICE)
     restarted_at = _moment(restart, boot, since)
     loaded_at = _moment(_last(steps, ("policy", "reload")), boot, since)
@@ -97,6 +95,14 @@ def look(
         collided=said is not None and said.code == 202 and restarted_at < loaded_at <= said.at,
         identity=identity,
     )
+
+
+def _verdict(host: Reader, log: Stat) -> Optional[Verdict]:
+    """How the last start or stop of FIM ended, by the log of the script."""
+    from .script_log import verdict  # only where FIM was ever started
+
+    said = verdict(host.tail(log.path, TAIL))
+    return said._replace(at=log.mtime) if said else None
 
 
 def _values(text: str) -> dict[str, list[tuple[int, str]]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Optional
 
-from ..audit import rule_origin
 from ..model import Facts, Settings, Verdict
 from .vendor import CAUSES, EDR, TOOLS
 
@@ -110,6 +109,8 @@ def why_restart(facts: Facts, settings: Settings) -> str:
             return f"{in_words(verdict)}; that is over"
     dispatching = settings.mode_for(facts) == "dispatcher"
     if dispatching and agent.edr and audit.daemon and agent.edr.started < audit.daemon.started:
+        from ..audit import rule_origin  # only where the agent is older than auditd
+
         texts = (file.text for file in audit.rules)
         if audit.live_rules is not None and not rule_origin.unexplained(audit.live_rules, texts):
             return f"{EDR} started before auditd, and the kernel has none of the rules that it had added"

@@ -114,7 +114,7 @@ def faults(text: str, generation: int, known: frozenset[str] = frozenset()) -> t
     `known` is the dialect of the auditd that is to read it.
     """
     lines = parse(text)
-    found = [judged for line in lines if (judged := _judged(line, generation, known)).fatal]
+    found = [weighed for line in lines if (weighed := _weighed(line, generation, known)).fatal]
     found += _bad_addresses(lines, known)
     if found or not text:
         return tuple(sorted(found))
@@ -280,31 +280,43 @@ def _grammar(text: str, words: Sequence[str]) -> str:
     return ""
 
 
-def _judged(line: Line, generation: int, known: frozenset[str]) -> Line:
+def _weighed(line: Line, generation: int, known: frozenset[str]) -> Line:
     """The line with what is wrong about its key or value, which depends on the release."""
     if line.problem or not line.key:
         return line
     key, value = line.key, line.value.lower()
-    problem = ""
     if (key not in known) if known else key not in KNOWN or (generation == 2 and key in ONLY_3):
         problem = f"unknown keyword {key}"
-    elif key in WORDS and value not in WORDS[key]:
-        problem = f"{line.value} is none of {', '.join(sorted(WORDS[key]))}"
-    elif key == "space_left_action" and value == "halt" and HALT in known:
-        problem = "halt is no longer taken here"
-    elif key in NUMBERS and not (value.isascii() and value.isdigit()):
-        problem = f"{line.value} is not a number"
-    elif key in NUMBERS and not NUMBERS[key][0] <= int(value) <= NUMBERS[key][1]:
-        problem = f"{line.value} is not between {NUMBERS[key][0]} and {NUMBERS[key][1]}"
-    elif key == "q_depth" and int(value) == 0 and EMPTY_QUEUE in known:
-        problem = "it must be greater than zero"
+    elif key in WORDS:
+        problem = _bad_word(line, known)
+    elif key in NUMBERS:
+        problem = _bad_number(line, known)
     elif key in SIZES:
         problem = _bad_size(value)
     elif key == "tcp_client_ports":
         problem = _bad_ports(value, known)
-    elif key == "log_file" and len(_folder(line.value)) < SHORTEST:
-        problem = f"the folder of {line.value} is too short a name"
+    else:
+        short = key == "log_file" and len(_folder(line.value)) < SHORTEST
+        problem = f"the folder of {line.value} is too short a name" if short else ""
     return line._replace(problem=problem, fatal=bool(problem))
+
+
+def _bad_word(line: Line, known: frozenset[str]) -> str:
+    value = line.value.lower()
+    if value not in WORDS[line.key]:
+        return f"{line.value} is none of {', '.join(sorted(WORDS[line.key]))}"
+    halts = line.key == "space_left_action" and value == "halt" and HALT in known
+    return "halt is no longer taken here" if halts else ""
+
+
+def _bad_number(line: Line, known: frozenset[str]) -> str:
+    least, most = NUMBERS[line.key]
+    if not (line.value.isascii() and line.value.isdigit()):
+        return f"{line.value} is not a number"
+    if not least <= int(line.value) <= most:
+        return f"{line.value} is not between {least} and {most}"
+    empty = line.key == "q_depth" and int(line.value) == 0 and EMPTY_QUEUE in known
+    return "it must be greater than zero" if empty else ""
 
 
 def _bad_size(value: str) -> str:

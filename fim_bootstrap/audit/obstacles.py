@@ -27,9 +27,8 @@ COMMAND_LINES = (
 OWN_RULES = ("/etc/audit/audit.rules", "/etc/audit/rules.d/")  # the rules requirement judges these, and mends them
 FULL = 5 * 4096  # bytes; auditd takes less than five blocks for a full disk
 EXEC = re.compile(r"\s*Exec\w+\s*=.*\bauditctl\b")
-LOADED = re.compile(r"(?<!\S)-R\s*(\S+)")
-LOCKS = re.compile(r"(?<!\S)-e\s*2(?!\S)")
-DISABLES = re.compile(r"(?<!\S)-e\s*0(?!\S)")
+LOADED = r"(?<!\S)-R\s*(\S+)"
+LOCKS, DISABLES = r"(?<!\S)-e\s*2(?!\S)", r"(?<!\S)-e\s*0(?!\S)"
 
 
 def gather(
@@ -107,11 +106,11 @@ def _in_unit(host: Reader, file: File) -> Iterator[Obstacle]:
     for where, line in _numbered(file):
         if not EXEC.match(line):
             continue
-        if LOCKS.search(line):
+        if re.search(LOCKS, line):
             yield Obstacle(where, "this unit freezes the audit rules each time it starts", remedy)
-        if DISABLES.search(line):
+        if re.search(DISABLES, line):
             yield Obstacle(where, "this unit switches auditing off each time it starts", remedy)
-        for path in LOADED.findall(line):
+        for path in re.findall(LOADED, line):
             other = None if path.startswith(OWN_RULES) else host.read(path)
             for rule in auditctl.parse(other.text) if other else ():
                 if rule.locks or rule.never_task:

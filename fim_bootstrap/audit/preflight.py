@@ -27,7 +27,7 @@ REFUSED, ACCEPTED = 6, 1  # exit statuses
 PATIENCE = 30.0  # seconds; auditd looks up the host of a mail address
 LONGEST = 100_000  # bytes of a text that may be handed over as an argument (execve(2): 128 KiB)
 # what auditd says in the foreground beside the reason of its end
-NOISE = re.compile(r"called with|opened for parsing|is deprecated -|^The audit daemon|^Not processing|^Warning")
+NOISE = r"called with|opened for parsing|is deprecated -|^The audit daemon|^Not processing|^Warning"
 LOWEST = ("nice", "-n", "39", "prlimit", "--nice=0:0")
 # arguments: mode, label and text of a file to read in the place of auditd.conf; a folder to hide; the command
 SCRIPT = """\
@@ -98,7 +98,7 @@ def _created(host: Reader, text: str) -> list[str]:
 
 def _answer(output: Output, text: str) -> Answer:
     lines = [line.strip() for line in (output.stderr + output.stdout).splitlines() if line.strip()]
-    reasons = [line for line in lines if not NOISE.search(line)]
+    reasons = [line for line in lines if not re.search(NOISE, line)]
     said = reasons[-1] if reasons else output.why()
     if output.status == ACCEPTED and any("Cannot change priority" in line for line in lines):
         return Answer(True)

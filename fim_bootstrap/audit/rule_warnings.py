@@ -9,7 +9,6 @@ from ..model import AuditFacts, Facts
 from . import rules_d
 from .rules_d import Judged
 from .silence import Silencer
-from .switched_on import way
 
 BACKLOG = 8192  # the agent's own default for AuditBacklogLimit
 
@@ -48,6 +47,8 @@ def _of_kernel(audit: AuditFacts, manager: str) -> Iterator[str]:
     if 0 < status.get("backlog_limit", 0) < BACKLOG:
         yield f"backlog_limit {status['backlog_limit']} is low for FIM; the agent asks for {BACKLOG}"
     if audit.switched_on is not None:
+        from .switched_on import way  # only where it is told
+
         yield (
             f"auditing was switched on {audit.switched_on:.0f} s after the boot: what ran before is not audited until"
             " it is restarted; a reboot is advised, none is required, with audit=1 on the boot command line"

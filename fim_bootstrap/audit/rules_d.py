@@ -28,8 +28,8 @@ SUFFIX = re.compile(rb"(?:\.[A-Za-z~][A-Za-z0-9~]*)*\Z")
 SLOTS = ("D", "b", "f", "e")  # lines of which augenrules keeps the last
 # a comment as earlier releases wrote it: its words act where augenrules glues it to the line before it
 WHY = "FIM needs audit rules without this line"
-OLD = re.compile(rf"# (fim-bootstrap \S+: {WHY}): (?!['\"])(.*)", re.DOTALL)
-OURS = re.compile(rf"# fim-bootstrap \S+: {WHY}: (.*)")
+OLD = rf"(?s)# (fim-bootstrap \S+: {WHY}): (?!['\"])(.*)"
+OURS = rf"# fim-bootstrap \S+: {WHY}: (.*)"
 
 
 class Joins(NamedTuple):
@@ -143,7 +143,7 @@ def taken_out(files: Sequence[File]) -> Iterator[str]:
     """The lines that this tool took out and that would lock the kernel, as FILE:LINE: TEXT."""
     for file in files:
         for number, line in enumerate(file.text.split("\n"), 1):
-            if ours := OURS.match(line):
+            if ours := re.match(OURS, line):
                 text = re.sub(r"'([^']*)'", r"\1", ours[1])
                 if any(rule.locks for rule in parse(text)):
                     yield f"{file.path}:{number}: {text}"
@@ -349,7 +349,7 @@ def _comment(piece: str, note: str) -> str:
     """
     body = piece.rstrip("\r\n")
     end = piece[len(body) :].rstrip("\n") + "\n"
-    if old := OLD.match(body):
+    if old := re.match(OLD, body):
         note, body = old[1], old[2]
     parts = [body[at : at + SLICE] for at in range(0, len(body), SLICE)]
     return "".join(f"# {note}: {' '.join(map(repr, filter(None, part.split(' '))))}{end}" for part in parts) or end

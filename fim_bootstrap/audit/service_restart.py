@@ -17,9 +17,10 @@ ACTIONS = ("/usr/libexec/initscripts/legacy-actions", "/usr/lib/initscripts/lega
 FUNCTIONS = "audit-functions"  # what audit 3.0 to 3.1.2 share between their actions
 # what the actions of audit 2.8 to 4 call by name; another word of theirs may be a function or a builtin of the shell
 CALLED = frozenset(("auditctl", "pidof", "timeout", "tail", "sleep", "systemctl"))
-SAID = re.compile(r"(?m)(?:^|\s)#.*$|\b(?:echo|printf)\s+(?:-\w+\s+)*\$?(?:\"[^\"\n]*\"|'[^'\n]*')")
-RUN = re.compile(r"(?m)(?:^|[;&|(!]|\b(?:if|then|do|else|exec))[ \t]*(?:(?:\.|source)[ \t]+)?(/[\w./-]+)")
-WORD = re.compile(r"(?<![\w./$-])[a-z]+(?![\w./=-])")
+# patterns are compiled where they are needed: a run that is ready needs few of them
+QUOTED = r"(?m)(?:^|\s)#.*$|\b(?:echo|printf)\s+(?:-\w+\s+)*\$?(?:\"[^\"\n]*\"|'[^'\n]*')"
+RUN = r"(?m)(?:^|[;&|(!]|\b(?:if|then|do|else|exec))[ \t]*(?:(?:\.|source)[ \t]+)?(/[\w./-]+)"
+WORD = r"(?<![\w./$-])[a-z]+(?![\w./=-])"
 # by hand, where the packages do not bring it
 REMEDY = (
     "`service auditd restart` has to work: install service(8) (initscripts-service) and audit's legacy action, or allow"
@@ -59,12 +60,12 @@ def _action(host: Reader, program: str) -> str:
 def _lacking(host: Reader, path: str, depth: int) -> Iterator[str]:
     """What a script reads or runs without asking whether it is there, and is not: paths, and commands by their name."""
     script = host.read(path)
-    text = SAID.sub("", script.text if script else "")
-    for needed in RUN.findall(text):
+    text = re.sub(QUOTED, "", script.text if script else "")
+    for needed in re.findall(RUN, text):
         if host.stat(needed) is None and not re.search(rf"-[efrsx]\s+{re.escape(needed)}\b", text):
             yield needed
         elif depth and (FUNCTIONS in needed or needed.startswith(ACTIONS)):
             yield from _lacking(host, needed, depth - 1)
-    for word in WORD.findall(text):
+    for word in re.findall(WORD, text):
         if word in CALLED and not host.which(word):
             yield word

@@ -18,8 +18,9 @@ EVENT = "enabled"  # kind of the journal entry of a start of auditd that switche
 TAIL = 1 << 20  # bytes of the audit log's end in which the kernel's own record is looked for
 BOOTED_ON = ("1", "on")
 OFF = b"0"
-STAMP = re.compile(rb"(?m)^(?:node=\S+ )?type=\w+ msg=audit\((\d{1,12}\.\d{1,9}):")
-RECORD = re.compile(rb"(?m)^(?:node=\S+ )?type=CONFIG_CHANGE msg=audit\((\d{1,12}\.\d{1,9}):\d+\):"
+# patterns are compiled where they are needed: where auditing may have been switched on late
+STAMP = rb"(?m)^(?:node=\S+ )?type=\w+ msg=audit\((\d{1,12}\.\d{1,9}):"
+RECORD = (rb"(?m)^(?:node=\S+ )?type=CONFIG_CHANGE msg=audit\((\d{1,12}\.\d{1,9}):\d+\):"
                     rb"[^\n]*? audit_enabled=(\d) old=(\d)(?![^\n]* res=0)")  # fmt: skip
 GRUB = "GRUB_CMDLINE_LINUX in /etc/default/grub"
 GRUBBY = "grubby --update-kernel=ALL --args=audit=1"
@@ -67,9 +68,9 @@ def way(manager: str) -> str:
 def _first_record(host: Reader, since: float, log: str) -> Optional[tuple[float, bytes]]:
     """When audit_enabled was first set in this boot (seconds), and what it was before; None if the log is too short."""
     tail, found = host.tail(log, TAIL), host.stat(log)
-    oldest = STAMP.search(tail)
+    oldest = re.search(STAMP, tail)
     whole = found is not None and found.size <= TAIL and host.stat(f"{log}.1") is None
     if not oldest or not (whole or float(oldest[1]) < since):
         return None
-    changes = ((float(at) - since, old) for at, new, old in RECORD.findall(tail) if (new, old) != (OFF, OFF))
+    changes = ((float(at) - since, old) for at, new, old in re.findall(RECORD, tail) if (new, old) != (OFF, OFF))
     return next((change for change in changes if change[0] >= 0), None)

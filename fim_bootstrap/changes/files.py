@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ..audit import preflight
 from ..errors import BootstrapError
 from ..host.reader import Host
 from ..resources import program
@@ -66,6 +65,8 @@ class EditAuditdConf(EditFile):
 
         What it says of the present text, too (the log's folder is missing, in an image), is not the edit's doing.
         """
+        from ..audit import preflight  # only where something is changed
+
         answer = preflight.ask(host, self.after) if host.root == "/" else None
         if answer and answer.accepted is False and answer.said != preflight.ask(host).said:
             raise BootstrapError(f"{self.path}: auditd would refuse the new text: {answer.said}; nothing was written")

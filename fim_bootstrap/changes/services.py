@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..agent import look as agent
 from ..agent import vendor
-from ..audit import auditd_conf, preflight
+from ..audit import auditd_conf
 from ..errors import BootstrapError
 from ..facts.processes import gather, running, still
 from ..facts.services import unit_of
@@ -170,6 +170,8 @@ def restart_running(host: Host, stopped: Collection[str]) -> None:
     An auditd that runs is left running where it would refuse them. An agent that restarts auditd itself is restarted
     alone; only if nothing came of it auditd is, too.
     """
+    from ..audit import preflight  # only for revert
+
     answer = preflight.ask(host) if running(host, "auditd") else None
     if answer and answer.accepted is False:
         said = f"auditd refuses {auditd_conf.PATH} as it is now, so it was not restarted: {answer.said}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from ..agent import vendor
-from ..audit import auditctl, auditd_conf, locked_by, reboots, rules_d, service_restart
+from ..audit import auditctl, auditd_conf, reboots, rules_d, service_restart
 from ..changes import journal
 from ..host.boot import booted
 from ..host.reader import LIMIT, LINE, File, Output, Reader
@@ -62,9 +62,15 @@ def look(
         owner=_owner(host, (kernel or {}).get("pid", 0), seen),
         # auditctl has something to say even where there are none: «No rules»
         live_rules=auditctl.parse_listing(said) if (said := _said(listing)) else None,
-        locked_by=locked_by.look(host) if (kernel or {}).get("enabled") == LOCKED else (),
+        locked_by=_locked_by(host) if (kernel or {}).get("enabled") == LOCKED else (),
         reboot_spent=reboots.spent(steps, boot),
     )
+
+
+def _locked_by(host: Reader) -> tuple[str, ...]:
+    from ..audit import locked_by  # only for a kernel that is locked
+
+    return locked_by.look(host)
 
 
 def _rule_files(host: Reader) -> list[File]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..agent import look as agent
 from ..agent import vendor
-from ..audit import auditctl, auditd_conf, obstacles, rules_d, switched_on
+from ..audit import auditctl, auditd_conf, obstacles, rules_d
 from ..changes import journal
 from ..host.boot import boot_id, booted
 from ..host.reader import UNREAD, Output, Reader
@@ -50,6 +50,8 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     boot = boot_id(host)
     audit = audit_facts.look(host, commands, profile, known, seen, kernel, answers.get("rules"), steps, boot)
     if (kernel or {}).get("enabled"):
+        from ..audit import switched_on  # only where auditing is on
+
         early = float(units.get(EARLY, {}).get("ActiveEnterTimestampMonotonic") or 0) / 1e6
         log = auditd_conf.log_of(audit.conf.text if audit.conf else "")
         on = switched_on.look(host, steps, switched_on.Boot(boot, booted(), early), log)

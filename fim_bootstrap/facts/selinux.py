@@ -8,7 +8,6 @@ in the kernel, and the access decision. None of them starts a process.
 
 from __future__ import annotations
 
-import bz2
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +36,7 @@ TYPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 SERVING = {"dir": ("search", "write", "add_name", "remove_name"), "sock_file": ("create", "unlink")}
 OVERRIDE = {"capability": ("dac_override",)}
 # what restorecon -nv says of a file; the second form is that of SELinux userspace before 2.6
-RELABEL = re.compile(r"(?:Would relabel (\S+) from \S+ to|restorecon reset (\S+) context \S+->)\s*(\S+)")
+RELABEL = r"(?:Would relabel (\S+) from \S+ to|restorecon reset (\S+) context \S+->)\s*(\S+)"
 
 
 class Agent(NamedTuple):
@@ -257,7 +256,7 @@ class _Kernel:
             return {}
         said = self.host.query(("restorecon", "-nRv", *paths))[0].stdout
         right: dict[str, str] = {}
-        for found in RELABEL.finditer(said):
+        for found in re.finditer(RELABEL, said):
             name = (found[1] or found[2]).rpartition("/")[2]  # restorecon names the path without links
             for path in paths:
                 if path.rpartition("/")[2] == name:
@@ -338,6 +337,8 @@ def _unpacked(content: bytes) -> bytes:
     """A stored module as it was before the store packed it; nothing of a damaged one, which is built anew."""
     if content[:3] != b"BZh":
         return content
+    import bz2  # only where the store packs its modules
+
     reader = bz2.BZ2Decompressor()
     try:
         module = reader.decompress(content, LARGEST)

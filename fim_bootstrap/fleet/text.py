@@ -31,25 +31,13 @@ def lines(picture: Picture, plan: Plan, since: Optional[Since]) -> Iterator[str]
     for state, count in picture.states.items():
         if count:
             yield f"  {WORDS[state]:13}{count:7}  {'#' * max(1, round(BAR * count / widest))}"
-    if picture.causes:
-        yield "\nTo do, by cause (most hosts first; alone: hosts with no other cause)"
-        yield "    hosts   alone"
-        for row in picture.causes[:SHOWN]:
-            yield f"  {row.hosts.total:7} {row.alone:7}  {row.cause.text()}"
-            yield f"{'':17}  -> {row.cause.do}"
-            yield f"{'':17}  {_few(row.hosts)}"
-        yield from _more(len(picture.causes), "causes")
+    yield from _causes(picture)
     told = {hop: hosts.total for hop, hosts in picture.hops.items() if hosts.total}
     if told.keys() - {NOT_TOLD}:
         yield "\nWhere the way of an event stops"
         yield "  " + " | ".join(f"{CHAIN_WORDS.get(hop, hop)} {count}" for hop, count in told.items())
     for title, table in tables(picture):
-        if table.keys() - {NOT_TOLD}:
-            yield f"\n{title}"
-            for label, counts in list(table.items())[:SHOWN]:
-                states = ", ".join(f"{count} {WORDS[state]}" for state, count in counts.items())
-                yield f"  {sum(counts.values()):7}  {label}: {states}"
-            yield from _more(len(table), "rows")
+        yield from _table(title, table)
     if picture.skipped:
         yield "\nNot looked at"
         for what, hosts in list(picture.skipped.items())[:SHOWN]:
@@ -60,6 +48,26 @@ def lines(picture: Picture, plan: Plan, since: Optional[Since]) -> Iterator[str]
     yield ""
     yield from as_text(plan) if plan.hosts + len(plan.apart) <= PLANNED else list(as_text(plan))[:1]
     yield from notes(picture)
+
+
+def _causes(picture: Picture) -> Iterator[str]:
+    if picture.causes:
+        yield "\nTo do, by cause (most hosts first; alone: hosts with no other cause)"
+        yield "    hosts   alone"
+        for row in picture.causes[:SHOWN]:
+            yield f"  {row.hosts.total:7} {row.alone:7}  {row.cause.text()}"
+            yield f"{'':17}  -> {row.cause.do}"
+            yield f"{'':17}  {_few(row.hosts)}"
+        yield from _more(len(picture.causes), "causes")
+
+
+def _table(title: str, table: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    if table.keys() - {NOT_TOLD}:
+        yield f"\n{title}"
+        for label, counts in list(table.items())[:SHOWN]:
+            states = ", ".join(f"{count} {WORDS[state]}" for state, count in counts.items())
+            yield f"  {sum(counts.values()):7}  {label}: {states}"
+        yield from _more(len(table), "rows")
 
 
 def tables(picture: Picture) -> tuple[tuple[str, Mapping[str, Mapping[str, int]]], ...]:

@@ -12,7 +12,6 @@ from typing import Optional
 
 from ..agent.vendor import PLUGIN
 from ..audit import auditd_conf, restart_due, service_restart
-from ..changes import first_boot
 from ..changes.services import EnableService, RestartService
 from ..model import Change, Environment, Facts, Finding, Profile, Settings, Status
 from . import direct_mode, packages
@@ -50,6 +49,8 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
 
 def _at_rest(facts: Facts, settings: Settings, enabling: list[Change], late: bool) -> Finding:
     """A tree or a chroot, in which nothing is started."""
+    from ..changes import first_boot  # only for a tree
+
     offline = facts.environment is Environment.OFFLINE
     changes, warnings = (
         tuple(first_boot.prepared(facts, settings, enabling, late) if offline else enabling),

@@ -26,8 +26,8 @@ def rpm(*words: str) -> None:
     subprocess.run(["rpm", "--nosignature", "--nodeps", *words], check=True, capture_output=True)
 
 
-def main() -> int:
-    """One call of yum."""
+def main() -> int:  # noqa: C901
+    """One call of yum: in one piece, so that it reads as the dialogue that was recorded."""
     command, names = WORDS[0], WORDS[1:]
     if os.path.exists(PID_FILE):
         with open(PID_FILE) as file:

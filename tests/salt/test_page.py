@@ -19,8 +19,9 @@ from tests.cache import run
 from tests.conftest import BINARY, PROJECT
 from tests.fetched import SALT, SALT_LTS
 from tests.managers.roots import ENVIRONMENT, Root
-from tests.salt.fleet import QUIET, free_port, program
+from tests.salt.fleet import QUIET, program
 from tests.salt.houses import FORMULA, PROGRAMS, SHA256, house, kill_all
+from tests.sshd import free_port
 
 pytestmark = pytest.mark.salt
 

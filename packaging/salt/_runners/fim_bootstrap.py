@@ -53,8 +53,11 @@ def reboot(
     return {**outcome, "not_rebooted": waiting, "retcode": status}
 
 
-def _reboot(batch: Sequence[str], outcome: dict[str, Any], at_time: int, deadline: float, interval: float) -> None:
-    """Reboot one batch, and wait until each is ready; what became of it goes into `outcome`."""
+def _reboot(batch: Sequence[str], outcome: dict[str, Any], at_time: int, deadline: float, interval: float) -> None:  # noqa: C901
+    """Reboot one batch, and wait until each is ready; what became of it goes into `outcome`.
+
+    In one piece, since each minion passes from one case to the next while the same loop waits for all of them.
+    """
     required = _ask(batch, "list", "fim_bootstrap.reboot_required")
     boots = _ask(batch, "list", "fim_bootstrap.boot_id")
     left: dict[str, str] = {}
