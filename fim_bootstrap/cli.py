@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import engine, export, options, profiles, report, waiting
 from .changes import journal, leftovers
@@ -76,15 +76,31 @@ def _failed(command: str, values: Mapping[str, Any], error: BootstrapError, begu
 
 
 @contextlib.contextmanager
-def _reported(command: str, values: Mapping[str, Any], begun: float) -> Iterator[export.Export]:
-    """Where --report goes; what ends the run before there is a report is reported there, too."""
-    place = export.settle(values["report"])
+def _reported(command: str, values: Mapping[str, Any], begun: float) -> Iterator[_Places]:
+    """Where --report and --metrics go; what ends the run before there is a report is reported there, too."""
+    places = _Places(export.settle(values["report"]), export.settle(values["metrics"], "--metrics"))
     try:
-        yield place
+        yield places
     except BootstrapError as error:
-        document = report.of_error(command, error, time.monotonic() - begun)
-        _attempted(lambda: export.deliver(place, _dump(document)))
+        _delivered(places, report.of_error(command, error, time.monotonic() - begun))
         raise
+
+
+class _Places(NamedTuple):
+    """Where the report goes besides stdout."""
+
+    report: export.Export
+    metrics: export.Export
+
+
+def _delivered(places: _Places, document: dict[str, Any]) -> bool:
+    """Whether the report got where it was to go, as JSON and as metrics."""
+    told = [_attempted(lambda: export.deliver(places.report, _dump(document)))]
+    if places.metrics != export.Export():
+        from . import metrics
+
+        told.append(_attempted(lambda: export.deliver(places.metrics, metrics.of(document))))
+    return all(told)
 
 
 def _attempted(action: Callable[[], object]) -> bool:
@@ -137,13 +153,12 @@ class _Session:
 
 
 def _check(values: Mapping[str, Any], begun: float) -> int:
-    with _reported("check", values, begun) as place:
+    with _reported("check", values, begun) as places:
         session = _Session(values)
         found = session.look_and_probe(waits=values.get("wait", False))
         outcome = engine.Outcome(engine.plan(found, session.profile, session.settings), found)
         document = _document("check", outcome, session, begun)
-    delivered = _attempted(lambda: export.deliver(place, _dump(document)))
-    return _ended(report.exit_code("check", outcome), delivered, document, values)
+    return _ended(report.exit_code("check", outcome), _delivered(places, document), document, values)
 
 
 def _apply(values: Mapping[str, Any], begun: float) -> int:
@@ -151,24 +166,33 @@ def _apply(values: Mapping[str, Any], begun: float) -> int:
         _check({**values, "probe": False}, begun)
         return 0
     _need_root("apply")
-    with _reported("apply", values, begun) as place:
+    with _reported("apply", values, begun) as places:
         session = _Session(values)
         own = session.settings.first_boot or (session.settings.guard and session.host.which("systemctl"))
-        if own and from_source() and not session.host.stat(own_files.PROGRAM):
+        if own and from_source() and not any(map(session.host.stat, (own_files.PROGRAM, own_files.PACKAGED))):
             raise Blocked(f"{own_files.PROGRAM} has to be the one-file binary; this is a source run", "make binary")
         with session.host.alone():
             outcome = _converged(session, begun)
             document = _document("apply", outcome, session, begun)
             host, text = session.host, _dump(document)
-            delivered = [_attempted(lambda: export.deliver(place, text))]
+            delivered = [_delivered(places, document)]
             if host.root == "/":
                 delivered.append(_attempted(lambda: host.create(f"{RUN}/result.json", text.encode(), 0o644)))
             host.log(document["comment"])
-            if values["reboot"] == "when-needed" and document["reboot_required"]:
-                why = "fim-bootstrap: audit rules take effect at this boot"
-                delivered.append(_attempted(lambda: host.run("shutdown", "-r", "+1", why)))
+            if values["reboot"] != "never" and document["reboot_required"]:
+                delivered.append(_attempted(lambda: _reboot(values["reboot"], session)))
     status = report.exit_code("apply", outcome, values["detailed-exitcode"])
     return _ended(status, all(delivered), document, values)
+
+
+def _reboot(wanted: str, session: _Session) -> None:
+    """What --reboot wants of a reboot that is due: to have it, or to tell the system's own tooling."""
+    if wanted == "when-needed":
+        session.host.run("shutdown", "-r", "+1", "fim-bootstrap: audit rules take effect at this boot")
+    elif wanted == "mark":
+        from . import reboot_mark
+
+        _tell(f"fim-bootstrap: {reboot_mark.leave(session.host, session.profile.managers)}")
 
 
 def _converged(session: _Session, begun: float) -> engine.Outcome:

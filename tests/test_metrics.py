@@ -22,7 +22,9 @@ def parsed(text: str) -> dict[str, Any]:
         assert family.type == "gauge"
         assert family.documentation
         values = {tuple(sample.labels.values()): sample.value for sample in family.samples}
-        found[family.name.replace("fim_bootstrap_", "", 1)] = values.get((), {key[0]: v for key, v in values.items() if key})
+        found[family.name.replace("fim_bootstrap_", "", 1)] = values.get(
+            (), {key[0]: v for key, v in values.items() if key}
+        )
     return found
 
 
@@ -38,7 +40,9 @@ def test_a_host_that_is_not_ready(tree: Tree, tmp_path: Path) -> None:
     assert judged["rules"] == 0
     assert "guard" not in judged
     assert before <= found["last_look_timestamp_seconds"] <= time.time()
-    assert found["last_look_timestamp_seconds"] == calendar.timegm(time.strptime(seen.report["time"], "%Y-%m-%dT%H:%M:%SZ"))
+    assert found["last_look_timestamp_seconds"] == calendar.timegm(
+        time.strptime(seen.report["time"], "%Y-%m-%dT%H:%M:%SZ")
+    )
     assert found["look_duration_seconds"] == seen.report["seconds"]
     assert found["info"] == {__version__: 1}
 
@@ -53,8 +57,9 @@ def test_apply_writes_what_came_of_it(tree: Tree, tmp_path: Path) -> None:
 
 
 def test_a_reboot_that_is_due_is_a_metric_of_its_own() -> None:
-    document = {**report.of_error("check", Unsupported("x"), 0.5), "verdict": "ready-after-reboot", "reboot_required": True,
-                "requirements": [{"id": "rules", "status": "reboot"}]}  # fmt: skip
+    due = {"verdict": "ready-after-reboot", "reboot_required": True,
+           "requirements": [{"id": "rules", "status": "reboot"}]}  # fmt: skip
+    document = {**report.of_error("check", Unsupported("x"), 0.5), **due}
     found = parsed(metrics.of(document))
     assert (found["ready"], found["reboot_required"], found["requirement_met"]) == (0, 1, {"rules": 0})
 

@@ -14,10 +14,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.binary.conftest import make
-from tests.cache import kept, run, source
+from tests.cache import source
 from tests.conftest import BINARY, PROJECT, needs_mounts, needs_root
 from tests.documented import block, blocks
-from tests.fetched import fetched
+from tests.fetched import fetched, unpacked
 from tests.managers.roots import root
 from tests.managers.test_managers import RELEASES
 
@@ -103,24 +103,6 @@ def promised(lines: str, out: str) -> None:
         assert found, f"{line}\nis not in\n{before}"
 
 
-def mkosi() -> Path:
-    """The program of Debian 13's package, which needs no more of the host than this one has for a folder."""
-
-    def fetch(made: Path) -> None:
-        (made / "lists/partial").mkdir(parents=True)
-        (made / "archives/partial").mkdir(parents=True)
-        (made / "sources.list").write_text(source("trixie"))
-        places = {"Etc::SourceList": made / "sources.list", "Etc::SourceParts": "/dev/null",
-                  "State::Lists": made / "lists", "Cache": made}  # fmt: skip
-        apt = ["apt-get", "-q", *(f"-oDir::{name}={place}" for name, place in places.items())]
-        run(*apt, "update")
-        subprocess.run([*apt, "download", "mkosi"], cwd=made, check=True, capture_output=True)
-        (package,) = made.glob("*.deb")
-        run("dpkg-deb", "-x", str(package), str(made))
-
-    return kept("mkosi-trixie", fetch)
-
-
 BUILD_HOST = ("/etc/audit", "/etc/selinux", "/etc/systemd", "/etc/fim-bootstrap", "/usr/local/sbin", "/usr/local/share",
               "/var/lib/fim-bootstrap", "/var/lib/selinux", "/var/log/fim-bootstrap.log", "/run/fim-bootstrap",
               "/var/lib/dpkg/status", "/etc/passwd")  # fmt: skip
@@ -143,7 +125,8 @@ def test_mkosi_builds_the_example_and_leaves_the_build_host_as_it_was(tmp_path: 
     assert make(tmp_path / "release", "--unsigned").returncode == 0
     _, site, suite, component = source("bookworm").rsplit(" ", 3)
     sources = f"Types: deb\nURIs: {site}\nSuites: {suite}\nComponents: {component}\nTrusted: yes\n"
-    program = f"PYTHONPATH={mkosi()}/usr/lib/python3/dist-packages python3 {mkosi()}/usr/bin/mkosi"
+    mkosi = unpacked("mkosi", "trixie")
+    program = f"PYTHONPATH={mkosi}/usr/lib/python3/dist-packages python3 {mkosi}/usr/bin/mkosi"
     lines = block(PAGE, "sudo mkosi build").replace("sudo mkosi", f"mv ../mkosi.sandbox . && {program}")
     lines = lines.replace("https://example.org/v1", f"file://{tmp_path}/release")
     lines = lines.replace("cp -r packaging", f"cp -r {PROJECT}/packaging")
