@@ -33,7 +33,7 @@ tests:
         alertname: FimHostNotReady
         exp_alerts:
           - exp_labels: {severity: warning, instance: a}
-            exp_annotations: {summary: "a gets no FIM events, or would not after its next start: run fim-bootstrap check there"}
+            exp_annotations: {summary: "a is not ready for FIM: run fim-bootstrap check there"}
       - {eval_time: 95m, alertname: FimHostNotReady, exp_alerts: []}
       - {eval_time: 140m, alertname: FimHostNotLookedAt, exp_alerts: []}
       - eval_time: 170m
