@@ -174,13 +174,13 @@ def _apply(values: Mapping[str, Any], begun: float) -> int:
         with session.host.alone():
             outcome = _converged(session, begun)
             document = _document("apply", outcome, session, begun)
-            host, text = session.host, _dump(document)
+            host, text, wanted = session.host, _dump(document), values["reboot"]
             delivered = [_delivered(places, document)]
             if host.root == "/":
                 delivered.append(_attempted(lambda: host.create(f"{RUN}/result.json", text.encode(), 0o644)))
             host.log(document["comment"])
-            if values["reboot"] != "never" and document["reboot_required"]:
-                delivered.append(_attempted(lambda: _reboot(values["reboot"], session)))
+            if document["reboot_required"]:
+                delivered.append(_attempted(lambda: _reboot(wanted, session)))
     status = report.exit_code("apply", outcome, values["detailed-exitcode"])
     return _ended(status, all(delivered), document, values)
 
