@@ -8,7 +8,7 @@ ARGS   ?=
 OWN    := [ "$$(id -u)" != 0 ] || chown -hR --reference=Makefile $(VENV)
 
 .PHONY: help apply run test check lint type test-live binary release test-binary \
-        test-managers test-faults soak test-ansible test-images test-fuzz fuzz test-salt test-scap mutants test-all table bench clean
+        test-managers test-faults soak test-ansible test-images test-fuzz fuzz test-salt test-scap mutants test-all table golden bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -98,8 +98,12 @@ mutants: $(VENV)/dev  ## small mistakes, one at a time: how many do the fast tes
 
 test-all: check test-fuzz test-binary test-managers test-faults test-ansible test-images test-fleet test-scap test-salt test-live  ## all of them (as root, hours)
 
-table: $(VENV)/run  ## write the table of releases into README.md, from the profiles
+table: $(VENV)/run  ## write what is made from tables: releases (README.md), docs/options.md, docs/requirements.md, the man page
 	@PYTHONPATH=. $(PY) packaging/support_table.py
+	@PYTHONPATH=. $(PY) packaging/manual_pages.py
+
+golden: $(VENV)/dev  ## write tests/golden/screens, the screens of check and apply: read them before they are committed
+	@$(PY) -m tests.screens
 
 bench: binary  ## the start, other tools for the same work, and a cold run in a guest, side by side (as root)
 	@sh tests/needs.sh live

@@ -70,6 +70,8 @@ def _plugin(facts: Facts) -> Hop:
     seen = facts.agent
     if seen.plugin:
         return Hop(PLUGIN, OK, f"pid {seen.plugin.pid}")
+    if not seen.installed:
+        return Hop(PLUGIN, STOP, "no agent is installed")
     why = seen.registration_problem or (f"registered in {seen.registration}" if seen.registration else "not registered")
     return Hop(PLUGIN, STOP, f"not running; {why}")
 

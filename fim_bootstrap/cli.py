@@ -10,22 +10,28 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional, TextIO
 
-from . import engine, export, options, profiles, report, waiting
+from . import __version__, arguments, engine, export, option_table, options, profiles, report, screen, waiting
+from .again import Again, called, typed
 from .changes import journal, leftovers
-from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported
+from .commands import BY_NAME, NAMES
+from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported, Usage
 from .facts import own_files, system
 from .facts.gather import gather
 from .host.files import sweep
 from .host.live import LiveHost
 from .host.reader import LOG, RUN
+from .layout import Style, on_terminal
 from .managers import lookup
 from .managers.rows import MANAGERS
-from .model import Change, Environment, Facts, Profile, Settings, Status
+from .model import Status
 from .progress import Progress
 from .redact import SENTENCE, one_line, redacted, shown
+from .requirements import IDS
 from .resources import from_source
+from .session import Session
+from .spelling import guess
 
 # what the vendor says of the other systems it has agents for
 FOREIGN = {
@@ -33,20 +39,26 @@ FOREIGN = {
     "darwin": "the vendor does not support FIM on macOS",
 }
 
-KEPT_ELSEWHERE = f"move {journal.JOURNAL} to another place and keep it: it tells what was done; then run again"
+
+class Call(NamedTuple):
+    """A command that was called: the values of its options, how it is typed again, and when it began (monotonic)."""
+
+    values: Mapping[str, Any]
+    again: Again
+    begun: float
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit status."""
     begun = time.monotonic()
     words = sys.argv[1:] if argv is None else argv
-    command, values = "", {"format": "json" if "json" in " ".join(words) else "text"}
+    command, values = arguments.command_of(words), {"format": "json" if "json" in " ".join(words) else "text"}
     try:
         command, values = options.parse(words)
         system = next((why for name, why in FOREIGN.items() if sys.platform.startswith(name)), "")
-        if system and command != "fleet":  # which is about other hosts
+        if system and Unsupported.exit_code in BY_NAME[command].exits:
             raise Unsupported(system, "run this on a Linux host")
-        return COMMANDS[command](values, begun)
+        return COMMANDS[command](Call(values, typed(words, os.environ, called()), begun))
     except BootstrapError as error:
         return _failed(command, values, error, begun)
     except KeyboardInterrupt:
@@ -66,8 +78,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _failed(command: str, values: Mapping[str, Any], error: BootstrapError, begun: float) -> int:
     """Say what went wrong on stderr, and on stdout to a program."""
-    _tell(f"fim-bootstrap: {error}")
-    for number, line in enumerate(error.remedy.splitlines()):
+    name = f"fim-bootstrap {command}".rstrip() if isinstance(error, Usage) else "fim-bootstrap"
+    _tell(f"{name}: {error}")
+    remedy = error.remedy or (f"fim-bootstrap help {command}" if isinstance(error, Usage) else "")
+    for number, line in enumerate(remedy.splitlines()):
         _tell(f"{'     ' if number else '  -> '}{line}")
     if values.get("format") == "json":
         with contextlib.suppress(BootstrapError):
@@ -76,13 +90,13 @@ def _failed(command: str, values: Mapping[str, Any], error: BootstrapError, begu
 
 
 @contextlib.contextmanager
-def _reported(command: str, values: Mapping[str, Any], begun: float) -> Iterator[_Places]:
+def _reported(command: str, call: Call) -> Iterator[_Places]:
     """Where --report and --metrics go; what ends the run before there is a report is reported there, too."""
-    places = _Places(export.settle(values["report"]), export.settle(values["metrics"], "--metrics"))
+    places = _Places(export.settle(call.values["report"]), export.settle(call.values["metrics"], "--metrics"))
     try:
         yield places
     except BootstrapError as error:
-        _delivered(places, report.of_error(command, error, time.monotonic() - begun))
+        _delivered(places, report.of_error(command, error, time.monotonic() - call.begun))
         raise
 
 
@@ -113,67 +127,39 @@ def _attempted(action: Callable[[], object]) -> bool:
     return True
 
 
-class _Session:
-    """One run: the host, what is asked for, and the profile that fits."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self.settings: Settings = options.settings(values)
-        self.host = LiveHost(self.settings.root or "/", _progress())
-        self.looked = False  # what would be said of the journal counts before the first change alone
-        self.release = system.identify(self.host)
-        table = profiles.load(profiles.standard_places(self.host, self.settings.profiles))
-        self.profile: Profile = profiles.select(table, self.release, self.settings.profile, self.host.which)
-
-    def look(self) -> Facts:
-        """The facts as they are now."""
-        found = gather(self.host, self.profile, self.settings, self.release)
-        if found.environment is Environment.CONTAINER:
-            mark = system.container_mark(self.host) or "/run/systemd/system is missing, and process 1 is not init"
-            raise Unsupported(
-                f"a container, or a system without an init ({mark}): the kernel's audit belongs to the host outside",
-                "run it on that host; to prepare an image, name the tree: --root /",
-            )
-        seen = engine.asked(self.host, found, self.profile, self.settings)
-        why = journal.unfit(self.host) if seen.privileged and not self.looked else ""
-        self.looked = True
-        if why and any(finding.changes for finding in engine.plan(seen, self.profile, self.settings)):
-            raise Blocked(f"{why}; what is done here could not be taken back", KEPT_ELSEWHERE)
-        return seen
-
-    def look_and_probe(self, waits: bool = False) -> Facts:
-        """The facts, of an agent that has started if it is waited for, and what became of a test event if asked for."""
-        found = self.look()
-        if waits:
-            found = waiting.until_started(self.look, found, self.settings, _tell)
-        if self.settings.probe:
-            from .probe import probe
-
-            found = found._replace(delivery=probe(self.host, found, self.settings))
-        return found
+def _session(call: Call) -> Session:
+    quiet = call.values.get("brief", False)  # one line for each run, and that is the verdict
+    return Session(options.settings(call.values), Progress() if quiet else _progress())
 
 
-def _check(values: Mapping[str, Any], begun: float) -> int:
-    with _reported("check", values, begun) as places:
-        session = _Session(values)
-        found = session.look_and_probe(waits=values.get("wait", False))
-        outcome = engine.Outcome(engine.plan(found, session.profile, session.settings), found)
-        document = _document("check", outcome, session, begun)
-    return _ended(report.exit_code("check", outcome), _delivered(places, document), document, values)
+def _check(call: Call, status: Optional[int] = None) -> int:
+    """`status` is what it ends with, whatever is found."""
+    with _reported("check", call) as places:
+        session = _session(call)
+        outcome = session.check(waits=call.values.get("wait", False))
+        status = report.exit_code("check", outcome) if status is None else status
+        document = _document("check", outcome, session, call, status)
+    return _ended(status, _delivered(places, document), document, call.values)
 
 
-def _apply(values: Mapping[str, Any], begun: float) -> int:
+def _apply(call: Call) -> int:
+    values = call.values
     if values["dry-run"]:
-        _check({**values, "probe": False}, begun)
-        return 0
-    _need_root("apply")
-    with _reported("apply", values, begun) as places:
-        session = _Session(values)
+        return _check(call._replace(values={**values, "probe": False}), 0)
+    _need_root("apply", call.again)
+    with _reported("apply", call) as places:
+        session = _session(call)
         own = session.settings.first_boot or (session.settings.guard and session.host.which("systemctl"))
         if own and from_source() and not any(map(session.host.stat, (own_files.PROGRAM, own_files.PACKAGED))):
             raise Blocked(f"{own_files.PROGRAM} has to be the one-file binary; this is a source run", "make binary")
         with session.host.alone():
-            outcome = _converged(session, begun)
-            document = _document("apply", outcome, session, begun)
+            leftovers.tidy(session.host, journal.entries(session.host))
+            if lost := journal.damage(session.host):
+                _tell(f"fim-bootstrap: {lost}; what they recorded cannot be taken back")
+            session.host.log(f"apply {' '.join(sys.argv[1:])}")
+            outcome = session.converge()
+            status = report.exit_code("apply", outcome, values["detailed-exitcode"])
+            document = _document("apply", outcome, session, call, status)
             host, text, wanted = session.host, _dump(document), values["reboot"]
             delivered = [_delivered(places, document)]
             if host.root == "/":
@@ -181,11 +167,10 @@ def _apply(values: Mapping[str, Any], begun: float) -> int:
             host.log(document["comment"])
             if document["reboot_required"]:
                 delivered.append(_attempted(lambda: _reboot(wanted, session)))
-    status = report.exit_code("apply", outcome, values["detailed-exitcode"])
     return _ended(status, all(delivered), document, values)
 
 
-def _reboot(wanted: str, session: _Session) -> None:
+def _reboot(wanted: str, session: Session) -> None:
     """What --reboot wants of a reboot that is due: to have it, or to tell the system's own tooling."""
     if wanted == "when-needed":
         session.host.run("shutdown", "-r", "+1", "fim-bootstrap: audit rules take effect at this boot")
@@ -195,47 +180,32 @@ def _reboot(wanted: str, session: _Session) -> None:
         _tell(f"fim-bootstrap: {reboot_mark.leave(session.host, session.profile.managers)}")
 
 
-def _converged(session: _Session, begun: float) -> engine.Outcome:
-    """What came of the changes; with the lock in hand."""
-    host, settings = session.host, session.settings
-    leftovers.tidy(host, journal.entries(host))
-    if lost := journal.damage(host):
-        _tell(f"fim-bootstrap: {lost}; what they recorded cannot be taken back")
-    host.log(f"apply {' '.join(sys.argv[1:])}")
-
-    def say(line: str) -> None:
-        host.log(line)
-        _tell(f"[{time.monotonic() - begun:6.1f} s] {line}")
-
-    def tell(requirement: str, change: Change) -> None:
-        say(f"{requirement}: {change.describe()}")
-
-    outcome = engine.converge(host, session.look, session.profile, settings, tell, say)
-    if not settings.probe or outcome.error:
-        return outcome
-    found = session.look_and_probe()
-    return outcome.probed(found, engine.plan(found, session.profile, settings))
-
-
 def _ended(status: int, delivered: bool, document: dict[str, Any], values: Mapping[str, Any]) -> int:
     """Print the result, last of all; the exit status, which a result that got lost makes a failure."""
-    text = _dump(document) if values["format"] == "json" else report.as_text(document, values["verbose"])
+    if values["format"] == "json":
+        text = _dump(document)
+    elif values.get("brief"):
+        text = screen.brief(document)
+    else:
+        text = screen.text(document, _style(values["verbose"]))
     printed = _attempted(lambda: _print(text))
     return status if (delivered and printed) or status not in (0, 2, 3) else 1
 
 
-def _revert(values: Mapping[str, Any], begun: float) -> int:
+def _revert(call: Call) -> int:
     from .changes import revert
 
-    _need_root("revert")
-    settings = options.settings(values)
-    host = LiveHost(settings.root or "/", _progress())
+    _need_root("revert", call.again)
+    values = call.values
+    settings, progress = options.settings(values), _progress()
+    host = LiveHost(settings.root or "/", progress)
     with host.alone():
         steps = journal.entries(host)
         leftovers.tidy(host, steps)
         live = system.environment(host, bool(settings.root)).live
         if live:
-            waiting.until_quiet(host, settings.agent_timeout, _tell)
+            waiting.until_quiet(host, settings.agent_timeout, host.waits)
+            progress.over()
         undone, notes, problems = revert.take_back(host, steps, _tell, live)
         host.remove(f"{RUN}/result.json")  # it told of the host as apply left it
         if values["packages"]:
@@ -245,26 +215,24 @@ def _revert(values: Mapping[str, Any], begun: float) -> int:
             problems.append(BootstrapError(lost, "what they recorded is not taken back; look at the log for it"))
     said = [*notes, *(str(problem) for problem in problems)]
     line = "; ".join((f"{undone} step{'s' * (undone != 1)} taken back", *said))
-    remedies = [problem.remedy for problem in problems if problem.remedy]
     document = {
         "command": "revert", "changed": undone > 0, "failed": bool(problems), "comment": line, "msg": line,
-        "remedies": remedies,
+        "remedies": [problem.remedy for problem in problems if problem.remedy], "exit_status": 1 if problems else 0,
     }  # fmt: skip
-    if values["format"] == "json":
-        _print(_dump(document))
-    else:
-        _say((line, *(part for remedy in remedies for part in remedy.splitlines())))
+    told = [(str(problem), problem.remedy) for problem in problems]
+    _print(_dump(document) if values["format"] == "json" else screen.taken_back(undone, notes, told, _style(False)))
     return 1 if problems else 0
 
 
-def _facts(values: Mapping[str, Any], begun: float) -> int:
-    session = _Session(values)
+def _facts(call: Call) -> int:
+    session = _session(call)
     found = gather(session.host, session.profile, session.settings, session.release)
     _print(_dump(_plain(found)))
     return 0
 
 
-def _profiles(values: Mapping[str, Any], begun: float) -> int:
+def _profiles(call: Call) -> int:
+    values = call.values
     settings = options.settings(values)
     host = LiveHost(settings.root or "/")
     table = profiles.load(profiles.standard_places(host, settings.profiles))
@@ -294,22 +262,22 @@ def _profiles(values: Mapping[str, Any], begun: float) -> int:
     return 0 if all(rows.values()) else 3
 
 
-def _reboot_required(values: Mapping[str, Any], begun: float) -> int:
-    _need_root("reboot-required")
-    session = _Session(values)
+def _reboot_required(call: Call) -> int:
+    _need_root("reboot-required", call.again)
+    session = _session(call)
     findings = engine.plan(session.look(), session.profile, session.settings)
     needed = any(finding.status is Status.REBOOT for finding in findings)
-    _print(_dump({"reboot_required": needed}) if values["format"] == "json" else "yes" if needed else "no")
+    _print(_dump({"reboot_required": needed}) if call.values["format"] == "json" else "yes" if needed else "no")
     return 0 if needed else 1
 
 
-def _exception(values: Mapping[str, Any], begun: float) -> int:
+def _exception(call: Call) -> int:
     from .compliance import command
 
-    _need_root("exception")
-    session = _Session(values)
+    _need_root("exception", call.again)
+    session = _session(call)
     found = gather(session.host, session.profile, session.settings, session.release)
-    outcome = command.run(session.host, found, values)
+    outcome = command.run(session.host, found, call.values)
     places = [(export.settle(path, "--output"), text) for path, text in outcome.files]
     for line in outcome.told:
         _tell(f"fim-bootstrap: {line}")
@@ -319,18 +287,20 @@ def _exception(values: Mapping[str, Any], begun: float) -> int:
     return 0
 
 
-def _cloud_config(values: Mapping[str, Any], begun: float) -> int:
+def _cloud_config(call: Call) -> int:
     from . import cloud_init
 
-    passed = [option for option in options.OPTIONS if {"apply", "cloud-config"} <= {*option.commands}]
+    values = call.values
+    passed = [option for option in option_table.OPTIONS if {"apply", "cloud-config"} <= {*option.commands}]
     chosen = {option.name: values[option.name] for option in passed if values[option.name] != option.default}
     _print(cloud_init.user_data(values["url"], values["sha256"], values["part"], chosen).rstrip("\n"))
     return 0
 
 
-def _fleet(values: Mapping[str, Any], begun: float) -> int:
+def _fleet(call: Call) -> int:
     from .fleet.command import run
 
+    values = call.values
     asked = {option: values[option] for option in ("html", "csv", "plan") if values[option]}
     places = {path: export.settle(path, f"--{option}") for option, path in asked.items()}
     outcome = run(values, time.time())
@@ -342,7 +312,32 @@ def _fleet(values: Mapping[str, Any], begun: float) -> int:
     return outcome.status
 
 
-COMMANDS = {
+def _help(call: Call) -> int:
+    from . import manual
+
+    topic = next(iter(call.values["topic"]), "")
+    if topic and topic not in NAMES:
+        raise Usage(f"there is no command {topic}{guess(topic, NAMES)}", " ".join(NAMES))
+    _print(manual.page(topic) if topic else manual.index())
+    return 0
+
+
+def _explain(call: Call) -> int:
+    from . import explanations
+
+    topic = next(iter(call.values["topic"]), "")
+    if topic and topic not in IDS:
+        raise Usage(f"{topic}: no such requirement{guess(topic, IDS)}", " ".join(IDS))
+    _print(explanations.page(topic) if topic else explanations.index())
+    return 0
+
+
+def _version(call: Call) -> int:
+    _print(f"fim-bootstrap {__version__}")
+    return 0
+
+
+COMMANDS: Mapping[str, Callable[[Call], int]] = {
     "check": _check,
     "apply": _apply,
     "revert": _revert,
@@ -352,18 +347,22 @@ COMMANDS = {
     "exception": _exception,
     "cloud-config": _cloud_config,
     "fleet": _fleet,
+    "explain": _explain,
+    "help": _help,
+    "version": _version,
 }
 
 
-def _need_root(command: str) -> None:
+def _need_root(command: str, again: Again) -> None:
     if os.geteuid() != 0:
-        raise NeedsRoot(f"{command} needs root", f"sudo fim-bootstrap {command}")
+        raise NeedsRoot(f"{command} needs root", again.same(command))
     if not os.path.isdir("/proc/self/fd"):  # in a chroot; sh starts nothing then
         raise Blocked(f"/proc is not mounted here, and {command} needs it", "mount -t proc proc /proc, then run again")
 
 
-def _document(command: str, outcome: engine.Outcome, session: _Session, begun: float) -> dict[str, Any]:
-    return report.as_json(command, outcome, session.profile, session.settings, time.monotonic() - begun)
+def _document(command: str, outcome: engine.Outcome, session: Session, call: Call, status: int) -> dict[str, Any]:
+    seconds = time.monotonic() - call.begun
+    return report.as_json(command, outcome, session.profile, session.settings, seconds, call.again, status)
 
 
 def _dump(document: Any) -> str:
@@ -400,16 +399,31 @@ def _print(text: str) -> None:
         raise BootstrapError(f"the result cannot be printed: {error.strerror}", "--report FILE") from error
 
 
+def _style(verbose: bool) -> Style:
+    """A terminal gets wrapped lines and, unless it or somebody says no, colour."""
+    if not (sys.stdout and sys.stdout.isatty()):
+        return Style(verbose=verbose)
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
+    return on_terminal(_columns(sys.stdout), not plain, verbose)
+
+
 def _progress() -> Progress:
     terminal = bool(sys.stderr) and sys.stderr.isatty()  # there is no stderr where it was closed
-    return Progress(_tell, _rewrite if terminal else None)
+    return Progress(_tell, _rewrite if terminal else None, lambda: _columns(sys.stderr))
+
+
+def _columns(stream: TextIO) -> int:
+    """How wide the terminal is; 80 where it does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 def _rewrite(line: str) -> None:
     """Replace the last line of the terminal, which holds no more than its width."""
     with contextlib.suppress(OSError):
-        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-        print(f"\r\x1b[K{one_line(line)[: width - 1]}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{one_line(line)[: _columns(sys.stderr) - 1]}", end="", file=sys.stderr, flush=True)
 
 
 def _tell(line: str) -> None:

@@ -7,13 +7,14 @@ restarts auditd itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Optional
 
 from . import consequences, expected, waiting
 from .agent.look import restarts_auditd
 from .agent.vendor import SERVICE
 from .audit import auditctl, auditd_conf, reboots
-from .changes import journal
+from .changes import files, journal
 from .changes.journal import moment
 from .changes.packages import InstallPackages
 from .changes.policy import LABELS_POSSIBLE, NO_LABELS, LabelTree, LoadPolicy, ReloadPolicy, RestoreLabels, without_proc
@@ -117,13 +118,13 @@ def converge(
     look: Callable[[], Facts],
     profile: Profile,
     settings: Settings,
-    tell: Callable[[str, Change], Any],
-    say: Callable[[str], Any],
+    tell: Callable[[str, Change], AbstractContextManager[Any]],
+    say: waiting.Say,
 ) -> Outcome:
     """Bring the host to what the requirements ask; nothing is touched where a blocker is known before.
 
-    `look` gathers the facts anew; `tell` is called with the requirement's id before each change, and `say` with a
-    line while the agent is waited for. That a reboot is due is noted, so that the next boot knows of it.
+    `look` gathers the facts anew; each change is made inside of what `tell` gives for it and its requirement's id,
+    and `say` is called while the agent is waited for. That a reboot is due is noted, so that the next boot knows of it.
     """
     run = _Run(host, look, profile, settings, tell, say)
     try:
@@ -149,7 +150,7 @@ class _Run:
 
     def __init__(
         self, host: Host, look: Callable[[], Facts], profile: Profile, settings: Settings,
-        tell: Callable[[str, Change], Any], say: Callable[[str], Any],
+        tell: Callable[[str, Change], AbstractContextManager[Any]], say: waiting.Say,
     ) -> None:  # fmt: skip
         self.host, self.look, self.profile, self.settings = host, look, profile, settings
         self.tell, self.say = tell, say
@@ -258,13 +259,13 @@ class _Run:
 
         if isinstance(change, DISTURBING):
             waiting.until_quiet(self.host, self.settings.agent_timeout, self.say)
-        self.tell(which, change)
         if isinstance(change, RestartService) and self.facts.audit.enabled == DISABLED:
             from .audit import switched_on  # only before a restart
 
             journal.record(self.host, switched_on.EVENT, **moment(self.host))
         try:
-            change.apply(self.host, record)
+            with self.tell(which, change):
+                change.apply(self.host, record)
         except BootstrapError as error:
             before = self.facts
             if isinstance(change, RestartService) and change.name == "auditd":
@@ -278,8 +279,6 @@ class _Run:
 
     def _rescued(self, change: RestartService, error: BootstrapError) -> BootstrapError:
         """auditd did not come up: put back what this run made of auditd.conf, and start it; what to tell."""
-        from .changes import revert  # not for a run that goes well
-
         mine = [step for step in journal.entries(self.host) if step["id"] not in self.known]
         edits = [step for step in mine if (step["kind"], step.get("path")) == ("edit", auditd_conf.PATH)]
         if not edits:
@@ -287,7 +286,7 @@ class _Run:
         put_back = f"{error}; {auditd_conf.PATH} was put back"
         try:
             for step in reversed(edits):
-                revert.undo_edit(self.host, step)
+                files.undo_edit(self.host, step)
                 journal.undone(self.host, step)
             self.done = [made for made in self.done if getattr(made, "path", "") != auditd_conf.PATH]
             change._replace(pid=0).apply(self.host, lambda kind, **details: journal.record(self.host, kind, **details))

@@ -1,142 +1,19 @@
-"""The options: one table for the command line, the environment (FIM_BOOTSTRAP_*) and the option file."""
+"""The values of the options: from the command line, then the environment (FIM_BOOTSTRAP_*), then the option file."""
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn, Optional
+from typing import Any, Optional
 
-from . import __version__
-from .agent.vendor import DISPATCHER_KEY
+from . import arguments
+from .commands import ABOUT_A_HOST, BY_NAME
 from .errors import BadConfig, BootstrapError, Usage
 from .model import Settings
+from .option_table import CONFIG, FLAG, LIST, NUMBER, OPTION_FILE, OPTIONS, PREFIX, TEXT, VARIABLES, Option
 from .profiles import read_table, refuse_foreign
-from .requirements import IDS
-
-OPTION_FILE = "/etc/fim-bootstrap/config.toml"
-FLAG, TEXT, NUMBER, LIST = "flag", "text", "number", "list"
-EVERY = ("check", "apply", "revert", "facts", "profiles", "reboot-required", "cloud-config")  # what concerns a host
-COMMANDS = (*EVERY, "exception", "fleet")
-
-
-# what decides which requirements are looked at, and how
-JUDGING = ("check", "apply")
-
-
-class Option(NamedTuple):
-    """One option: its long name, what it takes, which commands honour it, and a word of help."""
-
-    name: str
-    kind: str
-    help: str
-    default: Any = ""
-    choices: tuple[str, ...] = ()
-    commands: tuple[str, ...] = JUDGING
-    metavar: str = ""
-
-
-LOOKING = (*JUDGING, "facts", "profiles", "reboot-required")
-FORMATS = ("markdown", "json", "xccdf-tailoring", "inspec-waiver", "ansible-lockdown", "image-builder")
-OPTIONS = (
-    Option("root", TEXT, "work on the tree below DIR, which is not running", "", (),
-           (*LOOKING, "exception", "revert"), "DIR"),
-    Option("mode", TEXT, f"how the agent gets events; auto reads its {DISPATCHER_KEY}", "auto",
-           ("auto", "dispatcher", "direct"), (*JUDGING, "cloud-config")),
-    Option("profile", TEXT, "use this profile instead of the one that os-release selects", "", (),
-           (*LOOKING, "exception", "cloud-config"), "ID"),
-    Option("profiles", TEXT, "read profiles from DIR too", "", (), (*LOOKING, "exception"), "DIR"),
-    Option("format", TEXT, "what stdout carries", "text", ("text", "json"), (*LOOKING, "revert", "fleet")),
-    Option("format", TEXT, "for a person, a register, a scanner or a hardening role", "markdown", FORMATS,
-           ("exception",)),
-    Option("report", TEXT, "write the JSON report to FILE as well", metavar="FILE"),
-    Option("metrics", TEXT, "write metrics to FILE, for node_exporter's textfile collector", "", (),
-           (*JUDGING, "cloud-config"), "FILE"),
-    Option("only", LIST, "look at this requirement only (may be repeated)", (), IDS,
-           (*JUDGING, "reboot-required", "cloud-config"), "ID"),
-    Option("skip", LIST, "leave this requirement out (may be repeated)", (), IDS,
-           (*JUDGING, "reboot-required", "cloud-config"), "ID"),
-    Option("no-install", FLAG, "never call a package manager", False, (), (*JUDGING, "cloud-config")),
-    Option("dispatcher-line", TEXT, "auto leaves the line out where audit ignores it", "always", ("always", "auto"),
-           (*JUDGING, "cloud-config")),
-    Option("lock-timeout", NUMBER, "seconds to wait for a package lock", 300.0, (),
-           ("apply", "revert", "cloud-config"), "SECONDS"),
-    Option("network-timeout", NUMBER, "seconds to wait for a network that is not there yet (default: 20, and 120"
-            " while the system boots)", None, (), ("apply", "cloud-config"), "SECONDS"),
-    Option("agent-timeout", NUMBER, "seconds without a sign of life after which an agent that starts has failed", 300.0,
-           (), (*JUDGING, "cloud-config"), "SECONDS"),
-    Option("wait", FLAG, "wait for an agent that is starting before judging it", False, (), ("check",)),
-    Option("verbose", FLAG, "show the evidence of what is right, too", False),
-    Option("probe", FLAG, "cause one harmless audit event and see it arrive", False),
-    Option("dry-run", FLAG, "say what would be done; exit 0 whatever is found", False, (), ("apply",)),
-    Option("reboot", TEXT, "if one is required: when-needed reboots a minute later, mark leaves the file by which the"
-           " system's own tooling knows it", "never", ("never", "when-needed", "mark"), ("apply",)),
-    Option("detailed-exitcode", FLAG, "exit 2 when something changed, 3 when a reboot is pending", False, (),
-           ("apply",)),
-    Option("first-boot", FLAG, "with --root: leave a unit in the tree that finishes at the first boot", False, (),
-           ("apply",)),
-    Option("guard", FLAG, "have systemd look for drift: at boot, every 15 minutes, after each change of auditd", False),
-    Option("packages", FLAG, "remove the packages that were installed, too", False, (), ("revert",)),
-    Option("url", TEXT, "where an instance fetches the binary from", "", (), ("cloud-config",), "URL"),
-    Option("sha256", TEXT, "the binary's checksum (default: that of this binary)", "", (), ("cloud-config",), "HEX"),
-    Option("part", TEXT, "a #cloud-config document, or the shell script alone", "config", ("config", "script"),
-           ("cloud-config",)),
-    Option("resolve", FLAG, "say which profile this host gets and whether its packages can be had", False, (),
-           ("profiles",)),
-    Option("output", TEXT, "write every format that fits this host into DIR", "", (), ("exception",), "DIR"),
-    Option("owner", TEXT, "who answers for the exception", "", (), ("exception",), "NAME"),
-    Option("approver", TEXT, "who approves it", "", (), ("exception",), "NAME"),
-    Option("ticket", TEXT, "where it is decided", "", (), ("exception",), "ID"),
-    Option("expires", TEXT, "when it ends (default: in a year)", "", (), ("exception",), "YYYY-MM-DD"),
-    Option("datastream", TEXT, "SCAP content to tailor (default: that of this release, if it is installed)", "", (),
-           ("exception",), "FILE"),
-    Option("profile-id", LIST, "tailor this profile (default: each that selects the rule; may be repeated)", (), (),
-           ("exception",), "ID"),
-    Option("control", LIST, "the control's id in an InSpec profile (may be repeated)", (), (), ("exception",), "ID"),
-    Option("html", TEXT, "write the page to FILE", "", (), ("fleet",), "FILE"),
-    Option("csv", TEXT, "write a line for each host to FILE", "", (), ("fleet",), "FILE"),
-    Option("plan", TEXT, "write the reboots in batches to FILE", "", (), ("fleet",), "FILE"),
-    Option("plan-format", TEXT, "auto goes by FILE's ending: .csv, .ini (ansible), .conf (salt), else text", "auto",
-           ("auto", "text", "csv", "ansible", "salt"), ("fleet",)),
-    Option("batch", TEXT, "hosts in a batch: a number, or N%% of those to reboot", "10%", (), ("fleet",), "N"),
-    Option("canary", TEXT, "reboot this many hosts first, of as many releases as there are", "0", (), ("fleet",), "N"),
-    Option("group-by", TEXT, "never two of a group in a batch: a regular expression on host names, or a file of"
-           " HOST GROUP lines", "", (), ("fleet",), "REGEX|FILE"),
-    Option("exclude", LIST, "leave hosts out of the plan: a shell pattern (may be repeated)", (), (), ("fleet",),
-           "PATTERN"),
-    Option("since", TEXT, "compare with an earlier collection", "", (), ("fleet",), "FOLDER"),
-    Option("stale", TEXT, "a report older than this says nothing any more: 36h, 7d, never", "7d", (), ("fleet",),
-           "AGE"),
-    Option("strict", FLAG, "exit 1 where a file had to be left out", False, (), ("fleet",)),
-)  # fmt: skip
-PREFIX = "FIM_BOOTSTRAP_"
-# of two options with one name the first stands in the environment and in the file
-VARIABLES = {f"{PREFIX}{option.name.upper().replace('-', '_')}": option for option in reversed(OPTIONS)}
-FILE_VARIABLE = f"{PREFIX}CONFIG"
-# words of a command that are no options: their name, and what they are
-WORDS = {"fleet": ("reports", "REPORT", "a file, a folder or a pattern of reports; - is stdin")}
-HELP = {
-    "check": "say whether this host is ready, or what would change; changes nothing",
-    "apply": "make this host ready; run it as often as you like",
-    "revert": "take back what apply did, where it is still as apply left it",
-    "facts": "print what is seen of this host, as JSON",
-    "profiles": "list the distributions that are known",
-    "exception": "print the record that this host's audit rules are not locked, for a scanner or for who signs it",
-    "cloud-config": "print user-data that makes a new instance ready; the options go into its option file",
-    "fleet": "read the reports of many hosts: who is ready, what breaks the others, and the reboots in batches",
-    "reboot-required": "exit 0 if only a reboot makes the rules take effect, 1 if not",
-}
-
-
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, **manner: Any) -> None:
-        # with a width of its own argparse loads nothing to ask the terminal for one
-        super().__init__(**manner, formatter_class=lambda prog: argparse.HelpFormatter(prog, width=78))
-
-    def error(self, message: str) -> NoReturn:
-        """argparse's own status 2 would read as «changed»."""
-        raise Usage(message, f"{self.prog} --help")
+from .spelling import guess, nearest
 
 
 def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
@@ -145,38 +22,27 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
     A word on the command line that the command does not honour is refused. Environment and file are there for all
     commands: there only what no command knows is refused.
     """
-    parser = _Parser(prog="fim-bootstrap", description="Make a host ready for auditd-based FIM, or say why it is not.")
-    parser.add_argument("--version", action="version", version=f"fim-bootstrap {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    # the parsers of the other commands would take a tenth of a run that has nothing to do
-    for command in argv[:1] if argv and argv[0] in COMMANDS else COMMANDS:
-        sub = commands.add_parser(command, help=HELP[command], description=HELP[command])
-        standard = f" (default {OPTION_FILE})" if command in EVERY else ""
-        sub.add_argument("--config", metavar="FILE", help=f"option file{standard}")
-        for option in OPTIONS:
-            if command in option.commands:
-                _add(sub, option)
-        if command in WORDS:
-            name, metavar, text = WORDS[command]
-            sub.add_argument(name, nargs="+", metavar=metavar, help=text)
-    given = vars(parser.parse_args(argv))
-    command = given["command"]
+    command, given, operands, _ = arguments.read(argv)
+    operand = BY_NAME[command].operand
+    words = {operand.name: list(operands)} if operand.name else {}
+    if command not in CONFIG.commands:
+        return command, words
     _refuse_unknown(os.environ)
-    named = given["config"] or os.environ.get(FILE_VARIABLE)
+    named = given.get(CONFIG.name) or os.environ.get(CONFIG.variable)
     # the option file of this host is about this host, and only root may read it
-    file, table = _option_file(named) if named or command in EVERY else (OPTION_FILE, {})
-    values = {variable: _value(variable, option, given, file, table) for variable, option in VARIABLES.items()}
-    honoured = {option.name: values[name] for name, option in VARIABLES.items() if command in option.commands}
-    alone = [option for option in OPTIONS if command in option.commands and option.name not in honoured]
-    honoured.update((option.name, _value("", option, given, file, {})) for option in alone)
-    words = {WORDS[command][0]: given[WORDS[command][0]]} if command in WORDS else {}
-    return command, {**words, **honoured}
+    file, table = _option_file(named) if named or command in ABOUT_A_HOST else (OPTION_FILE, {})
+    # also of those that this command does not honour, so that a bad value is never passed over
+    values = {option: _value(option, given, file, table) for option in OPTIONS}
+    return command, {**words, **{option.name: value for option, value in values.items() if command in option.commands}}
 
 
-def _value(variable: str, option: Option, given: Mapping[str, Any], file: str, table: Mapping[str, Any]) -> Any:
-    name = option.name
-    if (value := given.get(name.replace("-", "_"))) is not None:
-        return _sound(f"--{name}", value, Usage)
+def _value(option: Option, given: Mapping[str, Any], file: str, table: Mapping[str, Any]) -> Any:
+    """The value of one option; one whose name another row had first stands on the command line alone."""
+    name, variable = option.name, option.variable
+    if name in given:  # to a row of another command it makes no difference
+        return _sound(f"--{name}", given[name], Usage)
+    if VARIABLES[variable] is not option:
+        return option.default
     if variable in os.environ:
         return _from_text(variable, os.environ[variable], option)
     return _checked(f"{file}: {name}", table[name], option) if name in table else option.default
@@ -197,14 +63,13 @@ def settings(values: Mapping[str, Any]) -> Settings:
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    known = {name[len(PREFIX) :] for name in (*VARIABLES, FILE_VARIABLE)}
+    """A variable that looks like an option, and is none, may have been meant to keep this run from changing a thing."""
+    known = {name[len(PREFIX) :] for name in (*VARIABLES, CONFIG.variable)}
     for name in environment:
-        if name.startswith(PREFIX) and name[len(PREFIX) :] not in known:
-            import difflib  # 4 ms, and only for a mistake
-
-            near = difflib.get_close_matches(name[len(PREFIX) :], known, 1)
-            advice = f"did you mean {PREFIX}{near[0]}?" if near else "fim-bootstrap --help"
-            raise Usage(f"{name}: no such option", advice)
+        if name.startswith(PREFIX) and (word := name[len(PREFIX) :]) not in known:
+            near = nearest(word, known)
+            meant = f"; did you mean {PREFIX}{near}?" if near else ""
+            raise Usage(f"{name}: no such option{meant}", "nothing was changed; unset it, or write it in full")
 
 
 def _sound(where: str, value: Any, refusal: type[BootstrapError]) -> Any:
@@ -221,18 +86,6 @@ def _sound(where: str, value: Any, refusal: type[BootstrapError]) -> Any:
     return value
 
 
-def _add(parser: argparse.ArgumentParser, option: Option) -> None:
-    flags = [f"--{option.name}", *(["-v"] if option.name == "verbose" else [])]
-    if option.kind == FLAG:
-        parser.add_argument(*flags, action="store_true", default=None, help=option.help)
-        return
-    kinds: dict[str, Any] = {NUMBER: float}
-    parser.add_argument(
-        *flags, help=option.help, metavar=option.metavar or None, choices=option.choices or None,
-        type=kinds.get(option.kind, str), action="append" if option.kind == LIST else "store",
-    )  # fmt: skip
-
-
 def _option_file(named: Optional[str]) -> tuple[str, Mapping[str, Any]]:
     path = named or OPTION_FILE
     if not named:
@@ -243,7 +96,9 @@ def _option_file(named: Optional[str]) -> tuple[str, Mapping[str, Any]]:
     known = {option.name for option in OPTIONS}
     for key in table:
         if key not in known:
-            raise BadConfig(f"{path}: {key}: no such option", f"known options: {', '.join(sorted(known))}")
+            raise BadConfig(
+                f"{path}: {key}: no such option{guess(key, known)}", f"known options: {', '.join(sorted(known))}"
+            )
     return path, table
 
 

@@ -19,12 +19,14 @@ from .host.reader import Reader
 from .managers.rows import MANAGERS
 from .model import OsRelease, Profile
 from .resources import profile_folder
+from .spelling import guess
 
 DROP_INS = "/etc/fim-bootstrap/profiles.d"
 KINDS = (".toml", ".json")
 KEYS = {*Profile._fields} - {"id", "nearest"} | {"like"}
 NAMES = tuple[str, ...]
-MATCHING = ("ids", "versions", "codenames", "platform")  # a release's own, never inherited
+# a release's own, never inherited: what it is known by, and what was found out about it alone
+OWN = ("ids", "versions", "codenames", "platform", "tested", "confidence", "eol", "eol_of")
 CHOICES: Mapping[str, tuple[Any, ...]] = {
     "audit": (2, 3),
     "restart": ("systemctl", "signal", "service"),
@@ -122,7 +124,10 @@ def select(
     if forced:
         found = [profile for profile in profiles if profile.id == forced and (profile in named or forced == FALLBACK)]
         if not found:
-            raise Unsupported(f"there is no profile {forced!r}", f"one of: {', '.join(p.id for p in named)}")
+            raise Unsupported(
+                f"there is no profile {forced!r}{guess(forced, (p.id for p in named))}",
+                f"one of: {', '.join(p.id for p in named)}",
+            )
         return found[0]
     if exact := _best(named, release.id or UNNAMED, release):
         return exact._replace(eol=_end_of_life(exact, release))
@@ -323,7 +328,7 @@ def _build(name: str, tables: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Pr
     merged: dict[str, Any] = {}
     for table in chain:
         for key, value in table.items():
-            if key == "like" or (key in MATCHING and table is not chain[-1]):
+            if key == "like" or (key in OWN and table is not chain[-1]):
                 continue
             merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
     if "title" not in merged:

@@ -1,4 +1,4 @@
-"""One verdict, as text for a person and as JSON for a program (schemas/report-1.json)."""
+"""One verdict, and the document that says it (schemas/report-1.json); screen.py shows that to a person."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ import time
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from . import __version__, chain, consequences, written_by
+from . import __version__, chain, consequences, expected, written_by
+from .again import PROGRAM, Again
 from .agent import state
 from .engine import Outcome
-from .errors import Blocked, BootstrapError
+from .errors import Blocked, BootstrapError, NeedsRoot
 from .managers.rows import MANAGERS
 from .model import LOCKED, Facts, Finding, Hop, Profile, Settings, Status
-from .redact import SENTENCE, one_line, redacted, shown
+from .redact import one_line, redacted
 from .requirements import delivery, guard, packages, rules
 
 SCHEMA_VERSION = 1
 TROUBLES = (Status.FAILED, Status.BLOCKED, Status.CHANGE, Status.WAITING)
-SKIPPED = "skipped: "
-SIGNS = {
-    Status.OK: "ok", Status.CHANGE: "CHANGE", Status.REBOOT: "REBOOT", Status.WAITING: "waiting",
-    Status.BLOCKED: "BLOCKED", Status.SKIPPED: "skipped", Status.FAILED: "FAILED",
-}  # fmt: skip
+ALONE = Again()
 
 
 def unknown(findings: Sequence[Finding], facts: Facts) -> tuple[str, ...]:
@@ -83,14 +80,47 @@ def exit_code(command: str, outcome: Outcome, detailed: bool = False) -> int:
     return 3 if word != "ready" else 2 if outcome.changed else 0
 
 
-def comment(outcome: Outcome, settings: Settings) -> str:
-    """The whole report in one line for a person; Salt shows nothing else when nothing changed."""
+def next_steps(command: str, outcome: Outcome, again: Again) -> list[str]:
+    """What to type next, the first line first; none where the host is ready and nothing is left to prove."""
+    findings, facts = outcome.findings, outcome.facts
+    blind = unknown(findings, facts)
+    if not_known(findings, blind):
+        return [] if facts.privileged else [again.line("check", root=True)]
+    by_status = {finding.status: finding.id for finding in reversed(findings)}
+    if outcome.error or Status.FAILED in by_status:
+        if command == "apply":
+            return [again.line("apply"), again.line("revert")]
+        return [again.line("apply") if Status.CHANGE in by_status else f"{PROGRAM} explain {by_status[Status.FAILED]}"]
+    if Status.BLOCKED in by_status:
+        return [f"{PROGRAM} explain {by_status[Status.BLOCKED]}", again.line("apply")]
+    if Status.CHANGE in by_status:
+        return [again.line("apply")]
+    if Status.REBOOT in by_status:
+        return [again.line("check")]
+    if Status.WAITING in by_status:
+        return [again.line("check") + " --wait"] if by_status[Status.WAITING] != delivery.ID else []
+    unproven = outcome.done and facts.agent.edr and not facts.delivery
+    return [again.line("check", root=True) + " --probe"] if unproven else []
+
+
+def not_known(findings: Sequence[Finding], blind: Sequence[str]) -> bool:
+    """Whether nothing is known to be wrong, and not all could be looked at."""
+    return bool(blind) and not any(f.status in TROUBLES and f.id not in blind for f in findings)
+
+
+def comment(outcome: Outcome, settings: Settings, following: Sequence[str] = ()) -> str:
+    """The whole report in one line for a person, who sees nothing else of it in Salt where nothing changed.
+
+    It ends with what to type next, the first of `following`, where the host is not ready.
+    """
     parts = _judgement(outcome, settings)
     if outcome.done:
         parts.append(f"{len(outcome.done)} change{'s' * (len(outcome.done) > 1)} made")
     if reboot_required(outcome.findings):
         parts.append("reboot required")
     parts += [f"{f.id}: {f.summary}" for f in outcome.findings if f.status in TROUBLES]
+    if following and exit_code("check", outcome):
+        parts.append(f"-> {following[0]}")
     return one_line("; ".join(parts))
 
 
@@ -99,31 +129,25 @@ def _judgement(outcome: Outcome, settings: Settings) -> list[str]:
     findings, facts = outcome.findings, outcome.facts
     blind = unknown(findings, facts)
     word = verdict(findings, blind)
-    if blind and not any(f.status in TROUBLES and f.id not in blind for f in findings):
-        who = "" if facts.privileged else f" by this user: {_as_root(settings)}"
+    if not_known(findings, blind):
+        who = "" if facts.privileged else " by this user"
         return [f"not known: {', '.join(blind)} cannot be looked at{who}"]
     skipped = [which for names in left_out(findings, settings).values() for which in names]
     if word != "ready" or not skipped:
         return [word.replace("-", " ")]
-    return ["ready as far as looked at", f"{SKIPPED}{', '.join(skipped)}"]
-
-
-def _as_root(settings: Settings) -> str:
-    """The same check, as the user may type it who may look."""
-    import shlex
-
-    chosen = {"--root": settings.root, "--only": ",".join(settings.only), "--skip": ",".join(settings.skip)}
-    words = [word for option, value in chosen.items() if value for word in (option, shlex.quote(value))]
-    return " ".join(("sudo fim-bootstrap check", *words))
+    return ["ready as far as looked at", f"skipped: {', '.join(skipped)}"]
 
 
 def as_json(
-    command: str, outcome: Outcome, profile: Optional[Profile], settings: Settings, seconds: float
-) -> dict[str, Any]:
-    """The report document; keys are only ever added."""
+    command: str, outcome: Outcome, profile: Optional[Profile], settings: Settings, seconds: float,
+    again: Again = ALONE, status: Optional[int] = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The report document; keys are only ever added. `status` is what the run will end with, if not `check`'s."""
     facts, findings = outcome.facts, outcome.findings
-    line = comment(outcome, settings)
-    judged = verdict(findings, unknown(findings, facts))
+    blind = unknown(findings, facts)
+    following = next_steps(command, outcome, again)
+    line = comment(outcome, settings, following)
+    judged = verdict(findings, blind)
     would = any(finding.status is Status.CHANGE for finding in findings)
     planned = [change for finding in findings for change in finding.changes]
     document: dict[str, Any] = redacted({
@@ -150,10 +174,12 @@ def as_json(
             "root": settings.root or "/",
             "environment": facts.environment.value,
             "mode": settings.mode_for(facts),
+            "selinux": facts.selinux.mode,
         },
         "requirements": [_requirement(finding) for finding in findings],
         "causes": [cause for finding in findings for cause in _causes(finding, facts)],
         "chain": [hop._asdict() for hop in _chain(facts, settings)],
+        "expected": [_expected(finding) for finding in _foreseen(outcome, profile, settings)],
         "skipped_by_option": [finding.id for finding in findings if not settings.chosen(finding.id)],
         "done": outcome.account(),
         "diff": "".join(change.diff() for change in outcome.done or planned),
@@ -162,6 +188,9 @@ def as_json(
             *(f"left out by {option}: {', '.join(names)}" for option, names in left_out(findings, settings).items()),
             *facts.unseen,
         ],
+        "unknown": list(blind),
+        "next": following,
+        "exit_status": exit_code(command, outcome) if status is None else status,
         "seconds": round(seconds, 2),
     })  # fmt: skip
     return document
@@ -179,6 +208,7 @@ def _requirement(finding: Finding) -> dict[str, Any]:
         "remedy": finding.remedy,
         "waits_for": finding.waits_for,
         "warnings": list(finding.warnings),
+        "more": f"{PROGRAM} explain {finding.id}",
     }
 
 
@@ -195,6 +225,16 @@ def _causes(finding: Finding, facts: Facts) -> list[dict[str, Any]]:
 def _chain(facts: Facts, settings: Settings) -> Sequence[Hop]:
     """The way of the test event, or how the way looks without one."""
     return (facts.delivery.chain if facts.delivery else ()) or chain.of(facts, settings)
+
+
+def _foreseen(outcome: Outcome, profile: Optional[Profile], settings: Settings) -> Sequence[Finding]:
+    return expected.look(outcome.findings, outcome.facts, profile, settings) if profile else ()
+
+
+def _expected(finding: Finding) -> dict[str, Any]:
+    """What will follow the packages; without a diff, since a package may bring another text."""
+    changes = [change.describe() for change in finding.changes]
+    return {"id": finding.id, "summary": finding.summary, "changes": changes}
 
 
 def _now() -> str:
@@ -222,36 +262,14 @@ def of_error(command: str, error: BootstrapError, seconds: float) -> dict[str, A
         "requirements": [],
         "causes": [],
         "chain": [],
+        "expected": [],
         "skipped_by_option": [],
         "done": [],
         "diff": "",
         "unseen": [],
         "incomplete": [],
+        "unknown": [],
+        "next": [error.remedy] if isinstance(error, NeedsRoot) else [],
+        "exit_status": error.exit_code,
         "seconds": round(seconds, 2),
     }
-
-
-def as_text(document: dict[str, Any], verbose: bool) -> str:
-    """The report as a person reads it: each text from outside in one line of its own."""
-    lines = []
-    for item in document["requirements"]:
-        lines.append(f"{SIGNS[Status(item['status'])]:8} {item['id']:11} {shown(item['summary'], SENTENCE)}")
-        full = item["status"] not in ("ok", "skipped") or verbose
-        below = [*item["evidence"]] if full else []
-        below += [f"would {line}" for line in item["changes"] if item["status"] == "change"]
-        below += item["diff"].removesuffix("\n").split("\n") if full and item["diff"] else []
-        below += [f"warning: {line}" for line in item["warnings"]]
-        lines += [f"{'':20} {shown(line)}" for line in below]
-        remedy = item["remedy"].splitlines() if full else []
-        lines += [f"{'':20} {'  ' if number else '->'} {shown(line, SENTENCE)}" for number, line in enumerate(remedy)]
-    lines += [f"not seen: {shown(line)}" for line in document["unseen"]]
-    host = document["host"]
-    where = f" ({shown(host['os']['name'])}, profile {host['profile']}, {host['environment']})" if host else ""
-    parts: list[str] = document["comment"].split("; ")
-    judgement = "; ".join(part for part in parts if part is parts[0] or part.startswith(SKIPPED))
-    lines.append(f"{shown(judgement, SENTENCE)}{where}")
-    if document["reboot_required"]:
-        lines.append("a reboot is required; plan it, nothing was rebooted")
-    if document["reboot_after_apply"]:
-        lines.append("apply would be complete only after a reboot; plan one")
-    return "\n".join(lines)

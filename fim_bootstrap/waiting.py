@@ -18,8 +18,7 @@ from .model import Facts, Settings
 from .requirements import agent
 
 PAUSE = 2.0  # seconds between two looks
-NEWS = 30.0  # seconds between two lines that say what is waited for
-Say = Callable[[str], Any]
+Say = Callable[[str, float], Any]  # what is waited for, and how many seconds longer at most
 
 
 def until_quiet(host: Reader, limit: float, say: Say) -> bool:
@@ -28,13 +27,14 @@ def until_quiet(host: Reader, limit: float, say: Say) -> bool:
     One that is old, and so is a semodule beside it, hangs.
     """
     waited = False
-    for tell in _pauses(limit, say):
+    for left in _pauses(limit):
         seen = gather(host).believed
         script = seen.get(SCRIPT)
         if script is None or time.time() - max(script.started, seen.get(SEMODULE, script).started) >= limit:
             break
         waited = True
-        tell(f"{SCRIPT} (pid {script.pid}) is at work")
+        say(f"the agent's {SCRIPT} (pid {script.pid}) is at work", left)
+        time.sleep(PAUSE)
     return waited
 
 
@@ -42,25 +42,17 @@ def until_started(look: Callable[[], Facts], facts: Facts, settings: Settings, s
     """The facts once an agent that was starting runs, gave up, or shows no sign of life any more."""
     if not settings.chosen(agent.ID):
         return facts
-    for tell in _pauses(settings.agent_timeout, say):
+    for left in _pauses(settings.agent_timeout):
         if state.condition(facts, settings) != state.STARTING:
             break
-        tell(state.last_sign(facts))
+        say(f"the agent is starting: {state.last_sign(facts)}", left)
+        time.sleep(PAUSE)
         facts = look()
     return facts
 
 
-def _pauses(limit: float, say: Say) -> Iterator[Say]:
-    """As often as a look is due within the limit: what waits until then, and says now and again what is waited for."""
-    begun, told = time.monotonic(), -NEWS
-
-    def tell(what: str) -> None:
-        nonlocal told
-        waited = time.monotonic() - begun
-        if waited - told >= NEWS:
-            told = waited
-            say(f"waiting for the agent: {what}; {waited:.0f} of {limit:.0f} s")
-        time.sleep(PAUSE)
-
-    while time.monotonic() - begun < limit:
-        yield tell
+def _pauses(limit: float) -> Iterator[float]:
+    """The seconds that are left of the limit, as long as there are any."""
+    give_up = time.monotonic() + limit
+    while (left := give_up - time.monotonic()) > 0:
+        yield left

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fim_bootstrap import cli, engine, report
+from fim_bootstrap import cli, engine, report, session
 from fim_bootstrap.agent import vendor
 from fim_bootstrap.audit import auditd_conf
 from fim_bootstrap.audit.service_restart import ACTIONS
@@ -21,6 +21,7 @@ from fim_bootstrap.facts import audit, commands, system
 from fim_bootstrap.facts.gather import gather
 from fim_bootstrap.host.reader import Output
 from fim_bootstrap.model import Environment, Facts, Finding, OsRelease, Profile, Settings, Status
+from fim_bootstrap.requirements import REQUIREMENTS
 from tests.conftest import AUDITD_CONF, PROGRAMS, RULES
 from tests.dict_host import BOOT, DictHost
 from tests.test_requirements import READY
@@ -156,7 +157,7 @@ class Machine:
             found = gather(self.host, PROFILE, chosen, OsRelease("debian", "12"))
             return engine.asked(self.host, found, PROFILE, chosen)
 
-        return engine.converge(self.host, look, PROFILE, chosen, lambda *_: None, lambda _: None)
+        return engine.converge(self.host, look, PROFILE, chosen, lambda *_: contextlib.nullcontext(), lambda *_: None)
 
     def restarts(self) -> list[str]:
         """What was restarted or started, in order."""
@@ -518,7 +519,7 @@ def test_a_reboot_is_made_when_it_is_needed_and_asked_for(
     machine.host.write("/etc/audit/rules.d/lock.rules", "-e 2\n")
     machine.host.programs("shutdown")
     monkeypatch.setattr(machine.host, "alone", contextlib.nullcontext, raising=False)
-    monkeypatch.setattr(cli, "LiveHost", lambda *_: machine.host)
+    monkeypatch.setattr(session, "LiveHost", lambda *_: machine.host)
     monkeypatch.setattr(system, "identify", lambda _: OsRelease("debian", "12"))
     assert cli.main(["apply", "--format", "json", *words]) == 0
     assert any(line.startswith("shutdown -r") for line in machine.host.done) is reboots
@@ -530,9 +531,9 @@ def test_the_answer_of_a_probe_is_that_of_its_requirement_wherever_it_stands(
 ) -> None:
     """Another requirement may come after it."""
     last = SimpleNamespace(ID="last", TITLE="nothing", assess=lambda *_: Finding("last", "", Status.OK, "as it was"))
-    monkeypatch.setattr(engine, "REQUIREMENTS", (*engine.REQUIREMENTS, last))
+    monkeypatch.setattr(engine, "REQUIREMENTS", (*REQUIREMENTS, last))
     monkeypatch.setattr(machine.host, "alone", contextlib.nullcontext, raising=False)
-    monkeypatch.setattr(cli, "LiveHost", lambda *_: machine.host)
+    monkeypatch.setattr(session, "LiveHost", lambda *_: machine.host)
     monkeypatch.setattr(system, "identify", lambda _: OsRelease("debian", "12"))
     assert cli.main(["apply", "--probe", "--format", "json"]) == 0
     said = {item["id"]: item["summary"] for item in json.loads(capsys.readouterr().out)["requirements"]}

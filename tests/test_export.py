@@ -110,7 +110,7 @@ def test_stdout_is_written_through_where_it_stands(tree: Tree, tmp_path: Path) -
         head, _, rest = text.partition("\n")
         document, end = json.JSONDecoder().raw_decode(rest)
         assert (head, document["verdict"]) == ("before", "not-ready")
-        assert rest[end:].startswith("\nok       packages")
+        assert rest[end:].startswith(f"\n{tree.folder}: Debian")
     assert fim("check", "--root", str(tree.folder), "--report", "/dev/stdin").status == 64
 
 

@@ -478,7 +478,7 @@ def test_what_is_asked_for_wrongly(words: tuple[str, ...], status: int, tmp_path
     paths = [] if (words and not words[0].startswith("--")) or not words else [str(tmp_path)]
     ran = fim("fleet", *paths, *words)
     assert (ran.status, ran.out) == (status, "")
-    assert ran.err.startswith("fim-bootstrap: ")
+    assert ran.err.startswith("fim-bootstrap fleet: ")
 
 
 def test_no_report_at_all(tmp_path: Path) -> None:

@@ -9,9 +9,12 @@ from typing import Any, Optional
 
 import pytest
 
-from fim_bootstrap import cli, options
+from fim_bootstrap import arguments, cli, options
+from fim_bootstrap.again import Again
+from fim_bootstrap.commands import ABOUT_A_HOST
 from fim_bootstrap.errors import BadConfig, BootstrapError
 from fim_bootstrap.model import Settings
+from fim_bootstrap.option_table import CONFIG, FLAG, OPTIONS, Option
 from tests.conftest import Tree, needs_root
 
 VALUES = {"root": "/", "mode": "auto", "profile": "debian-12", "profiles": "/", "format": "text", "report": "/dev/null",
@@ -21,23 +24,23 @@ VALUES = {"root": "/", "mode": "auto", "profile": "debian-12", "profiles": "/", 
 ASKING: dict[str, tuple[str, ...]] = {"profiles": ("--resolve",), "revert": ("--packages",)}
 
 
-def words(option: options.Option) -> list[str]:
+def words(option: Option) -> list[str]:
     value = VALUES.get(option.name, (*option.choices, "5")[0])
-    return [f"--{option.name}", *([] if option.kind == options.FLAG else [value])]
+    return [f"--{option.name}", *([] if option.kind == FLAG else [value])]
 
 
-@pytest.mark.parametrize("command", options.EVERY)
+@pytest.mark.parametrize("command", ABOUT_A_HOST)
 def test_what_a_command_does_not_honour_is_refused(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    own = {option.name for option in options.OPTIONS if command in option.commands}
-    for option in options.OPTIONS:
+    own = {option.name for option in OPTIONS if command in option.commands}
+    for option in OPTIONS:
         if command in option.commands:
             assert option.name in options.parse([command, *words(option)])[1]
         elif option.name not in own:
             assert cli.main([command, *words(option)]) == 64, option.name
-            assert "unrecognized arguments" in capsys.readouterr().err
+            assert f"fim-bootstrap {command}: --{option.name} belongs to" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", options.EVERY)
+@pytest.mark.parametrize("command", ABOUT_A_HOST)
 def test_file_and_environment_are_there_for_all_commands(
     command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
@@ -45,7 +48,7 @@ def test_file_and_environment_are_there_for_all_commands(
     file.write_text('report = "/r"\nreboot = "when-needed"\npackages = true\nurl = "https://h/x"\nverbose = true\n')
     monkeypatch.setenv("FIM_BOOTSTRAP_RESOLVE", "yes")
     _, values = options.parse([command, "--config", str(file)])
-    assert set(values) == {option.name for option in options.OPTIONS if command in option.commands}
+    assert set(values) == {option.name for option in OPTIONS if command in option.commands}
 
 
 @pytest.mark.parametrize(
@@ -118,14 +121,14 @@ def host(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> Tree:
 
 
 @needs_root
-@pytest.mark.parametrize("command", options.EVERY)
+@pytest.mark.parametrize("command", ABOUT_A_HOST)
 def test_what_a_command_is_given_it_reads(command: str, host: Tree, capsys: pytest.CaptureFixture[str]) -> None:
     """Settings count as read where a requirement, or the look at the host, asks for them."""
     root = [] if command == "cloud-config" else ["--root", str(host.folder)]
     url = ["--url", "https://h/x", "--sha256", "0" * 64] if command == "cloud-config" else []
     values = Watched(options.parse([command, *root, *url, *ASKING.get(command, ())])[1])
     with contextlib.suppress(BootstrapError):  # this apt-get does nothing
-        cli.COMMANDS[command](values, 0.0)
+        cli.COMMANDS[command](cli.Call(values, Again(), 0.0))
     capsys.readouterr()
     fields = {name.replace("-", "_").replace("no_install", "install"): name for name in values}
     asked = {name for field, name in fields.items() if field in Settings._fields and field in READ}
@@ -137,17 +140,80 @@ def test_what_a_command_is_given_it_reads(command: str, host: Tree, capsys: pyte
     assert asked | plain | (apart & set(values)) == set(values)
 
 
-@pytest.mark.parametrize(
-    ("name", "hint"), [("FIM_BOOTSTRAP_REPROT", "FIM_BOOTSTRAP_REPORT"), ("FIM_BOOTSTRAP_9999999999999", "--help")]
-)
+@pytest.mark.parametrize(("typed", "said"), [
+    ("check --porbe", "check: there is no option --porbe; did you mean --probe?"),
+    ("check --zzz", "check: there is no option --zzz\n"),
+    ("check -x", "check: there is no option -x\n"),
+    ("check --prob", "check: --prob: options are written in full: --probe\n"),
+    ("apply --dr", "apply: --dr: options are written in full: --dry-run\n"),
+    ("check --pro", "check: --pro: options are written in full: --probe or --profile or --profiles\n"),
+    ("check --dry-run", "check: --dry-run belongs to apply; check never changes anything\n"),
+    ("cloud-config --reboot never", "cloud-config: --reboot belongs to apply; cloud-init reboots by its power_state"),
+    ("check --probe=yes", "check: --probe takes no value\n"),
+    ("check --root", "check: --root: DIR is missing\n"),
+    ("check --root --probe", "check: --root: DIR is missing\n"),
+    ("check --agent-timeout soon", "check: --agent-timeout soon: must be a number of seconds\n"),
+    ("check --only rule", "check: --only rule: no such requirement; did you mean rules?"),
+    ("check --mode sideways", "check: --mode sideways: must be one of auto, dispatcher, direct\n"),
+    ("check x", "check: x: no such word here\n"),
+    ("help check apply", "help: apply: no such word here\n"),
+    ("fleet", "fleet: REPORT is missing: "),
+    ("chekc", ": there is no command chekc; did you mean check?"),
+    ("help chekc", "help: there is no command chekc; did you mean check?"),
+    ("--root / check", ": --root: the command comes first\n"),
+    ("", ": a command is missing\n"),
+])  # fmt: skip
+def test_wrong_words_are_named_and_never_guessed_at(typed: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(typed.split()) == 64
+    told = capsys.readouterr()
+    assert told.err.startswith(f"fim-bootstrap{'' if said.startswith(':') else ' '}{said}")
+    assert told.out == ""
+
+
+@pytest.mark.parametrize(("typed", "values"), [
+    ("--root=/", {"root": "/"}),
+    ("--only rules --only=agent", {"only": ["rules", "agent"]}),
+    ("-v --agent-timeout 5", {"verbose": True, "agent-timeout": 5.0}),
+    ("--report=--x --mode auto --mode direct", {"report": "--x", "mode": "direct"}),
+])  # fmt: skip
+def test_an_option_and_its_value_may_be_one_word_or_two(typed: str, values: dict[str, Any]) -> None:
+    parsed = options.parse(["check", *typed.split()])[1]
+    assert {name: parsed[name] for name in values} == values
+
+
+def test_what_follows_two_dashes_is_no_option() -> None:
+    assert options.parse(["fleet", "--strict", "-", "--", "--strict"])[1]["reports"] == ["-", "--strict"]
+
+
+def test_cloud_config_passes_on_what_apply_honours_or_says_why_not() -> None:
+    for option in OPTIONS:
+        if "apply" in option.commands:
+            refused = ("cloud-config", option.name) in arguments.BELONGS
+            assert ("cloud-config" in option.commands) != refused, option.name
+
+
+def test_the_defaults_of_the_settings_are_those_of_the_table(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options, "OPTION_FILE", str(tmp_path / "none"))
+    assert options.settings(options.parse(["apply"])[1]) == Settings()
+
+
+def test_an_option_stands_in_one_row_for_each_command() -> None:
+    pairs = [(option.name, command) for option in (*OPTIONS, CONFIG) for command in option.commands]
+    assert len(pairs) == len(set(pairs))
+
+
+@pytest.mark.parametrize(("name", "hint"), [
+    ("FIM_BOOTSTRAP_REPROT", "; did you mean FIM_BOOTSTRAP_REPORT?\n"),
+    ("FIM_BOOTSTRAP_DRYRUN", "; did you mean FIM_BOOTSTRAP_DRY_RUN?\n"),
+    ("FIM_BOOTSTRAP_9999999999999", "\n"),
+])  # fmt: skip
 def test_a_variable_that_is_no_option_is_refused(
     name: str, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(name, "x")
     assert cli.main(["check"]) == 64
-    said = capsys.readouterr().err
-    assert f"{name}: no such option" in said
-    assert hint in said
+    assert f"fim-bootstrap check: {name}: no such option{hint}" in capsys.readouterr().err
+    assert cli.main(["help", "check"]) == 0
 
 
 @pytest.mark.parametrize("text", ['profile = "a\\u0000b"', 'report = "\\u0000"'])

@@ -218,7 +218,7 @@ def test_a_mark_is_left_for_a_cause_once_and_only_where_it_is_asked_for(commands
         commands.report("apply", *words)
         assert not any(line.startswith("shutdown") for line in commands.host.done[before:])
         paths = [path for path in commands.host.nodes if path.startswith("/run/reboot")]
-        return {path: commands.host.nodes.pop(path).content.decode() for path in paths}
+        return {path: (commands.host.nodes.pop(path).content or b"").decode() for path in paths}
 
     assert marks() == {}
     left = {reboot_mark.REQUIRED: "*** System restart required ***\n", reboot_mark.PACKAGES: "fim-bootstrap\n"}

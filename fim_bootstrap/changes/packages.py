@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ..host.reader import Host
 from ..managers.lookup import Order
+from ..managers.rows import MANAGERS
 from .journal import Record
 
 POLICY_RC = "/usr/sbin/policy-rc.d"
@@ -60,3 +61,13 @@ def _no_services(host: Host) -> Iterator[None]:
         yield
     finally:
         host.remove(POLICY_RC)
+
+
+def undo_install(host: Host, entry: Mapping[str, Any], patience: float) -> None:
+    """Remove the packages that were installed; `patience` is how long a lock is waited for, in seconds."""
+    from ..managers.install import remove  # only for revert --packages
+
+    remove(host, MANAGERS[entry["manager"]], entry["packages"], patience)
+
+
+UNDO_IF_ASKED = {"install": undo_install}

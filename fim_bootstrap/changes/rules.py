@@ -43,3 +43,6 @@ def unblocking(audit: AuditFacts, mended: Sequence[str]) -> tuple[tuple[str, ...
     asleep = (f" (not in force yet: {line.why})" if line.rule.inert else "" for line in blocking)
     quoted = (f"{line.place}: {line.rule.text.strip()}" for line in blocking)
     return tuple(map("".join, zip(quoted, asleep))), tuple(edits)
+
+
+NO_UNDO = ("rule",)  # the kernel has the rule again once the files that are brought back are loaded

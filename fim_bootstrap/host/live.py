@@ -190,7 +190,7 @@ class LiveHost:
     ) -> Output:
         """Run a command to its end; any status outside `ok` raises."""
         begun = time.monotonic()
-        with self._progress.step(" ".join(argv)) if timeout >= MINUTES else contextlib.nullcontext():
+        with self._progress.command(" ".join(argv), timeout) if timeout >= MINUTES else contextlib.nullcontext():
             output = finish(argv, start(self._inside(argv), env), timeout)
         took = time.monotonic() - begun
         self.log(f"ran {' '.join(argv)}: exit status {output.status} after {took:.1f} s")
@@ -296,8 +296,8 @@ class LiveHost:
 
     def waits(self, what: str, left: float) -> None:
         """Log what the run waits for, and show it."""
-        self.log(what)
-        self._progress.wait(what, left)
+        if self._progress.wait(what, left):
+            self.log(what)
 
     @contextlib.contextmanager
     def scratch(self, context: str = "") -> Iterator[str]:

@@ -34,7 +34,7 @@ def wait(host: Host, manager: Manager, pid: int, deadline: float) -> None:
     left = deadline - time.monotonic()
     if left < 0:
         raise Busy(f"{manager.name} is locked by {holder}", "try again later")
-    host.waits(f"waiting for the lock of {manager.name}, held by {holder}", left)
+    host.waits(f"{manager.name} is locked by {holder}", left)
     time.sleep(PAUSE)
 
 

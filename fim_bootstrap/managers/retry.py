@@ -59,7 +59,7 @@ def run(host: Host, order: Order, argv: Sequence[str], deadline: float, strict: 
 def await_network(host: Host, failures: int, output: Output, give_up: float) -> None:
     """Wait a little longer after each failure; `give_up` is when the patience ends (monotonic seconds)."""
     host.log(f"the network failed, try {failures}: {output.why()}")
-    host.waits("waiting for the network", give_up - time.monotonic())
+    host.waits("the network is not there yet", give_up - time.monotonic())
     time.sleep(min(lock.PAUSE * failures, LONGEST_PAUSE))
 
 

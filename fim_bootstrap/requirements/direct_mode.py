@@ -22,9 +22,8 @@ def assess(facts: Facts, settings: Settings) -> Finding:
         return Finding(
             ID, TITLE, Status.BLOCKED, f"the agent is set to {DISPATCHER_KEY}=0, which needs auditd stopped",
             (f"{facts.agent.setting_line}: {DISPATCHER_KEY}=0",),
-            remedy="either have the agent use the dispatcher"
-            f" ({USE_DISPATCHER}; it restarts the agent),"
-            " or agree to stop auditd, which ends the host's audit log: fim-bootstrap apply --mode direct",
+            remedy=f"A: keep auditd, as is usual; this restarts the agent\n  {USE_DISPATCHER}\n  fim-bootstrap apply\n"
+            "B: stop auditd, which ends this host's audit log\n  fim-bootstrap apply --mode direct",
         )  # fmt: skip
     change = StopService("auditd", audit.daemon.pid if audit.daemon else 0, audit.service.refuses_stop)
     return Finding(ID, TITLE, Status.CHANGE, "direct mode: auditd has to be stopped and disabled", changes=(change,))

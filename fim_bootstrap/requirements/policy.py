@@ -64,7 +64,8 @@ def _due(facts: Facts, profile: Profile) -> Optional[Finding]:
         return None
     what = "is stale" if state.module_present else "is not in the store"
     loads = isinstance(changes[0], LoadPolicy)
-    summary = f"the module {MODULE} {what}" if loads else "labels or the loaded policy differ"
+    why = "SELinux keeps the plugin from its socket: " if state.denied else ""
+    summary = f"{why}the module {MODULE} {what}" if loads else "labels or the loaded policy differ"
     return Finding(ID, TITLE, Status.CHANGE, summary, _denied(facts) + state.mislabelled, tuple(changes))
 
 

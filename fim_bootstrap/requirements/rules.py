@@ -105,6 +105,6 @@ def _locked(audit: AuditFacts, warnings: tuple[str, ...]) -> Finding:
     return Finding(
         ID, TITLE, Status.REBOOT, "right on disk; the kernel's rules stay frozen until the next boot",
         (*evidence, *(f"may lock it, too: {by}" for by in audit.locked_by)), warnings=warnings,
-        remedy="plan a reboot, in batches and with other maintenance; nothing else unlocks the kernel; "
+        remedy="plan a reboot, in batches and with other maintenance: nothing else unlocks the kernel\n"
         f"if it is locked again afterwards, no rule file does it: {OUTSIDE}",
     )  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
-from fim_bootstrap import engine, options, profiles, report
+from fim_bootstrap import engine, option_table, options, profiles, report, screen
 from fim_bootstrap.agent import vendor
 from fim_bootstrap.audit import auditctl, auditd_conf, rule_origin, rules_d
 from fim_bootstrap.changes import journal, merge
@@ -16,6 +16,7 @@ from fim_bootstrap.errors import BadConfig, BootstrapError, Unsupported
 from fim_bootstrap.facts import audit, gather, system
 from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.host.reader import LIMIT, File, Output, Stat
+from fim_bootstrap.layout import Style
 from fim_bootstrap.managers import lock, lookup, rows
 from fim_bootstrap.managers.causes import trouble, why
 from fim_bootstrap.model import OsRelease, Profile, Settings
@@ -188,7 +189,7 @@ def toml(text: str, file: Path) -> None:
 
 def _options(path: str) -> None:
     _, table = options._option_file(path)
-    for option in options.OPTIONS:
+    for option in option_table.OPTIONS:
         if option.name in table:
             options._checked(path, table[option.name], option)
 
@@ -242,7 +243,7 @@ def host(pick: Callable[[str], str], profile: Profile) -> None:
         outcome = engine.Outcome(engine.plan(found, profile, settings), found)
         document = report.as_json("check", outcome, profile, settings, 0.1)
         json.dumps(document)
-        report.as_text(document, True)
+        screen.text(document, Style(80, True, True))
         assert "ActivationId=1234" not in json.dumps(document)
     except BootstrapError:
         pass

@@ -121,7 +121,7 @@ def test_a_lock_is_waited_for(name: str) -> None:
         applied = here.fim("apply")
         assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out
         assert re.search(rf"held by process \d+ \({HOLDERS[release.manager]}", log(here))
-        assert re.search(r"waiting for the lock of .*, held by process .*; \d+ s left", applied.err)
+        assert re.search(r"\] wait  packages: .* is locked by process .*, \d+ s at most", applied.err)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -312,8 +312,9 @@ def test_the_record_of_the_exception_is_kept_until_something_changes() -> None:
         assert refused["result"] is False
         assert "exception:expires" in refused["name"]
         write_pillar(here.path, {"sha256": SHA256, "exception": signed})
-        unknown = apply(here, "fim_bootstrap.exception", "test=True")["fim-bootstrap-exception"]
-        assert (unknown["result"], unknown["changes"]) == (None, {})
+        none = apply(here, "fim_bootstrap.exception", "test=True")["fim-bootstrap-exception"]
+        assert (none["result"], none["comment"]) == (True, "no exception is needed"), none["comment"]
+        assert not folder.exists()
         none = apply(here, "fim_bootstrap.exception")["fim-bootstrap-exception"]
         assert (none["result"], none["comment"]) == (True, "no exception is needed"), none["comment"]
         assert not list(folder.iterdir())
