@@ -39,7 +39,7 @@ from .requirements import REQUIREMENTS, agent, delivery, rules
 
 PASSES = 2  # a later change may make an earlier requirement see new work: an agent that registers its plugin
 # what the agent lacks does not stand in the way of preparing the host
-AFTERWARDS = (agent.ID, delivery.ID)
+NEVER_BLOCKING = (agent.ID, delivery.ID)
 # what the agent's own start and stop do too, or a package's scripts: only one of the two may be at it
 DISTURBING = (InstallPackages, LoadPolicy, ReloadPolicy, RestoreLabels, RestartService, StopService)
 # steps that are commands, which may have had an effect although they failed
@@ -90,7 +90,8 @@ def asked(host: Reader, facts: Facts, profile: Profile, settings: Settings) -> F
     planned = [change for finding in plan(facts, profile, settings) for change in finding.changes]
     if not facts.privileged:
         return facts
-    if facts.environment.live and any(isinstance(change, RestartService) for change in planned):
+    weighty = (RestartService, files.EditAuditdConf)
+    if facts.environment.live and any(isinstance(change, weighty) for change in planned):
         return facts._replace(audit=facts.audit._replace(preflight=_preflight(host, facts)))
     labels = not facts.environment.live and any(isinstance(change, LabelTree) for change in planned)
     if labels and host.query(LABELS_POSSIBLE)[0].status == 1:
@@ -214,13 +215,13 @@ class _Run:
         due = {**self.due, **{name: found for finding in self.plan() for name, found in _restarts(finding).items()}}
         self.due = {}
         agents = None if SERVICE in self.restarted else due.get(SERVICE) or self._follows(due)
-        if "auditd" in due and "auditd" not in self.restarted and not (agents and self._along()):
+        if "auditd" in due and "auditd" not in self.restarted and not (agents and self._restarted_by_the_agent()):
             self._restart("auditd", *due["auditd"])
             agents = agents and self._again()
         if agents:
             self._restart(SERVICE, *agents)
 
-    def _along(self) -> bool:
+    def _restarted_by_the_agent(self) -> bool:
         """Whether the agent's start will restart auditd, and is waited for; else nothing would follow that up."""
         waits = self.facts.environment is Environment.BOOTED and not self.facts.audit.restart_problem
         return waits and restarts_auditd(self.host, self.facts.agent)
@@ -318,7 +319,7 @@ def _took_effect(host: Reader, step: Mapping[str, Any]) -> bool:
 
 
 def _holds_back(finding: Finding) -> bool:
-    return finding.status is Status.BLOCKED and finding.id not in AFTERWARDS
+    return finding.status is Status.BLOCKED and finding.id not in NEVER_BLOCKING
 
 
 def _failed(findings: Sequence[Finding], which: str, error: BootstrapError) -> tuple[Finding, ...]:

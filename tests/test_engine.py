@@ -72,6 +72,7 @@ class Machine:
         host.write(f"{vendor.ROOT}/fim/manifests/1.json")
         host.write("/var/log/qualys/edr.log", "x")
         host.write(SCRIPT, "service auditd restart\n" if restarts_auditd else "echo\n")
+        host.write(vendor.PLUGIN_PROGRAM, mode=0o750)
         host.write("/etc/audit/plugins.d/edr.conf", f"active = yes\npath = {vendor.PLUGIN_PROGRAM}\n")
         host.process(600, "qualys-cloud-agent", started=BOOT + 20)
         host.process(601, "qualys-edr", parent=600, started=BOOT + 21)
@@ -364,6 +365,20 @@ def test_where_auditd_cannot_be_asked_the_restart_is_made_with_a_warning(machine
     machine.change_conf(f"{AUDITD_CONF}{LINE}action_mail_acct = x\n")
     assert report.exit_code("apply", machine.apply()) == 4
     assert machine.restarts() == ["auditd"]
+
+
+def test_what_auditd_refuses_is_known_before_its_file_is_edited_though_no_restart_is_due(machine: Machine) -> None:
+    """It would say the same of the new text (the log's folder is gone); an image alone is edited all the same."""
+    machine.host.write(CONF, AUDITD_CONF, mtime=BOOT)
+    machine.refuses = "Could not open dir /var/log/audit (No such file or directory)"
+    del machine.host.nodes["/var/log/audit"]
+    outcome = machine.apply()
+    assert (report.exit_code("apply", outcome), outcome.changed, machine.host.done) == (4, False, [])
+    (found,) = (item for item in outcome.findings if item.status is Status.BLOCKED)
+    assert (found.id, machine.refuses in found.summary) == ("auditd", True)
+    machine.refuses = ""
+    assert report.exit_code("apply", machine.apply()) == 0
+    assert machine.host.holds(CONF, LINE.encode())
 
 
 def test_a_dispatcher_line_that_auditd_refuses_is_mended_although_auditd_is_down(machine: Machine) -> None:

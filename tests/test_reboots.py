@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from fim_bootstrap import cli, reboot_mark
+from fim_bootstrap import cli, reboot_mark, session
 from fim_bootstrap.audit import auditd_conf, reboots
 from fim_bootstrap.changes import journal, revert
 from fim_bootstrap.facts import system
@@ -42,7 +42,8 @@ class Commands:
         self.machine, self.host, self.capsys = machine, machine.host, capsys
         self.host.programs("shutdown")
         monkeypatch.setattr(self.host, "alone", contextlib.nullcontext, raising=False)
-        monkeypatch.setattr(cli, "LiveHost", lambda *_: self.host)
+        for module in (cli, session):
+            monkeypatch.setattr(module, "LiveHost", lambda *_: self.host)
         monkeypatch.setattr(system, "identify", lambda _: OsRelease("debian", "12"))
 
     def boot(self, name: str, locked: bool = True) -> None:
@@ -228,3 +229,14 @@ def test_a_mark_is_left_for_a_cause_once_and_only_where_it_is_asked_for(commands
     assert marks("--reboot", "mark") == {}
     commands.boot("c", locked=False)
     assert marks("--reboot", "mark") == {}
+
+
+def test_the_answer_is_the_status_whoever_hears_the_words(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 1 for a full stdout a reboot that is due would be taken for none (cloud-init's power_state)."""
+    with contextlib.suppress(OSError), open("/dev/full", "w") as full:  # closing it writes again
+        monkeypatch.setattr("sys.stdout", full)
+        due = cli.main(["reboot-required"])
+        commands.boot("a", locked=False)
+        not_due = cli.main(["reboot-required"])
+        monkeypatch.undo()
+    assert (due, not_due) == (0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import os
 import sys
@@ -12,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from fim_bootstrap.changes import files, journal, packages, policy, revert, rules, services
+from fim_bootstrap.changes.files import CreateFiles
 from fim_bootstrap.errors import BootstrapError
 from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.host.reader import File
@@ -205,6 +207,19 @@ def test_a_journal_line_of_the_wrong_kind_counts_as_lost(line: str) -> None:
     good = '{"id": "2", "kind": "edit", "path": "/x", "mtime": 1}'
     steps, lost = journal._read(File("journal", f"{line}\n{good}\n"))
     assert ([step["id"] for step in steps], lost) == (["2"], 1)
+
+
+def test_a_folder_that_was_made_goes_if_it_is_empty(tree: Tree) -> None:
+    host = LiveHost(str(tree.folder))
+    texts = {"/etc/a/b/c.d/1": "x", "/etc/a/b/c.d/2": "x", "/etc/audit/3": "x", "/etc/kept/4": "x"}
+    tree.path("/etc/empty").mkdir()  # somebody else's
+    CreateFiles({**texts, "/etc/empty/5": "x"}).apply(host, functools.partial(journal.record, host))
+    tree.write("/etc/kept/mine", "")
+    undone, _, problems = revert.take_back(host, journal.entries(host), lambda _: None, live=False)
+    assert (undone, problems) == (5, [])
+    assert not tree.path("/etc/a").exists()
+    assert not tree.path("/etc/kept/4").exists()
+    assert all(tree.path(path).is_dir() for path in ("/etc/audit", "/etc/empty", "/etc/kept"))
 
 
 PACKAGE = PROJECT / "fim_bootstrap"

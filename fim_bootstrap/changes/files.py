@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -97,13 +98,22 @@ class CreateFiles(NamedTuple):
         if self.program and not (content := program()):
             raise BootstrapError(f"{self.program} has to be the one-file binary; this is a source run", "make binary")
         for path, text in self.texts.items():
-            record("create", path=path, after=journal.digest(text))
+            record("create", path=path, after=journal.digest(text), folders=_absent(host, path))
             host.create(path, text.encode(), 0o644)
         if self.program:
-            record("create", path=self.program, after="")
+            record("create", path=self.program, after="", folders=_absent(host, self.program))
             host.create(self.program, content, 0o755)
         for unit in self.units:
             EnableService(unit, ours=True, now=self.start).apply(host, record)
+
+
+def _absent(host: Host, path: str) -> list[str]:
+    """The folders on the way to a file that are not there yet, the deepest first."""
+    found, folder = [], posixpath.dirname(path)
+    while folder != "/" and host.stat(folder) is None:
+        found.append(folder)
+        folder = posixpath.dirname(folder)
+    return found
 
 
 def undo_edit(host: Host, entry: Mapping[str, Any]) -> str:
@@ -146,11 +156,13 @@ def _by_hand(path: str, ours: Sequence[tuple[int, str]], since: str, back: str) 
 
 
 def undo_create(host: Host, entry: Mapping[str, Any]) -> str:
-    """Remove a file of our own, only where it is still as it was written."""
+    """Remove a file of our own, only where it is still as it was written, and the folders that were made for it."""
     file = host.read(entry["path"])
     if file and entry["after"] and journal.digest(file.text) != entry["after"]:
         raise BootstrapError(f"{entry['path']}: was edited since; left alone", f"rm {entry['path']}")
     host.remove(entry["path"])
+    for folder in entry.get("folders", ()):
+        host.remove_folder(folder)
     return ""
 
 

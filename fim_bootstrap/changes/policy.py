@@ -51,12 +51,12 @@ class LoadPolicy(NamedTuple):
             semodule(host, *flags, *priority, "-i", package)
 
 
-def semodule(host: Host, *words: str) -> None:
+def semodule(host: Host, *arguments: str) -> None:
     """Run semodule. It gives up after 5 s where another one is at work: a package's, or one that a killed run left."""
     deadline = time.monotonic() + SEMODULE_TIMEOUT
     while True:
         try:
-            host.run("semodule", *words, timeout=SEMODULE_TIMEOUT)
+            host.run("semodule", *arguments, timeout=SEMODULE_TIMEOUT)
             return
         except BootstrapError as error:
             if "transaction lock" not in str(error):

@@ -26,7 +26,7 @@ class DeleteRule(NamedTuple):
         return ""
 
     def apply(self, host: Host, record: Record) -> None:
-        """auditctl -d; the second look at auditctl -l decides."""
+        """auditctl -d; the verification by auditctl -l decides."""
         record("rule", rule=self.rule)
         host.run("auditctl", "-d", self.rule, ok=range(256))
 

@@ -1,4 +1,4 @@
-"""Why a package cannot be had, read off the manager's own words, and what a person can type next.
+"""Why a package cannot be had, read off the manager's own output, and what a person can type next.
 
 The lines are those of apt, dnf 4, dnf5, yum 3, tdnf, zypper and libcurl in the C locale. A remedy is one line for
 a shell; what has to be known besides stands behind its #.
@@ -63,7 +63,7 @@ REPOSITORY = (
 
 
 class Cause(NamedTuple):
-    """One reason: its sign in the manager's words, and a remedy by ID of os-release or by manager ('' for others)."""
+    """One reason: its sign in the manager's output, and a remedy by ID of os-release or by manager ('' for others)."""
 
     name: str
     sign: str  # may have the groups `name` and `version` of a package
@@ -179,7 +179,7 @@ class Why(NamedTuple):
 def why(
     host: Reader, manager: Manager, release: OsRelease, names: Sequence[str], said: Sequence[Output]
 ) -> Optional[Why]:
-    """Why these names cannot be had, where the manager's words have the sign of a cause."""
+    """Why these names cannot be had, where the manager's output has the sign of a cause."""
     texts = [_readable(host, output) for output in said]
     for cause in CAUSES:
         for output, text in zip(said, texts):
@@ -230,9 +230,9 @@ def _filled(
     host: Reader, manager: Manager, release: OsRelease, cause: Cause, found: re.Match[str], names: Sequence[str],
     text: str,
 ) -> str:  # fmt: skip
-    """The remedy with its words in place, or '' where the cause has none for this system."""
-    words = (release.id, manager.name, "")
-    template = next((cause.remedy[word] for word in words if word in cause.remedy), "")
+    """The remedy with its fields filled in, or '' where the cause has none for this system."""
+    keys = (release.id, manager.name, "")
+    template = next((cause.remedy[key] for key in keys if key in cause.remedy), "")
     groups = {key: value for key, value in found.groupdict().items() if value}
     repository = re.search(REPOSITORY, text)
     url = re.search(r"https?://[^\s'\"<>|\])]+", text)
@@ -254,7 +254,7 @@ def _filled(
 
 
 def end_of_life(profile: Profile, today: str, who: str, said: str) -> str:
-    """What to do where the release is past its end of life, or where the words show that its repositories are gone."""
+    """What to do where the release is past its end of life, or where its repositories are gone by the output."""
     what = profile.eol_advice or "upgrade it"
     if profile.eol and profile.eol < today:
         return f"{who or profile.title} reached its end of life on {profile.eol}: {what}"

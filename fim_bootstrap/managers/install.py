@@ -15,7 +15,7 @@ from ..errors import Blocked, BootstrapError, Busy
 from ..host.reader import Host, Output, Reader
 from ..model import Profile
 from . import retry
-from .lookup import Lookup, Order, bare, enough, first_names, heard, names_of, questions_for, unaskable, unfinished
+from .lookup import Lookup, Order, bare, enough, first_names, half_installed, heard, names_of, questions_for, unaskable
 from .retry import NETWORK_TRIES, await_network
 from .rows import NETWORK, Manager
 
@@ -69,13 +69,13 @@ def _transact(host: Host, order: Order, packages: Sequence[str], deadline: float
     except retry.Stale:
         retry.run(host, order, manager.refresh, deadline, strict=False)
         retry.run(host, order, (*manager.install, *packages), deadline)
-    except retry.Torn:
+    except retry.NeedsReinstall:
         retry.run(host, order, (*manager.reinstall, *packages), deadline)
 
 
 def _there(host: Reader, manager: Manager, chosen: Mapping[str, str]) -> bool:
     """Whether all commands are there, and none of their packages is half installed."""
-    return all(host.which(command) for command in chosen) and not unfinished(host, manager).intersection(
+    return all(host.which(command) for command in chosen) and not half_installed(host, manager).intersection(
         chosen.values()
     )
 

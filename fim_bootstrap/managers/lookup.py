@@ -32,7 +32,7 @@ def choose(host: Reader, profile: Profile) -> tuple[str, bool]:
     return next((name for name in names if host.which(MANAGERS[name].program)), ""), names is not profile.managers
 
 
-def unfinished(host: Reader, manager: Manager) -> frozenset[str]:
+def half_installed(host: Reader, manager: Manager) -> frozenset[str]:
     """The packages whose installation was begun and not finished: their programs may be there, and little else."""
     texts = []
     for path in (path for pattern in manager.records for path in host.glob(pattern)):
@@ -41,11 +41,11 @@ def unfinished(host: Reader, manager: Manager) -> frozenset[str]:
             why = f"{path}: cannot be read, or is larger than {RAW_LIMIT >> 20} MB"
             raise Blocked(f"{why}: which packages are half installed is not known", f"ls -l {path}")
         texts.append(text or b"")
-    return frozenset(name.decode() for text in texts for name in re.findall(manager.half.encode(), text))
+    return frozenset(name.decode() for text in texts for name in re.findall(manager.half_installed.encode(), text))
 
 
 class Order(NamedTuple):
-    """What is wanted of a manager: package names by command, in order of preference, and what goes along."""
+    """What is wanted of a manager: package names by command, in order of preference, and what comes with them."""
 
     manager: Manager
     profile: Profile

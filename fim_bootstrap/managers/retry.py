@@ -22,7 +22,7 @@ class Stale(BootstrapError):
     """The metadata that the manager has names files that are gone."""
 
 
-class Torn(BootstrapError):
+class NeedsReinstall(BootstrapError):
     """A run was killed while it unpacked a package."""
 
 
@@ -72,7 +72,7 @@ def _failure(host: Reader, order: Order, argv: Sequence[str], output: Output) ->
     from . import causes  # only where something failed
 
     manager, said = order.manager, text_of(output)
-    kinds = {manager.stale: Stale, manager.torn: Torn}
+    kinds = {manager.stale: Stale, manager.needs_reinstall: NeedsReinstall}
     kind = next((kind for pattern, kind in kinds.items() if re.search(pattern, said)), BootstrapError)
     reason = causes.why(host, manager, order.release, first_names(order), [output])
     reason = reason or causes.Why(f"{output.why()} (exit status {output.status})", shlex.join(argv))

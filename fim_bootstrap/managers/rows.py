@@ -1,7 +1,7 @@
-"""The package managers, each a row: how to resolve a name, install, refresh, and what its words mean.
+"""The package managers, each a row: how to resolve a name, install, refresh, and what its output means.
 
 Exit statuses say little: apt-get exits 100 for a lock, an unknown name and a dead network alike, dnf 0 where it
-passed over a repository that refused it, and yum 3 0 when it passed over a name; so the words decide in between
+passed over a repository that refused it, and yum 3 0 when it passed over a name; so the output decides in between
 (in the C locale).
 """
 
@@ -36,13 +36,15 @@ class Manager(NamedTuple):
     remove: tuple[str, ...] = ("rpm", "-e")  # not the manager itself, which would remove all that depends on it
     provides: tuple[str, ...] = ()  # resolves the path of a file; empty: the manager cannot
     rehearse: tuple[str, ...] = ()  # an installation that changes nothing, and says why it would fail
-    good: tuple[int, ...] = (0,)  # statuses after which the second look at the commands decides
+    good: tuple[int, ...] = (0,)  # statuses after which it decides whether the commands are there now
     again: tuple[int, ...] = ()  # statuses that ask for the same run once more
     unfinished: str = "(?!)"  # pattern: an interrupted run has to be finished first ...
     finish: tuple[str, ...] = ()  # ... by this
     records: tuple[str, ...] = ()  # where the state of each package stands (globs) ...
-    half: str = "(?!)"  # ... and the pattern of one that was begun and not finished; its first group is the name
-    torn: str = "(?!)"  # pattern: a package was being unpacked; only installing it anew helps
+    half_installed: str = (
+        "(?!)"  # ... and the pattern of one that was begun and not finished; its first group is the name
+    )
+    needs_reinstall: str = "(?!)"  # pattern: a package was being unpacked; only installing it anew helps
     metadata: str = ""  # files that a refresh leaves; where there are none, nothing has to be asked before it
     stale: str = "(?!)"  # pattern: the metadata names files that are gone; a refresh helps
     absent: str = r"(?i)no match"  # pattern: a status other than 0 only means that there is no such name
@@ -83,8 +85,8 @@ MANAGERS: Mapping[str, Manager] = {
             unfinished=r"dpkg was interrupted",
             finish=("dpkg", "--configure", "-a", "--force-confdef", "--force-confold"),
             records=("/var/lib/dpkg/status", "/var/lib/dpkg/updates/[0-9]*"),
-            half=r"(?m)^Package: (\S+)\nStatus: \S+ \S+ (?:unpacked|half-configured|half-installed)$",
-            torn=r"reinstall it before attempting",
+            half_installed=r"(?m)^Package: (\S+)\nStatus: \S+ \S+ (?:unpacked|half-configured|half-installed)$",
+            needs_reinstall=r"reinstall it before attempting",
             metadata="/var/lib/apt/lists/*_Packages*",
             stale=r"Unable to fetch some archives|404 +Not Found|File not found - ",
             # needrestart would restart services on its own, or ask

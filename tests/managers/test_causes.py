@@ -21,7 +21,7 @@ from tests.cache import run
 from tests.conftest import Ran
 from tests.live.guest import FIM
 from tests.managers.roots import Root, ordinary
-from tests.managers.test_managers import dressed
+from tests.managers.test_managers import release_root
 
 pytestmark = pytest.mark.managers
 
@@ -300,7 +300,7 @@ SITUATIONS = {
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_the_reason_is_told_and_what_to_type(name: str, server: str) -> None:
     situation = SITUATIONS[name]
-    with dressed(situation.release) as (here, _):
+    with release_root(situation.release) as (here, _):
         unselinux(here)
         if situation.os_release:
             (here.path / "etc/os-release").write_text(situation.os_release)
@@ -333,7 +333,7 @@ def test_a_network_that_is_not_there(name: str, word: str) -> None:
     remedy = (
         "cat /etc/resolv.conf; getent hosts nowhere.invalid" if "invalid" in word else "curl -sSI http://127.0.0.1:9"
     )
-    with dressed(name) as (here, _):
+    with release_root(name) as (here, _):
         unselinux(here)
         at(here, f"http://{word}/repo")
         failed = here.fim("apply --network-timeout 0")
@@ -342,7 +342,7 @@ def test_a_network_that_is_not_there(name: str, word: str) -> None:
 
 @pytest.mark.parametrize("name", ["debian-12", "el8", "sles-15.4"])
 def test_a_certificate_that_nobody_trusts(name: str, tmp_path: Path) -> None:
-    with dressed(name) as (here, _), tls(tmp_path) as port:
+    with release_root(name) as (here, _), tls(tmp_path) as port:
         unselinux(here)
         at(here, f"https://127.0.0.1:{port}/repo")
         remedy = {"debian-12": "cp CA.crt /usr/local", "el8": "cp CA.pem /etc/pki/ca-trust",
@@ -389,7 +389,7 @@ DISKS = (
 
 @pytest.mark.parametrize("disk", DISKS, ids=lambda disk: disk.folder)
 def test_a_full_disk(disk: Disk) -> None:
-    with dressed(disk.release) as (here, _), serving(here.path / "repo") as address:
+    with release_root(disk.release) as (here, _), serving(here.path / "repo") as address:
         unselinux(here)
         at(here, f"http://{address}")
         place = here.path / disk.folder
@@ -435,7 +435,7 @@ def serving(folder: Path, after: float = 0) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", ["debian-12", "el8", "fedora", "sles-15.4"])
 def test_only_what_was_asked_is_said_to_have_nothing(name: str) -> None:
-    with dressed(name, without="checkpolicy") as (here, _):
+    with release_root(name, without="checkpolicy") as (here, _):
         failed = here.fim("apply")
         assert failed.status == 1, failed.out
         assert "have none of checkpolicy" in failed.report["comment"]
@@ -446,7 +446,7 @@ def test_only_what_was_asked_is_said_to_have_nothing(name: str) -> None:
 
 
 def test_the_script_of_somebody_else_s_package_fails_nothing() -> None:
-    with dressed("debian-12") as (here, _):
+    with release_root("debian-12") as (here, _):
         unselinux(here)
         here.run("mkdir -p /o/DEBIAN; printf 'Package: other\\nVersion: 1\\nArchitecture: all\\nMaintainer: x <x@x>\\n"
                  "Description: x\\n' > /o/DEBIAN/control; printf '#!/bin/sh\\nexit 3\\n' > /o/DEBIAN/postinst;"
@@ -461,7 +461,7 @@ def test_the_script_of_somebody_else_s_package_fails_nothing() -> None:
 
 def test_a_package_that_only_goes_along_fails_nothing() -> None:
     """The script before its installation fails: the manager says that the transaction failed."""
-    with dressed("el8") as (here, _):
+    with release_root("el8") as (here, _):
         unselinux(here)
         along = "python3-policycoreutils"
         spec = ordinary(along, "2", "").replace("%files", "%pre\nexit 1\n%files")
@@ -473,7 +473,7 @@ def test_a_package_that_only_goes_along_fails_nothing() -> None:
 
 
 def test_resolve_on_empty_lists_says_that_it_did_not_look() -> None:
-    with dressed("debian-12") as (here, _):
+    with release_root("debian-12") as (here, _):
         answer = here.fim("profiles --resolve")
         assert answer.status == 3
         assert "apt-get -q update" in answer.report["not_looked_up"]
@@ -487,7 +487,7 @@ def test_resolve_on_empty_lists_says_that_it_did_not_look() -> None:
 def test_a_late_network_is_waited_for() -> None:
     """The repository answers 15 s after the run began."""
     for name in ("debian-12", "el8"):
-        with dressed(name) as (here, _):
+        with release_root(name) as (here, _):
             unselinux(here)
             with serving(here.path / "repo", after=15) as address:
                 at(here, f"http://{address}")
@@ -499,7 +499,7 @@ def test_a_late_network_is_waited_for() -> None:
                                   "rhel-not-registered-dnf", "excluded-dnf5", "vendor-forbidden-dnf"])  # fmt: skip
 def test_resolve_never_takes_silence_for_an_answer(name: str, server: str) -> None:
     situation = SITUATIONS[name]
-    with dressed(situation.release) as (here, _):
+    with release_root(situation.release) as (here, _):
         situation.make(here, server)
         answer = here.fim("profiles --resolve")
         assert answer.status == 3, answer
