@@ -118,7 +118,7 @@ def test_a_program_of_install_sh_that_comes_first_is_told(manager: Manager, rele
 
 def test_the_guard_of_the_package_is_enabled_and_no_second_program_is_put_there(release: Path) -> None:
     """A copy in /usr/local/sbin would hide the program of an upgrade."""
-    with house(MANAGERS[0], release) as here:
+    with package_root(MANAGERS[0], release) as here:
         here.run(f"cd / && {block(PAGE, MANAGERS[0].word)}")
         (here.path / "etc/selinux/config").write_text("SELINUX=disabled\n")
         assert here.run("fim-bootstrap apply --root / --guard --first-boot --format json").report["changed"] is True
