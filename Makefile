@@ -94,7 +94,7 @@ mutants: $(VENV)/dev  ## small mistakes, one at a time: how many do the fast tes
 
 test-all: check test-fuzz test-binary test-managers test-faults test-ansible test-images test-fleet test-scap test-salt test-live  ## all of them (as root, hours)
 
-table: $(VENV)/run  ## write the table of releases into README.md, from the profiles
+table: $(VENV)/run  ## write the table of releases into docs/releases.md, from the profiles
 	@PYTHONPATH=. $(PY) packaging/support_table.py
 
 bench: binary  ## the start, other tools for the same work, and a cold run in a guest, side by side (as root)
