@@ -45,11 +45,11 @@ release: $(VENV)/dev $(if $(KEY)$(UNSIGNED),binary)  ## dist/release, with a .de
 	@sh tests/needs.sh release
 	@PYTHONPATH=. $(PY) packaging/release.py --url "$(URL)" --key "$(KEY)" $(if $(UNSIGNED),--unsigned)
 
-test-binary: binary  ## the binary in hostile houses (as root), and built twice
+test-binary: binary  ## the binary in hostile environments (as root), and built twice
 	@sh tests/needs.sh live
 	$(PY) -m pytest -q --binary tests/binary $(ARGS)
 
-test-managers: $(VENV)/dev  ## real apt, dnf, dnf5 and zypper in roots dressed as other releases (as root)
+test-managers: $(VENV)/dev  ## real apt, dnf, dnf5 and zypper in roots that stand in for other releases (as root)
 	@sh tests/needs.sh live
 	$(PY) -m pytest -q -n auto --managers tests/managers $(ARGS)
 

@@ -14,7 +14,7 @@ from . import consequences, expected, waiting
 from .agent.look import restarts_auditd
 from .agent.vendor import SERVICE
 from .audit import auditctl, auditd_conf, reboots
-from .changes import journal
+from .changes import files, journal
 from .changes.journal import moment
 from .changes.packages import InstallPackages
 from .changes.policy import LABELS_POSSIBLE, NO_LABELS, LabelTree, LoadPolicy, ReloadPolicy, RestoreLabels, without_proc
@@ -39,7 +39,7 @@ from .requirements import REQUIREMENTS, agent, delivery, rules
 
 PASSES = 2  # a later change may make an earlier requirement see new work: an agent that registers its plugin
 # what the agent lacks does not stand in the way of preparing the host
-AFTERWARDS = (agent.ID, delivery.ID)
+NEVER_BLOCKING = (agent.ID, delivery.ID)
 # what the agent's own start and stop do too, or a package's scripts: only one of the two may be at it
 DISTURBING = (InstallPackages, LoadPolicy, ReloadPolicy, RestoreLabels, RestartService, StopService)
 # steps that are commands, which may have had an effect although they failed
@@ -68,7 +68,8 @@ class Outcome(NamedTuple):
     def account(self) -> list[str]:
         """What was done, in words."""
         whole = [change.describe() for change in self.done]
-        return [*whole, f"{self.begun.describe()} (begun, not finished)"] if self.begun else whole
+        did = f"; done so far: {', '.join(self.error.done)}" if self.error and self.error.done else ""
+        return [*whole, f"{self.begun.describe()} (begun, not finished{did})"] if self.begun else whole
 
 
 def plan(facts: Facts, profile: Profile, settings: Settings) -> tuple[Finding, ...]:
@@ -90,7 +91,8 @@ def asked(host: Reader, facts: Facts, profile: Profile, settings: Settings) -> F
     planned = [change for finding in plan(facts, profile, settings) for change in finding.changes]
     if not facts.privileged:
         return facts
-    if facts.environment.live and any(isinstance(change, RestartService) for change in planned):
+    weighty = (RestartService, files.EditAuditdConf)
+    if facts.environment.live and any(isinstance(change, weighty) for change in planned):
         return facts._replace(audit=facts.audit._replace(preflight=_preflight(host, facts)))
     labels = not facts.environment.live and any(isinstance(change, LabelTree) for change in planned)
     if labels and host.query(LABELS_POSSIBLE)[0].status == 1:
@@ -214,13 +216,13 @@ class _Run:
         due = {**self.due, **{name: found for finding in self.plan() for name, found in _restarts(finding).items()}}
         self.due = {}
         agents = None if SERVICE in self.restarted else due.get(SERVICE) or self._follows(due)
-        if "auditd" in due and "auditd" not in self.restarted and not (agents and self._along()):
+        if "auditd" in due and "auditd" not in self.restarted and not (agents and self._restarted_by_the_agent()):
             self._restart("auditd", *due["auditd"])
             agents = agents and self._again()
         if agents:
             self._restart(SERVICE, *agents)
 
-    def _along(self) -> bool:
+    def _restarted_by_the_agent(self) -> bool:
         """Whether the agent's start will restart auditd, and is waited for; else nothing would follow that up."""
         waits = self.facts.environment is Environment.BOOTED and not self.facts.audit.restart_problem
         return waits and restarts_auditd(self.host, self.facts.agent)
@@ -272,15 +274,14 @@ class _Run:
                 error = self._rescued(change, error)
             self.facts = self.look()
             moved = (before.commands, before.selinux) != (self.facts.commands, self.facts.selinux)
-            begun = change if moved or any(_took_effect(self.host, step) for step in recorded) else None
+            effect = error.done or moved or any(_took_effect(self.host, step) for step in recorded)
+            begun = change if effect else None
             failed = _failed(self.plan(), which, error)
             raise _Stopped(Outcome(failed, self.facts, (*self.done,), error, begun)) from None
         self.done.append(change)
 
     def _rescued(self, change: RestartService, error: BootstrapError) -> BootstrapError:
         """auditd did not come up: put back what this run made of auditd.conf, and start it; what to tell."""
-        from .changes import revert  # not for a run that goes well
-
         mine = [step for step in journal.entries(self.host) if step["id"] not in self.known]
         edits = [step for step in mine if (step["kind"], step.get("path")) == ("edit", auditd_conf.PATH)]
         if not edits:
@@ -288,7 +289,7 @@ class _Run:
         put_back = f"{error}; {auditd_conf.PATH} was put back"
         try:
             for step in reversed(edits):
-                revert.undo_edit(self.host, step)
+                files.undo_edit(self.host, step)
                 journal.undone(self.host, step)
             self.done = [made for made in self.done if getattr(made, "path", "") != auditd_conf.PATH]
             change._replace(pid=0).apply(self.host, lambda kind, **details: journal.record(self.host, kind, **details))
@@ -320,7 +321,7 @@ def _took_effect(host: Reader, step: Mapping[str, Any]) -> bool:
 
 
 def _holds_back(finding: Finding) -> bool:
-    return finding.status is Status.BLOCKED and finding.id not in AFTERWARDS
+    return finding.status is Status.BLOCKED and finding.id not in NEVER_BLOCKING
 
 
 def _failed(findings: Sequence[Finding], which: str, error: BootstrapError) -> tuple[Finding, ...]:

@@ -24,7 +24,7 @@ class Status(enum.Enum):
     WAITING = "waiting"  # cannot be known before an earlier change is made
     BLOCKED = "blocked"  # only a person may lift it
     SKIPPED = "skipped"  # does not apply to this host
-    FAILED = "failed"  # a change was made, or tried, and the second look still finds it wrong
+    FAILED = "failed"  # a change was made, or tried, and the verification still finds it wrong
 
 
 class Environment(enum.Enum):
@@ -53,7 +53,6 @@ class OsRelease(NamedTuple):
     like: tuple[str, ...] = ()
     name: str = ""
     platform: str = ""
-    variant: str = ""
     codename: str = ""
     parent: str = ""
     base: str = ""  # VERSION_ID of the Red Hat Enterprise Linux that RHEL CoreOS is made from
@@ -84,7 +83,6 @@ class Service(NamedTuple):
 
     name: str
     present: bool = False
-    active: bool = False
     enabled: bool = False
     refuses_stop: bool = False  # RefuseManualStop=yes, upstream's auditd.service
     refuses_start: bool = False  # RefuseManualStart=yes
@@ -136,7 +134,7 @@ class AuditFacts(NamedTuple):
     status: Optional[Mapping[str, int]] = None  # None: the kernel could not be asked
     owner: str = ""  # name of the process that owns the audit socket
     live_rules: Optional[tuple[str, ...]] = None
-    locked_by: tuple[str, ...] = ()  # where the kernel is locked: what beside the rule files may do it
+    locked_by: tuple[str, ...] = ()  # what beside the rule files may lock the kernel, where it is or cannot be asked
     switched_on: Optional[float] = None  # seconds from the boot until auditing was, where daemons had run before it
     reboot_spent: bool = False  # the reboot that was due for locked rules has been made
 
@@ -161,7 +159,6 @@ class SELinuxFacts(NamedTuple):
 
     mode: str = "absent"  # absent, disabled, permissive, enforcing
     type: str = ""
-    mls: bool = False
     policy_present: bool = False
     unread: str = ""  # why /etc/selinux/config cannot be read
     read_only: str = ""  # the read-only directory that would refuse a module
@@ -179,7 +176,6 @@ class SELinuxFacts(NamedTuple):
     foreign: tuple[str, ...] = ()  # the same on a label that the policy wants there, and for which nothing is granted
     agent_denied: tuple[str, ...] = ()  # what the kernel does not allow the agent
     effective: Optional[bool] = None  # the kernel allows the plugin all, whoever granted it
-    domain_permissive: bool = False
     deaf: str = ""  # the type of /etc/audit, where systemd may not watch it for the guard
     mislabelled: tuple[str, ...] = ()  # paths whose label is not the policy's
     file_contexts: str = ""  # what setfiles(8) labels a tree by
@@ -262,7 +258,7 @@ class Facts(NamedTuple):
     os: OsRelease
     commands: Mapping[str, str] = {}  # command -> path, absent ones left out
     unfinished: frozenset[str] = frozenset()  # commands left out because their package is only half installed
-    half: frozenset[str] = frozenset()  # packages whose installation was begun and not finished
+    half_installed: frozenset[str] = frozenset()  # packages whose installation was begun and not finished
     manager: str = ""  # the package manager of the profile that is here
     image_based: bool = False  # packages live in an image or a snapshot, and change at a boot
     staged: tuple[str, ...] = ()  # packages that this tool put into the system of the next boot

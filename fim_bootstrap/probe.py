@@ -48,7 +48,7 @@ def probe(host: Host, facts: Facts, settings: Settings) -> Optional[Delivery]:
     while not (mark := _look(host, facts, token)).agent_log and time.monotonic() < deadline:
         time.sleep(0.2)
     taken = {name: count - before.get(name, 0) for name, count in _taken(host, facts).items()}
-    return Delivery(chain.behind(_judged(hop, host, facts, mark, token, taken) for hop in chain.of(facts, settings)))
+    return Delivery(chain.behind(_observed(hop, host, facts, mark, token, taken) for hop in chain.of(facts, settings)))
 
 
 def _refusal(facts: Facts) -> str:
@@ -78,7 +78,7 @@ def written_to(facts: Facts) -> str:
     return auditd_conf.log_of(facts.audit.conf.text if facts.audit.conf else "")
 
 
-def _judged(hop: Hop, host: Host, facts: Facts, mark: _Mark, token: str, taken: dict[str, int]) -> Hop:
+def _observed(hop: Hop, host: Host, facts: Facts, mark: _Mark, token: str, taken: dict[str, int]) -> Hop:
     """What the event shows of one hop."""
     name = hop.hop
     if name == KERNEL:

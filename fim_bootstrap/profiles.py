@@ -25,7 +25,8 @@ DROP_INS = "/etc/fim-bootstrap/profiles.d"
 KINDS = (".toml", ".json")
 KEYS = {*Profile._fields} - {"id", "nearest"} | {"like"}
 NAMES = tuple[str, ...]
-MATCHING = ("ids", "versions", "codenames", "platform")  # a release's own, never inherited
+# a release's own, never inherited: what it is known by, and what was found out about it alone
+OWN = ("ids", "versions", "codenames", "platform", "tested", "confidence", "eol", "eol_of")
 CHOICES: Mapping[str, tuple[Any, ...]] = {
     "audit": (2, 3),
     "restart": ("systemctl", "signal", "service"),
@@ -327,7 +328,7 @@ def _build(name: str, tables: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Pr
     merged: dict[str, Any] = {}
     for table in chain:
         for key, value in table.items():
-            if key == "like" or (key in MATCHING and table is not chain[-1]):
+            if key == "like" or (key in OWN and table is not chain[-1]):
                 continue
             merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
     if "title" not in merged:

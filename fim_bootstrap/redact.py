@@ -15,11 +15,11 @@ SENTENCE = 2000  # characters of a sentence of our own, which may quote several
 LOOKED_AT = 65536  # characters of one line that are redacted at all; a secret is shorter than what lies between
 
 _GAP = r"""[\\"'\s]*"""  # quotes as in JSON, escaped or not
-_NAMES = "pass|pwd|secret|token|key|credential|sig|pin"
+_NAMES = "pass|pwd|secret|token|key|credential|sig|pin|bindpw|rootpw|psk|regcode"
 _KEY = (
     r"passw(?:or)?d|passphrase|passcode|pwd|secret|token|credential|signature"
     r"|(?:api|access|auth|private|account|activation|license)[-_]?key|(?<=\w)[-_]key(?![-_]file)"
-    r"|(?<![a-z])(?:pass|sig|pin)(?![\w-])"
+    r"|(?<![a-z])(?:(?:ssh|db|ldap|smtp|mail|ftp|http|user|root|key)?pass|sig|pin|psk)(?![\w-])|bindpw|rootpw|regcode"
 )
 # drawn over other characters, or as nothing, although they count as printable
 _UNSEEN = r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -46,23 +46,31 @@ def _no_arguments(found: re.Match[str]) -> str:
     return found[1] + "".join(word if not word.strip() or kept.fullmatch(word) else "***" for word in words)
 
 
+# as cloud services and the like begin theirs
+_TOKENS = (
+    r"(?<![\w-])(?:A[KS]IA[A-Z0-9]{12,}|gh[opsur]_\w{16,}|github_pat_\w+|xox[a-z]-[\w-]+|glpat-[\w-]+"
+    r"|eyJ[\w-]+\.[\w.-]+|hvs\.[\w-]{16,}|AIza[\w-]{16,}|npm_\w{16,}|sk_(?:live|test)_\w+)"
+)
+
+
 # marks (lower case; a pattern is compiled and tried only where a text holds one), the pattern, what is put there
 _SECRETS: tuple[tuple[str, str, Union[str, Callable[[re.Match[str]], str]]], ...] = (
     # no boundary before the key: a file whose last line was not ended runs into the next
-    ("activationid|customerid", r"""(?i)((?:ActivationId|CustomerId)[\\"'\s=:]+)[^\s\\"',;]+""", r"\1***"),
+    ("activation|customer", r"""(?i)((?:activation|customer)[-_]?id[\\"'\s=:>]+)[^\s\\"',;<>]+""", r"\1***"),
     ("authorization|cookie", rf"(?i)((?:authorization|cookie){_GAP}[=:]{_GAP})[^\r\n]+", r"\1***"),
     ("bearer|basic", r"((?i:bearer)\s+)[\w.~+/=-]+|(Basic\s+)(?=[\w+/]*[A-Z0-9=])[\w+/=]+", r"\1\2***"),
     (_NAMES, rf"""(?i)((?:{_KEY})[\w-]{{0,24}}{_GAP}[=:]\s*)(?:\\*"[^"\n]*|\\*'[^'\n]*|[^\s"'&;]+)""", r"\1***"),
     (_NAMES, r"(?<![\w-])(--?[\w-]+)([ \t]+)(?!-)\S+", _no_value),
+    # a configuration's line of a name and a value; a query of a URL
+    (_NAMES, rf"(?im)^([ \t]*\w{{0,24}}(?:{_KEY})[ \t]+)(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s=:\"']+)[ \t]*;?$", r"\1***"),
+    ("key=", r"(?i)([?&]key=)[^\s&]+", r"\1***"),
     # curl, wget; sshpass, mysql; netrc
     ("-u", r"""(?<![\w-])((?:-[uU]|--(?:proxy-)?user)[ \t='"]*[^\s:'"]{1,64}:)[^\s'"]+""", r"\1***"),
     ("sshpass|mysql", r"(?i)(\bsshpass\s{1,9}-p\s{0,9}|\bmysql[^\n]{0,200}?\s-p)[^\s-]\S*", r"\1***"),
     ("login", r"(?i)(\blogin\s{1,9}\S{1,64}\s{1,9}password\s{1,9})\S+", r"\1***"),
     ("@", r"""(?i)(proxy[\w-]{0,24}[\\"'\s=:]+|://)([^\s\\"'<>]*)""", _no_login),
     ("@", r"""(?<![^\s\\"'<>=,(])()([^\s\\"'<>=,(@]+@[^\s\\"'<>]*)""", _no_login),
-    ("akia|asia|eyj|gh|xox|glpat",
-     r"(?<![\w-])(?:A[KS]IA[A-Z0-9]{12,}|gh[opsur]_\w{16,}|github_pat_\w+|xox[a-z]-[\w-]+|glpat-[\w-]+|eyJ[\w-]+\.[\w.-]+)",
-     "***"),
+    ("akia|asia|eyj|gh|xox|glpat|hvs|aiza|npm_|sk_", _TOKENS, "***"),
     ("private key", r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)[^-]+", r"\1***"),
     ("args", r"(?im)^([ \t]*args[ \t]*=[ \t]*)(\S[^\n]*)", _no_arguments),
 )  # fmt: skip

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from . import __version__, chain, consequences, written_by
+from . import __version__, chain, consequences, expected, written_by
 from .again import PROGRAM, Again
 from .agent import state
 from .engine import Outcome
@@ -179,6 +179,7 @@ def as_json(
         "requirements": [_requirement(finding) for finding in findings],
         "causes": [cause for finding in findings for cause in _causes(finding, facts)],
         "chain": [hop._asdict() for hop in _chain(facts, settings)],
+        "expected": [_expected(finding) for finding in _foreseen(outcome, profile, settings)],
         "skipped_by_option": [finding.id for finding in findings if not settings.chosen(finding.id)],
         "done": outcome.account(),
         "diff": "".join(change.diff() for change in outcome.done or planned),
@@ -226,6 +227,16 @@ def _chain(facts: Facts, settings: Settings) -> Sequence[Hop]:
     return (facts.delivery.chain if facts.delivery else ()) or chain.of(facts, settings)
 
 
+def _foreseen(outcome: Outcome, profile: Optional[Profile], settings: Settings) -> Sequence[Finding]:
+    return expected.look(outcome.findings, outcome.facts, profile, settings) if profile else ()
+
+
+def _expected(finding: Finding) -> dict[str, Any]:
+    """What will follow the packages; without a diff, since a package may bring another text."""
+    changes = [change.describe() for change in finding.changes]
+    return {"id": finding.id, "summary": finding.summary, "changes": changes}
+
+
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
@@ -251,6 +262,7 @@ def of_error(command: str, error: BootstrapError, seconds: float) -> dict[str, A
         "requirements": [],
         "causes": [],
         "chain": [],
+        "expected": [],
         "skipped_by_option": [],
         "done": [],
         "diff": "",

@@ -253,6 +253,8 @@ class _Screen:
         yield from self.wrapped("", f"{sign}{said} ({document['seconds']:.1f} s)", sign.split(",")[0])
         if document["verdict"] == "not-ready" and (would := _would(self.items, document.get("agent", ""))):
             yield from self.row("apply", would)
+        for item in document["expected"]:
+            yield from self.row("later", f"{item['id']}: {'; '.join(item['changes'])}")
         if document["reboot_required"]:
             yield from self.row("reboot", "required: plan it; nothing was rebooted")
         elif document["reboot_after_apply"]:

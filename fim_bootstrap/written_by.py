@@ -13,10 +13,12 @@ from .model import OsRelease
 TOOLS = r"(?:ansible|puppet|chef|salt(?:stack)?|cfengine|rudder|bcfg2|terraform|cloud-init|open-?scap|oscap|scap)\b"
 OVERWRITTEN = r"(?:do not|don't|never) (?:edit|modify|change)|will be (?:over|lost|erased|reverted|destroyed|removed)"
 BY = r"(?:managed|maintained|controlled|generated|created|deployed|installed|provisioned|rendered|written|dropped off)"
+LOST = r"(?:changes|edits|modifications) (?:\w+ ){0,6}?(?:overwritten|reverted|lost|erased)"
 # what generators put at the top: a whole comment line that says so, not one that cites a link or a path
 GENERATED = (
     rf"(?ims)^[#\W]*(?:(?:warning|notice|note|header|begin)\W+)?"
-    rf"(?:{TOOLS}[- ]managed\b|(?:(?:this|the) )?(?:file |content )?(?:(?:is|was|has been) )?"
+    rf"(?:{TOOLS}[- ]managed\b|(?:\w+ ){{0,3}}?{LOST} by {TOOLS}"
+    rf"|(?:(?:this|the) )?(?:file |content )?(?:(?:is|was|has been) )?"
     rf"(?:auto(?:matically |-)?|dynamically )?{BY} (?:by|with|via|using|through) (?:the )?"
     rf"(?:{TOOLS}|(?=.*(?:{OVERWRITTEN}))))"
 )

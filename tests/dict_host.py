@@ -210,6 +210,12 @@ class DictHost:
         self._change("remove", path)
         self.nodes.pop(path, None)
 
+    def remove_folder(self, path: str) -> None:
+        """Remove an empty folder."""
+        if not any(name.startswith(f"{path}/") for name in self.nodes):
+            self._change("remove folder", path)
+            self.nodes.pop(path, None)
+
     def _change(self, what: str, path: str) -> None:
         if path in self.unwritable:
             raise BootstrapError(f"{path}: cannot be written: {self.unwritable[path]}")

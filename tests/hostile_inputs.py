@@ -68,6 +68,23 @@ def many_files(tree: Tree) -> None:
         tree.write(f"/etc/audit/rules.d/{number}.rules", "-D\n" * 20)
 
 
+def large_together(folder: str, name: str, beyond: bool = False) -> Hostile:
+    """Files each of which may be read, and which together are 500 MB."""
+
+    def make(tree: Tree) -> None:
+        for number in range(500):
+            tree.write(f"{folder}/{number}{name}", "")
+            os.truncate(tree.path(f"{folder}/{number}{name}"), 1 << 20)
+
+    return Hostile(make, beyond)
+
+
+def loaded_often(tree: Tree) -> None:
+    """A unit that loads the same large file of rules again and again."""
+    tree.write("/etc/other.rules", "-e 2\n" * MANY)
+    tree.write("/etc/systemd/system/auditd.service.d/x.conf", "ExecStart=auditctl -R /etc/other.rules\n" * 9000)
+
+
 def links(tree: Tree) -> None:
     """Links that lead in a circle or nowhere, wherever something is read."""
     for name in ("rules.d/a.rules", "plugins.d/a.conf", "plugins.d/b"):
@@ -117,4 +134,10 @@ def inputs() -> Iterator[tuple[str, Hostile]]:
     yield "selinux/config: 2 MB", sparse("/etc/selinux/config", 2 << 20, beyond=True)
     yield "selinux/config: a pipe", pipe("/etc/selinux/config", beyond=True)
     yield "dpkg's status: 20 MB", text("/var/lib/dpkg/status", "Package: a\nStatus: i o unpacked\n" * 600_000)
+    yield "plugins of 500 MB", large_together("/etc/audit/plugins.d", ".conf", beyond=True)
+    yield "drop-ins of 500 MB", large_together("/etc/systemd/system/auditd.service.d", ".conf", beyond=True)
+    yield "boot entries of 500 MB", large_together("/boot/loader/entries", ".conf", beyond=True)
+    yield "tmpfiles.d of 500 MB", large_together("/usr/lib/tmpfiles.d", ".conf")
+    yield "tmpfiles.d: blank lines", text("/usr/lib/tmpfiles.d/x.conf", f"{' ' * 40}\n" * MANY)
+    yield "rules that are loaded often", Hostile(loaded_often, beyond=True)
     yield "links in a circle", Hostile(links, beyond=True)

@@ -19,11 +19,24 @@ from fim_bootstrap.changes.packages import InstallPackages
 from fim_bootstrap.changes.policy import LoadPolicy
 from fim_bootstrap.engine import Outcome
 from fim_bootstrap.errors import BootstrapError
+from fim_bootstrap.facts.commands import AGENT_COMMANDS, AUDIT_COMMANDS, SELINUX_COMMANDS
 from fim_bootstrap.host.reader import File
 from fim_bootstrap.layout import PLAIN, Style
 from fim_bootstrap.managers.lookup import Order
 from fim_bootstrap.managers.rows import MANAGERS
-from fim_bootstrap.model import Delivery, Environment, Facts, Hop, OsRelease, Process, Settings, Status, Verdict
+from fim_bootstrap.model import (
+    AgentFacts,
+    Delivery,
+    Environment,
+    Facts,
+    Hop,
+    OsRelease,
+    Process,
+    Service,
+    Settings,
+    Status,
+    Verdict,
+)
 from tests.test_requirements import CONF, HINDERED, PROFILE, READY, STATUS
 
 FOLDER = Path(__file__).parent / "golden/screens"
@@ -34,7 +47,8 @@ HOST = READY._replace(
     versions=dict.fromkeys(("agent", "audit", "kernel", "tool"), ""),
     agent=READY.agent._replace(log_written=NOW - 4, script_log="/var/log/qualys/edr-script.log"),
 )  # fmt: skip
-EL9 = PROFILE._replace(id="el9", title="EL 9")
+PACKAGES = {**dict.fromkeys(AUDIT_COMMANDS, ("audit",)), **dict.fromkeys(SELINUX_COMMANDS, ("policycoreutils",))}
+EL9 = PROFILE._replace(id="el9", title="EL 9", managers=("dnf",), packages={**PROFILE.packages, **PACKAGES})
 GAVE_UP = Verdict(205, "08:12:04 ERROR audit is immutable, giving up", NOW - 10)
 FROZEN_AGENT = HOST.agent._replace(edr=None, plugin=None, verdict=GAVE_UP, main=Process(600, 1, "qualys-cloud-ag", 1.0))
 LOCK = File("/etc/audit/rules.d/99-finalize.rules", "# the last file\n-e 2\n")
@@ -43,6 +57,11 @@ FROZEN = HOST.audit._replace(status={**STATUS, "enabled": 2, "lost": 1204}, rule
 DENIED = HOST.selinux._replace(
     in_store=False, module_present=False, in_kernel=False, in_policy=False, effective=False,
     denied=("auditd_t usr_t:sock_file write", "auditd_t usr_t:dir add_name"),
+)  # fmt: skip
+WITHOUT_AUDIT = HOST._replace(
+    manager="dnf", commands=dict.fromkeys(AGENT_COMMANDS, "/bin/x"), audit=HOST.audit._replace(
+        generation=0, conf=None, rules=(LOCK,), daemon=None, status=None, live_rules=None, service=Service("auditd")),
+    selinux=DENIED, agent=AgentFacts(),
 )  # fmt: skip
 DIRECT = HOST.agent._replace(
     dispatcher_setting="0", plugin=None, setting_line="/etc/qualys/cloud-agent/qualys-cloud-agent.conf:7"
@@ -96,10 +115,11 @@ UNTOLD = (Hop("dispatcher", "?", "plugins in /etc/audit/plugins.d"),
 SCREENS: Mapping[str, Screen] = {
     "broken": Screen(HOST._replace(audit=FROZEN, selinux=DENIED, agent=FROZEN_AGENT)),
     "broken-verbose": Screen(HOST._replace(audit=FROZEN, selinux=DENIED, agent=FROZEN_AGENT), verbose=True),
+    "fresh": Screen(WITHOUT_AUDIT),
     "ready": Screen(HOST),
     "ready-verbose": Screen(HOST, verbose=True),
     "ready-warned": Screen(HOST._replace(audit=HOST.audit._replace(status={**STATUS, "backlog_limit": 320}))),
-    "ready-without-agent": Screen(HOST._replace(agent=HOST.agent._replace(installed=False))),
+    "ready-without-agent": Screen(HOST._replace(agent=AgentFacts())),
     "left-out": Screen(HOST, settings={"skip": ("rules", "policy")}),
     "not-known": Screen(
         HOST._replace(privileged=False, unseen=("the kernel's audit state (auditctl needs root)",),

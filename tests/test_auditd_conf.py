@@ -71,6 +71,10 @@ AUDIT_4_2 = AUDIT_3 + (
     ("line", "old", "new"),
     [
         ("report_interval = 60", True, False), ("report_interval = 3456001", True, True),
+        ("report_interval = 40d", True, False), ("report_interval = 1M", True, False),
+        ("report_interval = 57600m", True, False), ("report_interval = 961h", True, True),
+        ("report_interval = 1w", True, True), ("report_interval = 1D", True, True),
+        ("report_interval = 1d1h", True, True), ("report_interval = d", True, True),
         ("space_left_action = halt", False, True), ("admin_space_left_action = halt", False, False),
         ("tls_cert_file = /x", True, False), ("tls_other = /x", True, True), ("q_depth = 0", False, True),
         ("log_file = /var/log/audit.log", True, True), ("log_file = /var/log/a\nlog_group = root", False, False),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fim_bootstrap import cli, engine, report, requirements, session
+from fim_bootstrap import cli, engine, report, session
 from fim_bootstrap.agent import vendor
 from fim_bootstrap.audit import auditd_conf
 from fim_bootstrap.audit.service_restart import ACTIONS
@@ -21,6 +21,7 @@ from fim_bootstrap.facts import audit, commands, system
 from fim_bootstrap.facts.gather import gather
 from fim_bootstrap.host.reader import Output
 from fim_bootstrap.model import Environment, Facts, Finding, OsRelease, Profile, Settings, Status
+from fim_bootstrap.requirements import REQUIREMENTS
 from tests.conftest import AUDITD_CONF, PROGRAMS, RULES
 from tests.dict_host import BOOT, DictHost
 from tests.test_requirements import READY
@@ -71,6 +72,7 @@ class Machine:
         host.write(f"{vendor.ROOT}/fim/manifests/1.json")
         host.write("/var/log/qualys/edr.log", "x")
         host.write(SCRIPT, "service auditd restart\n" if restarts_auditd else "echo\n")
+        host.write(vendor.PLUGIN_PROGRAM, mode=0o750)
         host.write("/etc/audit/plugins.d/edr.conf", f"active = yes\npath = {vendor.PLUGIN_PROGRAM}\n")
         host.process(600, "qualys-cloud-agent", started=BOOT + 20)
         host.process(601, "qualys-edr", parent=600, started=BOOT + 21)
@@ -365,6 +367,20 @@ def test_where_auditd_cannot_be_asked_the_restart_is_made_with_a_warning(machine
     assert machine.restarts() == ["auditd"]
 
 
+def test_what_auditd_refuses_is_known_before_its_file_is_edited_though_no_restart_is_due(machine: Machine) -> None:
+    """It would say the same of the new text (the log's folder is gone); an image alone is edited all the same."""
+    machine.host.write(CONF, AUDITD_CONF, mtime=BOOT)
+    machine.refuses = "Could not open dir /var/log/audit (No such file or directory)"
+    del machine.host.nodes["/var/log/audit"]
+    outcome = machine.apply()
+    assert (report.exit_code("apply", outcome), outcome.changed, machine.host.done) == (4, False, [])
+    (found,) = (item for item in outcome.findings if item.status is Status.BLOCKED)
+    assert (found.id, machine.refuses in found.summary) == ("auditd", True)
+    machine.refuses = ""
+    assert report.exit_code("apply", machine.apply()) == 0
+    assert machine.host.holds(CONF, LINE.encode())
+
+
 def test_a_dispatcher_line_that_auditd_refuses_is_mended_although_auditd_is_down(machine: Machine) -> None:
     machine.change_conf(f"{AUDITD_CONF}dispatcher=/sbin/audispd\n")
     machine.host.end(500)
@@ -530,7 +546,7 @@ def test_the_answer_of_a_probe_is_that_of_its_requirement_wherever_it_stands(
 ) -> None:
     """Another requirement may come after it."""
     last = SimpleNamespace(ID="last", TITLE="nothing", assess=lambda *_: Finding("last", "", Status.OK, "as it was"))
-    monkeypatch.setattr(engine, "REQUIREMENTS", (*requirements.REQUIREMENTS, last))
+    monkeypatch.setattr(engine, "REQUIREMENTS", (*REQUIREMENTS, last))
     monkeypatch.setattr(machine.host, "alone", contextlib.nullcontext, raising=False)
     monkeypatch.setattr(session, "LiveHost", lambda *_: machine.host)
     monkeypatch.setattr(system, "identify", lambda _: OsRelease("debian", "12"))
@@ -555,6 +571,24 @@ def test_packages_of_which_one_was_installed_have_changed_the_host(
     monkeypatch.setattr("fim_bootstrap.managers.install.install", install)
     outcome = machine.apply()
     assert (outcome.changed, len(outcome.account())) == (changed, int(changed))
+
+
+def test_what_a_failed_installation_brought_besides_is_a_change(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library that was wanted along, and no command yet."""
+    del machine.host.nodes["/usr/sbin/augenrules"]
+    machine.host.programs("dpkg-query")
+
+    def install(host: DictHost, order: Any, note: Callable[[list[str]], None]) -> None:
+        note(["auditd"])
+        host.answers["dpkg-query -W"] = "libauparse0 1:3.0.9-1 installed\n"
+        raise BootstrapError("the second package fails")
+
+    monkeypatch.setattr("fim_bootstrap.managers.install.install", install)
+    document = report.as_json("apply", machine.apply(), PROFILE, Settings(), 0.1)
+    assert document["changed"] is True
+    assert document["done"][0].endswith("(begun, not finished; done so far: libauparse0 1:3.0.9-1 installed)")
 
 
 def test_whoever_is_not_root_does_not_ask_and_says_so(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import jsonschema
+
 from fim_bootstrap import engine, expected
 from fim_bootstrap.facts.commands import AUDIT_COMMANDS, SELINUX_COMMANDS
 from fim_bootstrap.host.reader import File
 from fim_bootstrap.model import Facts, Profile, Settings, Status
+from tests.conftest import Tree
+from tests.test_cli import SCHEMA
 from tests.test_requirements import CONF, PROFILE, READY
 
 KNOWN = PROFILE._replace(packages={**PROFILE.packages, **dict.fromkeys(SELINUX_COMMANDS, ("policycoreutils",))})
@@ -69,3 +73,18 @@ def test_nothing_is_expected_where_no_package_is_due() -> None:
     assert foreseen(READY) == {}
     assert foreseen(FRESH, install=False) == {}
     assert foreseen(FRESH, skip=("policy", "dispatcher")) == {}
+
+
+def test_the_report_of_a_tree_without_auditd_tells_what_will_follow(tree: Tree) -> None:
+    tree.write("/usr/bin/apt-get", "#!/bin/false\n", 0o755)
+    tree.path("/usr/sbin/auditd").unlink()
+    tree.path("/etc/audit/auditd.conf").unlink()
+    tree.write(RULES, "-e 2\n")
+    seen = tree.fim("check", "--format", "json")
+    jsonschema.validate(seen.report, SCHEMA)
+    assert (seen.status, [each["id"] for each in seen.report["expected"]]) == (3, ["dispatcher", "rules"])
+    assert seen.status_of("rules") == "waiting"
+    assert f"  later   rules: edit {RULES}: comment out what freezes or silences the rules\n" in tree.fim("check").out
+    tree.write(RULES, "-a never,exit -S all\n")
+    blocked = tree.fim("apply", "--format", "json")
+    assert (blocked.status, blocked.status_of("rules"), blocked.report["done"]) == (4, "blocked", [])

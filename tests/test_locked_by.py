@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from fim_bootstrap.audit import locked_by
 from fim_bootstrap.facts.gather import gather
 from fim_bootstrap.model import OsRelease, Profile, Settings, Status
+from tests.conftest import Tree
 from tests.dict_host import DictHost
 from tests.test_requirements import STATUS, facts, find
 
@@ -27,7 +30,10 @@ def test_lines_that_lock_are_named(dict_host: DictHost, path: str, line: str) ->
     assert locked_by.look(dict_host) == (f"{path}:2: {line.strip()}",)
 
 
-@pytest.mark.parametrize("line", ["auditctl -s", "auditctl -e 1", "immutable: false", "echo -e 2"])
+@pytest.mark.parametrize("line", [
+    "auditctl -s", "auditctl -e 1", "immutable: false", "echo -e 2", "auditctl -R /etc/audit/audit.rules",
+    "auditctl  -R/etc/audit/rules.d/x", "auditctl -e 20", "echo -e 2; auditctl -s",
+])  # fmt: skip
 def test_lines_that_do_not(dict_host: DictHost, line: str) -> None:
     dict_host.write("/etc/rc.local", f"{line}\n")
     dict_host.write("/etc/auditbeat/auditbeat.yml", f"{line}\n")
@@ -72,3 +78,36 @@ def test_a_script_that_is_called_is_looked_into(dict_host: DictHost, unit: str, 
     assert locked_by.look(dict_host) == ("/opt/seal.sh:2: auditctl -e 2",)
     dict_host.write("/opt/seal.sh", "auditctl -e 2\n")  # no script
     assert locked_by.look(dict_host) == ()
+
+
+@pytest.mark.parametrize(("size", "named"), [(locked_by.LARGEST, True), (locked_by.LARGEST + 1, False)])
+def test_what_is_too_large_for_a_script_is_none(dict_host: DictHost, size: int, named: bool) -> None:
+    dict_host.write("/etc/rc.local", "/opt/seal\n")
+    dict_host.write("/opt/seal", "#!/bin/sh\nauditctl -e 2\n".ljust(size, "#"))
+    assert bool(locked_by.look(dict_host)) is named
+
+
+def test_a_unit_of_a_tree_that_locks_is_warned_about(tree: Tree) -> None:
+    """Nothing runs there, so whether it will is not known."""
+    tree.write("/etc/systemd/system/seal.service", "[Service]\nExecStart=/sbin/auditctl -e 2\n")
+    ran = tree.fim("check", "--format", "json")
+    (warning,) = next(item["warnings"] for item in ran.report["requirements"] if item["id"] == "rules")
+    assert "/etc/systemd/system/seal.service:2: ExecStart=/sbin/auditctl -e 2" in warning
+
+
+def test_a_line_that_names_auditctl_often_is_gone_through_once(dict_host: DictHost) -> None:
+    """What looks at it again for each time takes hours here."""
+    dict_host.write("/etc/rc.local", f"#!/bin/sh\n{'auditctl ' * 1_000_000}\n")
+    assert locked_by.look(dict_host) == ()
+
+
+@pytest.mark.parametrize("path", ["/etc/init.d/auditd", "/sbin/augenrules"])
+def test_what_audit_itself_ships_is_no_suspect(dict_host: DictHost, path: str) -> None:
+    script = Path(path)
+    if not script.exists():
+        pytest.skip("auditd is not installed here")
+    dict_host.write("/etc/init.d/auditd", f"#!/bin/sh\n{path}\n")
+    dict_host.write(path, script.read_text())
+    assert locked_by.look(dict_host) == ()
+    dict_host.write(path, f"{script.read_text()}\nauditctl -R /root/other.rules\n")
+    assert len(locked_by.look(dict_host)) == 1

@@ -8,7 +8,7 @@ from typing import Optional
 
 import pytest
 
-from fim_bootstrap.audit import auditd_conf, obstacles
+from fim_bootstrap.audit import auditd_conf, obstacles, units
 from fim_bootstrap.audit.rules_d import Joins
 from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.host.reader import File, Stat
@@ -58,10 +58,21 @@ def test_a_good_system_has_none(host: DictHost) -> None:
         (DROP_IN, "ExecStartPre=/sbin/auditctl -e 0\n", f"{DROP_IN}:1"),
         (DROP_IN, "ExecStartPost=/sbin/auditctl -R /etc/other.rules\n", "/etc/other.rules:2: -a never,task"),
         ("/usr/lib/systemd/system/audit-rules.service", "ExecStart=/sbin/auditctl -e 2\n", "audit-rules.service:1"),
+        ("/proc/cmdline", "quiet audit=OFF\n", "/proc/cmdline: quiet audit=OFF"),
+        ("/proc/cmdline", 'audit="0" quiet\n', "/proc/cmdline"),
+        (DROP_IN, 'ExecStartPost=/bin/sh -c "auditctl -e 2"\n', f"{DROP_IN}:1"),
+        (DROP_IN, "[Service]\nExecStartPost=/sbin/auditctl \\\n  -e 2\n", f"{DROP_IN}:2: ExecStartPost=/sbin/auditctl"),
+        (DROP_IN, "ExecStartPost=/sbin/auditctl -a never,task\n", f"{DROP_IN}:1"),
+        (DROP_IN, "ExecStartPost=/sbin/auditctl -a always,exclude -F 'msgtype>0'\n", f"{DROP_IN}:1"),
+        (DROP_IN, "ExecStartPost=/sbin/auditctl -R /etc/silent.rules\n", "/etc/silent.rules:2: -a never,exit -S all"),
+        (DROP_IN, "ExecStartPost=/sbin/auditctl -R /etc/off.rules\n", "/etc/off.rules:1: -e 0"),
+        ("/etc/systemd/system/service.d/x.conf", "ExecStartPost=/sbin/auditctl -e 2\n", "/service.d/x.conf:1"),
     ],
 )
 def test_what_stops_a_running_system(host: DictHost, path: str, text: str, where: str) -> None:
     host.write("/etc/other.rules", "-D\n-a never,task\n")
+    host.write("/etc/silent.rules", "-D\n-a never,exit -S all\n")
+    host.write("/etc/off.rules", "-e 0\n")
     if text.startswith("->"):
         host.write(path, "", link=text[3:])
     else:
@@ -94,6 +105,16 @@ def test_a_configuration_that_is_not_roots(host: DictHost, values: dict[str, int
         ("/etc/kernel/cmdline", "\nroot=x audit=0 rw\n"),
         ("/boot/grub2/grubenv", "# GRUB\nkernelopts=root=x audit=0\n"),
         ("/usr/lib/bootc/kargs.d/00.toml", '\nkargs = ["audit=0"]\n'),
+        ("/etc/default/grub", "\nGRUB_CMDLINE_LINUX=audit=Off\n"),
+        ("/boot/efi/EFI/redhat/grubenv", "# GRUB\nkernelopts=audit=0\n"),
+        ("/boot/efi/loader/entries/a.conf", "title x\noptions audit=0\n"),
+        ("/efi/loader/entries/a.conf", "title x\noptions audit=0\n"),
+        ("/usr/lib/kernel/cmdline", "\nquiet audit=0\n"),
+        ("/boot/grub/grub.cfg", "menuentry {\n  linux /vmlinuz root=x audit=0\n"),
+        ("/boot/grub2/grub.cfg", 'set x\nset kernelopts="root=x audit=0"\nlinux /vmlinuz $kernelopts\n'),
+        ("/boot/grub/grub.conf", "title x\nkernel /vmlinuz audit=0\n"),
+        ("/boot/extlinux/extlinux.conf", "label x\nappend audit=0\n"),
+        ("/etc/zipl.conf", '[x]\nparameters = "audit=0"\n'),
     ],
 )
 @pytest.mark.parametrize("live", [True, False])
@@ -104,7 +125,50 @@ def test_the_next_boots_command_line(host: DictHost, path: str, text: str, live:
     assert obstacle.certain is not live
 
 
-@pytest.mark.parametrize("word", ["audit=1", "audit=01", "xaudit=0", "my.audit=0", "audit=0x", "audit_backlog_limit=0"])
+def test_one_entry_of_a_menu_may_never_be_booted(host: DictHost) -> None:
+    host.write("/boot/loader/entries/a.conf", "title x\noptions root=x\n")
+    host.write("/boot/loader/entries/rescue.conf", "title x\noptions root=x audit=0\n")
+    (obstacle,) = found(host, live=False)
+    assert (obstacle.certain, "one entry" in obstacle.why) == (False, True)
+
+
+def test_a_script_of_a_unit_is_looked_into_and_warned_about(host: DictHost) -> None:
+    host.write(DROP_IN, "[Service]\nExecStartPost=-/bin/bash /opt/seal.sh\n")
+    host.write("/opt/seal.sh", "#!/bin/sh\n# auditctl -e 2\ntest -e /x && auditctl -e 2; true\n")
+    (obstacle,) = found(host)
+    assert f"{DROP_IN}:2: ExecStartPost=-/bin/bash /opt/seal.sh runs /opt/seal.sh:3: test -e" in obstacle.where
+    assert not obstacle.certain
+    host.write("/opt/seal.sh", "#!/bin/sh\nauditctl -e 2\n".ljust(units.LARGEST, "#"))
+    assert found(host)
+    for other in ("#!/bin/sh\nauditctl -e 2\n".ljust(units.LARGEST + 1, "#"), "auditctl -e 2\n"):  # no script
+        host.write("/opt/seal.sh", other)
+        assert found(host) == ()
+
+
+def test_a_file_of_rules_that_many_commands_load_is_judged_once(host: DictHost) -> None:
+    host.write("/etc/other.rules", "-e 2\n" * 9)
+    host.write(DROP_IN, "ExecStartPost=/sbin/auditctl -R /etc/other.rules -R /etc/audit/audit.rules\n" * 9)
+    (obstacle,) = found(host)
+    assert obstacle.where.endswith(" -R /etc/audit/audit.rules loads /etc/other.rules:1: -e 2")
+
+
+@pytest.mark.parametrize("command", ["auditctl -s", "auditctl -e 1", "augenrules --load", "echo auditctl -e 2x"])
+def test_other_commands_do_no_harm(host: DictHost, command: str) -> None:
+    host.write(DROP_IN, f"ExecStartPost={command}\n# ExecStart=auditctl -e 2\nX-ExecStart=auditctl -e 2\n")
+    assert found(host) == ()
+
+
+@pytest.mark.parametrize("path", ["/etc/default/grub", "/boot/grub2/grub.cfg", DROP_IN])
+def test_what_is_too_large_to_be_looked_at_is_no_ok(host: DictHost, path: str) -> None:
+    host.write(path, "", problem="larger than 1 MB")
+    (obstacle,) = found(host, live=False)
+    assert (obstacle.where, obstacle.certain) == (path, True)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["audit=1", "audit=01", "audit=00", "a=audit=0", "xaudit=0", "my.audit=0", "audit=0x", "audit_backlog_limit=0"],
+)
 def test_other_words_switch_nothing_off(host: DictHost, word: str) -> None:
     host.write("/proc/cmdline", f"{word}\n")
     assert found(host) == ()
@@ -177,6 +241,27 @@ def test_a_trees_group_and_folder_may_be_made_at_its_first_boot(host: DictHost) 
     host.write("/usr/lib/sysusers.d/splunk.conf", "# x\nu splunk - -\n")
     host.write("/usr/lib/tmpfiles.d/audit.conf", "d /var/log/audit 0700 root root -\n")
     assert found(host, live=False) == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "where"),
+    [
+        ("space_left_action = exec /opt/none\n", "/opt/none is missing"),
+        ("disk_error_action = EXEC /opt/mail a b\n", ""),
+        ("disk_full_action = exec /opt/users\n", "/opt/users is no program of root"),
+        ("disk_full_action = exec /opt\n", "/opt is no program of root"),
+        ("log_file = /dev/null\n", "no regular file"), ("log_file = /var/log/audit\n", "no regular file"),
+        ("log_file = /opt/mail/audit.log\n", "the folder of the audit log is none"),
+        ("log_file = /var/log/audit/other.log\n", ""),
+    ],
+)  # fmt: skip
+def test_what_a_trees_auditd_would_end_on(host: DictHost, lines: str, where: str) -> None:
+    host.write("/opt/mail", mode=0o750)
+    host.write("/opt/users", mode=0o750, uid=7)
+    host.write(CONF, f"{AUDITD_CONF}{lines}", mode=0o640)
+    seen = found(host, live=False)
+    assert [one.certain for one in seen] == ([True] if where else [])
+    assert where in "".join(f"{one.where}: {one.why}" for one in seen)
 
 
 def test_a_read_only_log_folder(host: DictHost, monkeypatch: pytest.MonkeyPatch) -> None:

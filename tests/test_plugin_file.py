@@ -132,6 +132,7 @@ def test_a_tree_names_both(tree: Tree) -> None:
 
 
 def test_of_two_files_the_good_one_counts(dict_host: DictHost) -> None:
+    dict_host.write(vendor.PLUGIN_PROGRAM)
     bad = GOOD.replace("= yes", "= no")
     names = {"a.conf": bad, "b.conf": GOOD, "c.conf.bak": GOOD, ".d.conf": GOOD}
     for name, text in names.items():
@@ -145,3 +146,43 @@ def test_of_two_files_the_good_one_counts(dict_host: DictHost) -> None:
     assert registration(dict_host, audit)[1] == ""
     strict = audit._replace(dialect=frozenset((auditd_conf.HALT,)), plugins=audit.plugins[1:])
     assert "its group" in registration(dict_host, strict)[1]
+
+
+def status_of(tree: Tree) -> tuple[str, str]:
+    """What is said of the dispatcher in a tree."""
+    tree.write(CONF, f"{AUDITD_CONF}dispatcher = /sbin/audispd\n{tree.read(CONF).removeprefix(AUDITD_CONF)}", 0o640)
+    (found,) = tree.fim("check", "--only", "dispatcher", "--format", "json").report["requirements"][1:2]
+    return str(found["status"]), " ".join((found["summary"], *found["warnings"]))
+
+
+@pytest.mark.parametrize("to_it", [True, False])
+def test_a_plugin_dir_that_is_a_link_to_the_usual_folder_is_that_folder(tree: Tree, to_it: bool) -> None:
+    """Either may be the link."""
+    places = ("/etc/plugins", "/etc/audit/plugins.d")
+    tree.path("/etc/audit/plugins.d").rmdir()
+    link, folder = places if to_it else places[::-1]
+    tree.path(folder).mkdir()
+    tree.link(link, folder)
+    tree.write(CONF, f"{AUDITD_CONF}plugin_dir = /etc/plugins/\n", 0o640)
+    assert status_of(tree) == ("ok", "audit 3.x dispatches by itself; plugins in /etc/audit/plugins.d")
+
+
+def test_a_plugin_dir_that_is_a_file_is_none(tree: Tree) -> None:
+    tree.path("/etc/audit/plugins.d").rmdir()
+    tree.write("/etc/audit/plugins.d", "")
+    assert status_of(tree) == ("blocked", "the plugin directory /etc/audit/plugins.d is missing, or none")
+
+
+def test_a_program_that_is_not_there_is_named(tree: Tree) -> None:
+    tree.write("/usr/local/qualys/cloud-agent/bin/qualys-cloud-agent", "", 0o755)
+    tree.write(PATH, GOOD)
+    assert f"path = {vendor.PLUGIN_PROGRAM} is not there" in status_of(tree)[1]
+    tree.write(vendor.PLUGIN_PROGRAM, "", 0o750)
+    assert "is not there" not in status_of(tree)[1]
+
+
+def test_more_plugin_files_than_are_looked_at_are_no_ok(tree: Tree) -> None:
+    for number in range(3):
+        tree.write(f"/etc/audit/plugins.d/{number}.conf", "#" * (600 << 10))
+    status, said = status_of(tree)
+    assert (status, "larger than 1 MB" in said) == ("blocked", True)

@@ -15,7 +15,7 @@ from fim_bootstrap.facts.commands import AGENT_COMMANDS, AUDIT_COMMANDS, SELINUX
 from fim_bootstrap.facts.system import identify
 from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.model import OsRelease, Profile, Settings, Status
-from fim_bootstrap.profiles import _snippet, load, select
+from fim_bootstrap.profiles import _snippet, load, read_table, select
 from fim_bootstrap.requirements import packages
 from fim_bootstrap.resources import profile_folder
 from tests.conftest import Tree
@@ -272,3 +272,24 @@ def test_brackets_without_end_are_an_error_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
     with pytest.raises(BadConfig, match="not valid TOML"):
         load([str(tmp_path)])
+
+
+@pytest.mark.parametrize("key", ["tested", "confidence", "eol", "eol_of"])
+def test_what_was_found_out_about_a_release_is_never_said_of_another(tmp_path: Path, key: str) -> None:
+    """How sure its names are, how they were tested and when it ends: a child says that itself, or nothing is said."""
+    known = 'tested = "live"\nconfidence = { all = "low: why" }\neol = "2030-01-01"\neol_of = { mine = "2031-01-01" }\n'
+    child = '[child]\nlike = "mine"\ntitle = "Child"\nids = ["child"]\n'
+    parent, other = table(tmp_path, f"{GOOD}{known}{child}")
+    assert getattr(parent, key) != Profile._field_defaults[key]
+    assert getattr(other, key) == Profile._field_defaults[key]
+    assert other.managers == parent.managers
+
+
+def test_a_rebuild_is_like_no_other_vendors_product() -> None:
+    """What one vendor changes in a table is not another vendor's."""
+    tables = {name: row for path in sorted(Path(profile_folder()).glob("*.toml"))
+              for name, row in read_table(str(path)).items()}  # fmt: skip
+    unsure = {name for name, row in tables.items() if "rebuilds" in row.get("confidence", {}).get("all", "")}
+    assert len(unsure) == 8
+    assert {tables[name]["like"] for name in unsure} == {"el8-rebuild", "el9-rebuild"}
+    assert not any("ids" in tables[name] for name in ("el8-rebuild", "el9-rebuild"))

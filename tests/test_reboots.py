@@ -208,3 +208,14 @@ def test_a_spent_reboot_leaves_the_rest_to_be_prepared() -> None:
     assert (found.status, found.evidence[0]) == (Status.BLOCKED, "kernel: enabled 2")
     assert "--skip rules" in found.remedy
     assert find("rules", host._replace(audit=host.audit._replace(status=STATUS))).status is Status.OK
+
+
+def test_the_answer_is_the_status_whoever_hears_the_words(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 1 for a full stdout a reboot that is due would be taken for none (cloud-init's power_state)."""
+    with contextlib.suppress(OSError), open("/dev/full", "w") as full:  # closing it writes again
+        monkeypatch.setattr("sys.stdout", full)
+        due = cli.main(["reboot-required"])
+        commands.boot("a", locked=False)
+        not_due = cli.main(["reboot-required"])
+        monkeypatch.undo()
+    assert (due, not_due) == (0, 1)

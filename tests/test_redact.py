@@ -52,7 +52,11 @@ def test_no_secret_is_left_in_a_text(secret: str, shape: str, around: str) -> No
      "curl -u me:S3CRET https://h", "curl -ume:S3CRET h", "curl --proxy-user 'me:S3CRET' h", "wget --user=me:S3CRET h",
      "sshpass -p S3CRET ssh h", "sshpass -pS3CRET ssh h", "mysql -h h -u me -pS3CRET db",
      "machine h login me password S3CRET", "LICENSE_KEY=S3CRET", "register --activationkey S3CRET", "pin=S3CRET",
-     "Args = S3CRET /usr/bin/x"],
+     "Args = S3CRET /usr/bin/x", "activation_id=S3CRET", "--activation-id S3CRET", "customer-id: S3CRET",
+     "<ActivationId>S3CRET</ActivationId>", "QUALYS_ACTIVATION_ID='S3CRET'", "https://h/x?a=b&key=S3CRET",
+     'ProxyPassword "S3CRET S3CRET"', "  bindpw S3CRET", "x\npassword S3CRET\ny", "SSHPASS=S3CRET sshpass -e ssh h",
+     "dbpass=S3CRET", "psk=S3CRET", "SUSEConnect --regcode S3CRET", "rootpw: S3CRET", "sk_live_S3CRET",
+     "hvs.S3CRETS3CRETS3CRET", "npm_S3CRETS3CRETS3CRET"],
 )  # fmt: skip
 def test_no_secret_of_a_known_shape_is_left(text: str) -> None:
     assert "s3cret" not in redact(text).lower()
@@ -115,8 +119,8 @@ def test_no_text_from_outside_reaches_terminal_or_log_as_it_is(tree: Tree) -> No
     tree.write(f"/etc/audit/rules.d/{evil}\nready.rules", f"-e 2 # {evil}{'A' * 3000}\udcff\n")
     tree.write("/etc/audit/plugins.d/x.conf", f"path = /{evil}/edr-plugin\n")
     tree.path("/var/log").mkdir(parents=True)
-    runs = [tree.fim("check", "-v"), tree.fim("check", "-v", "--format", "json"), tree.fim("apply", "-v"),
-            tree.fim("facts"), tree.fim("revert")]  # fmt: skip
+    words = ("check -v", "check -v --format json", "apply -v", "facts", "revert", "exception", "profiles --resolve")
+    runs = [tree.fim(*line.split()) for line in words]
     log = tree.path("/var/log/fim-bootstrap.log").read_text()
     for text in (log, *(part for ran in runs for part in (ran.out, ran.err))):
         assert text.replace("\n", "").isprintable()

@@ -1,4 +1,4 @@
-"""The rules of the house, read off the syntax trees."""
+"""The rules of this code, read off the syntax trees."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import re
 import runpy
 import shutil
 import subprocess
+from collections.abc import Collection
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from tests.conftest import PROJECT, needs_root
@@ -75,6 +77,31 @@ def test_the_agents_room_alone_knows_its_vendors_words() -> None:
         told = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node not in told]
         assert not [node.value for node in texts if isinstance(node.value, str) and words.search(node.value)], path
+
+
+def test_no_module_imports_in_a_circle() -> None:
+    """Counted is what is imported with a module; an import inside a function is there to save time."""
+    names = {
+        ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__"): path for path in PACKAGE
+    }
+    order = TopologicalSorter({name: imported_with(path, names) - {name} for name, path in names.items()})
+    order.prepare()  # raises CycleError
+
+
+def imported_with(path: Path, names: Collection[str]) -> set[str]:
+    """The modules of this package that come in with one of them."""
+    parts = path.relative_to(PROJECT).parent.parts
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            module = ".".join((*parts[: len(parts) - node.level + 1], *filter(None, [node.module])))
+            found |= {f"{module}.{alias.name}" if f"{module}.{alias.name}" in names else module for alias in node.names}
+    return found
+
+
+def test_a_requirement_reads_on_two_screens() -> None:
+    for path in (PROJECT / "fim_bootstrap/requirements").glob("*.py"):
+        assert len(path.read_text().splitlines()) < 120, path
 
 
 def test_no_room_without_a_name() -> None:

@@ -51,7 +51,7 @@ READY = Facts(
         rules=(File("/etc/audit/audit.rules", RULES), File("/etc/audit/rules.d/audit.rules", RULES)),
         plugin_dir="/etc/audit/plugins.d",
         plugin_dir_present=True,
-        service=Service("auditd", present=True, active=True, enabled=True),
+        service=Service("auditd", present=True, enabled=True),
         daemon=Process(500, 1, "auditd", 200.0),
         status={"enabled": 1, "failure": 1, "pid": 500, "backlog_limit": 8192, "lost": 0},
         owner="auditd",
@@ -64,7 +64,7 @@ READY = Facts(
     agent=AgentFacts(
         installed=True,
         dispatcher_setting="1",
-        service=Service("qualys-cloud-agent", present=True, active=True, enabled=True),
+        service=Service("qualys-cloud-agent", present=True, enabled=True),
         main=Process(600, 1, "qualys-cloud-ag", 300.0),
         edr=Process(601, 600, "qualys-edr", 300.0, 0),
         plugin=Process(602, 500, "edr-plugin", 300.0, 0),
@@ -179,7 +179,7 @@ CASES = [
     ("auditd", facts("audit", pid_file=99.0), {}, Status.CHANGE, "before auditd.conf last changed"),
     ("auditd", facts("audit", status={**STATUS, "pid": 77}, owner=""), {}, Status.CHANGE, "does not send it events"),
     ("auditd", facts("audit", owner="auditbeat"), {}, Status.BLOCKED, "auditbeat holds"),
-    ("auditd", facts("audit", service=Service("auditd", True, True)), {}, Status.CHANGE, "not enabled at boot"),
+    ("auditd", facts("audit", service=Service("auditd", present=True)), {}, Status.CHANGE, "not enabled at boot"),
     ("auditd", facts("agent", plugin=None), {}, Status.CHANGE, "given up"),
     ("auditd", facts("agent", dispatcher_setting="0"), {}, Status.BLOCKED, "needs auditd stopped"),
     ("auditd", facts("agent", dispatcher_setting="0"), {"mode": "direct"}, Status.CHANGE, "stopped and disabled"),
@@ -243,7 +243,7 @@ def test_finding(which: str, host: Facts, settings: dict[str, Any], status: Stat
         ("agent", facts("agent", dispatcher_setting="unset"), "UseAuditDispatcher is unset"),
         ("agent", facts("agent", settings_repeated=True), "more than once"),
         ("agent", facts("agent", manifests=0), "no FIM profile"),
-        ("agent", facts("agent", service=Service("qualys-cloud-agent", True, True)), "not enabled at boot"),
+        ("agent", facts("agent", service=Service("qualys-cloud-agent", present=True)), "not enabled at boot"),
     ],
 )
 def test_warning(which: str, host: Facts, said: str) -> None:
@@ -257,7 +257,7 @@ def test_an_agent_that_lacks_something_does_not_keep_the_host_from_being_prepare
     assert report.verdict(engine.plan(host, PROFILE, Settings())) == "blocked"
     held = [f.id for f in engine.plan(host, PROFILE, Settings()) if f.status is Status.BLOCKED]
     assert held == ["agent"]
-    assert set(held) <= set(engine.AFTERWARDS)
+    assert set(held) <= set(engine.NEVER_BLOCKING)
 
 
 def test_no_event_is_caused_where_an_audit_failure_would_panic_the_kernel() -> None:
@@ -301,9 +301,15 @@ def test_a_first_boot_waits_for_the_network_only_where_packages_are_left_to_it()
         (tree._replace(prepared=tree.prepared | {FIRST_BOOT_NETWORK}), settings, "# nothing is fetched"),
         (bare, settings._replace(skip=()), None),
         (bare, settings._replace(first_boot=False), None),
+        (
+            tree._replace(prepared=tree.prepared | {FIRST_BOOT_NETWORK}, edited=frozenset((FIRST_BOOT_NETWORK,))),
+            settings,
+            None,
+        ),
     ):
         finding = auditd.assess(found, PROFILE, chosen)
         texts = [change.texts for change in finding.changes if isinstance(change, CreateFiles)]
         files = {path: text for table in texts for path, text in table.items()}
         assert (FIRST_BOOT_NETWORK in files) == (written is not None), finding
         assert written is None or written in files[FIRST_BOOT_NETWORK]
+        assert bool(finding.warnings) is bool(found.edited)

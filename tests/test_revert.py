@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import json
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from fim_bootstrap.changes import journal, packages, revert, services
+from fim_bootstrap.changes import files, journal, packages, policy, revert, rules, services
+from fim_bootstrap.changes.files import CreateFiles
 from fim_bootstrap.errors import BootstrapError
 from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.host.reader import File
-from tests.conftest import Tree, needs_root
+from tests.conftest import PROJECT, Tree, needs_root
 
 CONF = "/etc/audit/auditd.conf"
 RULES = "/etc/audit/rules.d/99-finalize.rules"
@@ -164,7 +169,7 @@ def test_a_step_is_undone_in_the_journal_only_after_the_restart(tree: Tree, monk
     def fail(*_: object) -> None:
         raise BootstrapError("auditd did not come up again")
 
-    monkeypatch.setattr(revert, "restart_running", fail)
+    monkeypatch.setattr(services, "restart_running", fail)
     _, _, problems = revert.take_back(host, journal.entries(host), lambda _: None, live=True)
     assert [str(problem) for problem in problems] == ["auditd did not come up again"]
     assert len(journal.entries(host)) == 1
@@ -202,3 +207,47 @@ def test_a_journal_line_of_the_wrong_kind_counts_as_lost(line: str) -> None:
     good = '{"id": "2", "kind": "edit", "path": "/x", "mtime": 1}'
     steps, lost = journal._read(File("journal", f"{line}\n{good}\n"))
     assert ([step["id"] for step in steps], lost) == (["2"], 1)
+
+
+def test_a_folder_that_was_made_goes_if_it_is_empty(tree: Tree) -> None:
+    host = LiveHost(str(tree.folder))
+    texts = {"/etc/a/b/c.d/1": "x", "/etc/a/b/c.d/2": "x", "/etc/audit/3": "x", "/etc/kept/4": "x"}
+    tree.path("/etc/empty").mkdir()  # somebody else's
+    CreateFiles({**texts, "/etc/empty/5": "x"}).apply(host, functools.partial(journal.record, host))
+    tree.write("/etc/kept/mine", "")
+    undone, _, problems = revert.take_back(host, journal.entries(host), lambda _: None, live=False)
+    assert (undone, problems) == (5, [])
+    assert not tree.path("/etc/a").exists()
+    assert not tree.path("/etc/kept/4").exists()
+    assert all(tree.path(path).is_dir() for path in ("/etc/audit", "/etc/empty", "/etc/kept"))
+
+
+PACKAGE = PROJECT / "fim_bootstrap"
+
+
+def written_kinds(path: Path) -> set[str]:
+    """The kinds of the journal entries that a module writes, as its syntax tree has them."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        first = {"record": 0, "journal.record": 1}.get(called, -1)
+        for part in ast.walk(node.args[first]) if 0 <= first < len(node.args) else ():
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                found.add(part.value)
+            elif isinstance(part, ast.Attribute) and part.attr.isupper():
+                found.add(getattr(sys.modules[f"fim_bootstrap.audit.{ast.unparse(part.value)}"], part.attr))
+    return found
+
+
+def test_every_kind_of_step_that_is_written_has_its_undo_or_needs_none_and_no_other_has() -> None:
+    written = {kind for path in PACKAGE.rglob("*.py") for kind in written_kinds(path)}
+    assert written == {*revert.UNDO, *revert.NO_UNDO, *packages.UNDO_IF_ASKED}
+    assert not set(revert.NO_UNDO) & {*revert.UNDO, *packages.UNDO_IF_ASKED}
+
+
+@pytest.mark.parametrize("room", [files, packages, policy, rules, services], ids=lambda room: room.__name__)
+def test_a_kind_of_step_is_written_where_its_undo_is(room: ModuleType) -> None:
+    undone = {kind for name in ("UNDO", "NO_UNDO", "UNDO_IF_ASKED") for kind in getattr(room, name, ())}
+    assert written_kinds(Path(str(room.__file__))) == undone

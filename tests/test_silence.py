@@ -30,6 +30,17 @@ TOTAL = [
     "-a never,exit -F arch=b64", "-a never,exit -F arch!=b32", "-a never,exit -S open -S all", "-a never,exit -F dir=/",
     "-a never,exit -F perm=wa", "-a never,exit -S all -F success=1", "-a never,exit -S all -F success!=0 -F key=x",
     "-a never,exit -F auid>=0", "-a never,task -F uid>=0", "-a never,filesystem -F fstype!=tracefs",
+    # numbers as strtoul(3) reads them, and names
+    "-a always,exclude -F msgtype=02424", "-a always,exclude -F msgtype=1300x", "-a always,exclude -F msgtype=0X516",
+    "-a always,exclude -F msgtype=UNKNOWN[1300]", "-a always,exclude -F msgtype>=DAEMON_START",
+    "-a always,exclude -F msgtype<ANOM_PROMISCUOUS", "-a always,exclude -F msgtype<=AVC -F msgtype>USER_CMD",
+    "-a never,exit -F success=01", "-a never,exit -F success=0x1", "-a never,exit -F success>0",
+    "-a always,exclude -F uid>=root", "-a never,exit -F gid>=00",
+    # what every process fits
+    "-a always,exclude -F pid>=1", "-a never,exit -F pid!=0", "-a always,exclude -F uid!=-1",
+    "-a never,exit -F uid<4294967295", "-a always,exclude -F auid<=unset", "-a never,exit -F exit!=-EACCES",
+    "-a never,exit -F a0&=0", "-a never,exit -F pers=0", "-a never,exit -F inode!=0",
+    "-a never,exit -F dir=/.", "-a never,exit -F dir=/etc/..", "-a never,exit -F LOGINUID>=0",
 ]  # fmt: skip
 PART = [
     ("-a always,exclude -F msgtype=CWD", "records with msgtype=CWD"),
@@ -50,11 +61,23 @@ PART = [
     ("-a task,never -F uid=7", "processes that start with uid=7"),
     ("-a never,filesystem -F fstype=0xEF53", "files on file systems with fstype=0xEF53"),
     ("-a never,io_uring -S openat", "what is done through io_uring"),
+    ("-a never,exit -F dir=/ -p r", "events with perm=r"),
+    ("-a never,exit -F arch=B32 -S all", "events with arch=B32"),
+    ("-a never,exit -F uid!=0", "events with uid!=0"),
+    ("-a never,exit -F auid!=unset", "events with auid!=unset"),
+    ("-a never,exit -F exit>-1", "events with exit>-1"),  # without a sign, none is greater
+    ("-a never,exit -S 0-500", "events with the system call 0-500"),  # auditctl reads a 0
+    ("-a always,exclude -F msgtype>CONFIG_CHANGE", "records with msgtype>CONFIG_CHANGE"),
+    ("-a always,exclude -F msgtype<DAEMON_START", "records with msgtype<DAEMON_START"),
+    ("-a always,exclude -F msgtype=1_300", "records with msgtype=1_300"),
 ]
 NOTHING = [
     "-a never,task", "-a never,user", "-a never,user -F uid=0", "-a always,exclude", "-a always,exit -S all",
     "-a always,exit -F path=/x -F perm=wa", "-w /etc/passwd -p wa -k id", "-a never,filesystem -F fstype=tracefs",
     "-a always,task -F uid=0", "-a never,exit -S all -e 3", "# -a never,exit -S all", "-d never,exit -S all",
+    # refused by auditctl
+    "-a never,exit -F key=x", "-a always,exclude -F msgtype=SYSCALL -k quiet", "-a never,exit -F msgtype=SYSCALL",
+    "-a always,exclude -F msgtype>0 -F success=1", "-a never,exit -F inode>=0", "-a never,exit -S all -F arch=b64",
 ]  # fmt: skip
 
 

@@ -127,9 +127,9 @@ def _identities(values: Mapping[str, Sequence[tuple[int, str]]]) -> list[str]:
 
 def _newest(*signs: tuple[Any, str]) -> tuple[str, float]:
     """What was last seen to move, and when (epoch)."""
-    seen = [(thing.started if isinstance(thing, Process) else thing.mtime, words) for thing, words in signs if thing]
-    at, words = max(seen, default=(0.0, ""))
-    return words, at
+    seen = [(thing.started if isinstance(thing, Process) else thing.mtime, sign) for thing, sign in signs if thing]
+    at, sign = max(seen, default=(0.0, ""))
+    return sign, at
 
 
 def _old_log(host: Reader, folder: str) -> bool:
@@ -150,10 +150,15 @@ def registrations(plugins: Iterable[File]) -> list[File]:
 def _registration(host: Reader, audit: AuditFacts) -> tuple[str, str]:
     """The plugin file that names the agent's plugin, and why nothing is started by it; a good one comes first."""
     by_group = auditd_conf.HALT not in audit.dialect  # before audit 4.2
-    found = [(file.path, plugin_file.problem(file, host.stat(file.path), by_group))
+    found = [(file.path, plugin_file.problem(file, host.stat(file.path), by_group) or _no_program(host, file))
              for file in registrations(audit.plugins)]  # fmt: skip
     path, why = min(found, key=lambda one: bool(one[1]), default=("", ""))
     return (path, f"{path}: {why}" if why else "") if path else ("", _unread(host, audit))
+
+
+def _no_program(host: Reader, file: File) -> str:
+    path = plugin_file.values(file.text).get("path", "")
+    return "" if host.stat(path) else f"path = {path} is not there"
 
 
 def _unread(host: Reader, audit: AuditFacts) -> str:

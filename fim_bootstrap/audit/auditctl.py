@@ -9,13 +9,14 @@ Which text auditctl gets, and what is edited, is rules_d.py's.
 
 from __future__ import annotations
 
-import errno
 import functools
 import itertools
 import re
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from typing import NamedTuple, Optional
+
+from . import fields
 
 LOCKED, PANIC = "2", "2"
 LONGEST = 6143  # bytes that auditctl reads at once; what is left of a longer line is a line of its own
@@ -29,8 +30,7 @@ COUNTS = frozenset(("r", "b", "backlog_wait_time"))
 LAST = frozenset(("h", "t", "q", "m", "loginuid-immutable", "reset-lost", "reset_backlog_wait_time_actual", "signal"))
 TOLERANT = frozenset("ic")
 MOST_FIELDS = 63  # linux/audit.h: AUDIT_MAX_FIELDS, less one
-NO_RECORDS = frozenset(("ALL", "ANY", "*"))
-ERRORS = frozenset((*vars(errno), "EHWPOISON"))
+NO_KEY = "a key needs a watch, a system call, a path or permissions before it"
 ACTIONS = frozenset(("always", "never", "possible"))
 LISTS = frozenset(("task", "exit", "user", "exclude", "filesystem", "io_uring", "entry"))
 TASK = frozenset(("never,task", "task,never"))
@@ -48,7 +48,6 @@ class Rule(NamedTuple):
     enables: str = ""  # what it sets enabled to
     locks: bool = False  # sets enabled 2
     never_task: bool = False  # the bare rule that silences every new process
-    task_fields: bool = False  # the same with -F: silences some
     panic: bool = False  # sets failure 2
     adds: tuple[tuple[str, str], ...] = ()  # the options of the rule that it adds, list and action first
     aborts: str = ""  # why auditctl certainly refuses the line
@@ -67,7 +66,7 @@ class _Line:
     """How far setopt gets with one line, and what it has understood until then."""
 
     def __init__(self, count: int) -> None:
-        self.count = count  # words
+        self.count = count  # arguments
         self.done: list[tuple[str, str]] = []
         self.error = ""
         self.ended = False  # an option after which nothing of the line is read; no rule is sent
@@ -79,6 +78,8 @@ class _Line:
         self.syscalls = False
         self.fields = False
         self.pairs = 0  # of -F and -C
+        self.keyed = False  # there is something that may have a key
+        self.keys: list[str] = []
 
 
 @functools.lru_cache(maxsize=64)
@@ -87,22 +88,23 @@ def parse(text: str) -> tuple[Rule, ...]:
     rules: list[Rule] = []
     stopped = 0
     tolerant = False
-    there: dict[tuple[tuple[str, str], ...], int] = {}
+    there: dict[fields.Meaning, int] = {}
     for number, line in _pieces(text):
         rule, read = _rule(number, line)
         tolerant = tolerant or any(name in TOLERANT for name, _ in read.done)
         if stopped:
             if rule.locks or rule.never_task:
                 rule = rule._replace(inert="auditctl stops above it, at", dormant=True, above=stopped)
-            rule = rule._replace(enables="", locks=False, never_task=False, task_fields=False, panic=False, adds=())
+            rule = rule._replace(enables="", locks=False, never_task=False, panic=False, adds=())
             rules.append(rule)
             continue
         if read.deletes:
             there.clear()
-        if rule.adds and rule.adds in there and not read.prepends:  # the kernel takes the same rule twice with -A
-            rule = rule._replace(adds=(), aborts="the kernel has this rule already, from", above=there[rule.adds])
-        elif rule.adds:
-            there[rule.adds] = number
+        known = fields.meaning(rule.adds) if rule.adds else ()
+        if known in there and not read.prepends:  # the kernel takes the same rule twice with -A
+            rule = rule._replace(adds=(), aborts="the kernel has this rule already, from", above=there[known])
+        elif known:
+            there[known] = number
         if rule.aborts and not tolerant:
             stopped = number
             rule = rule._replace(stops=True)
@@ -121,16 +123,17 @@ def parse_listing(text: str) -> tuple[str, ...]:
 def _of_list(text: str) -> str:
     """`exit,never arch=3221225534 (0xc000003e) syscall=all` as a rule."""
     kind, *words = text.split() or [""]
-    options = (f"-S {word[8:]}" if word.startswith("syscall=") else f"-F {word}" for word in words if word[0] != "(")
+    named = (re.sub("^watch=", "path=", word) for word in words if word[0] != "(")
+    options = (f"-S {word[8:]}" if word.startswith("syscall=") else f"-F {word}" for word in named)
     return " ".join((f"-a {kind}", *options))
 
 
 def options(line: str) -> list[tuple[str, str]]:
     """The options of a line and their values, in its order, up to the first error; none for a comment."""
-    words = words_of(line)
-    if not words or words[0].startswith("#"):
+    argv = argv_of(line)
+    if not argv or argv[0].startswith("#"):
         return []
-    read = itertools.takewhile(lambda option: option[1] is not None, _getopt(words))
+    read = itertools.takewhile(lambda option: option[1] is not None, _getopt(argv))
     return [(name, value or "") for name, value, _ in read]
 
 
@@ -152,10 +155,10 @@ def _pieces(text: str) -> Iterator[tuple[int, str]]:
 
 def _rule(number: int, line: str) -> tuple[Rule, _Line]:
     """What one line does, and what of it auditctl has read."""
-    words = words_of(line)
-    if not words or words[0].startswith("#"):
+    argv = argv_of(line)
+    if not argv or argv[0].startswith("#"):
         return Rule(number, line), _Line(0)
-    read = _setopt(words)
+    read = _setopt(argv)
     locks = ("e", LOCKED) in read.done
     added = read.adds and not read.error and not read.ended
     task = added and read.rule == ("task", "never")
@@ -167,7 +170,6 @@ def _rule(number: int, line: str) -> tuple[Rule, _Line]:
         enables=next((value for name, value in reversed(read.done) if name == "e"), ""),
         locks=locks,
         never_task=task and not read.fields,
-        task_fields=task and read.fields,
         panic=("f", PANIC) in read.done,
         adds=(read.rule, *(pair for pair in read.done if pair[0] in RULE - {"a", "A", "d"})) if added else (),
         aborts=read.error,
@@ -177,20 +179,20 @@ def _rule(number: int, line: str) -> tuple[Rule, _Line]:
     return rule, read
 
 
-def words_of(line: str) -> list[str]:
-    """The words of a line; a backslash keeps the space after it in the word, but for the first one."""
+def argv_of(line: str) -> list[str]:
+    """The arguments of a line; a backslash keeps the space after it in the word, but for the first one."""
     text = line.partition("\n")[0].partition("\0")[0]
     marks = {" ": "\x07\x07", "\\": "\x04\x04"}
     marked = re.sub(r"(?s)\\(.)", lambda pair: marks.get(pair[1], pair[0]), text)
-    words = [word for word in marked.split(" ") if word]
-    return words[:1] + [re.sub(r"(?s)([\x04\x07]).?", lambda mark: " " if mark[1] == "\x07" else "\\", word)
-                        for word in words[1:]]  # fmt: skip
+    argv = [word for word in marked.split(" ") if word]
+    return argv[:1] + [re.sub(r"(?s)([\x04\x07]).?", lambda mark: " " if mark[1] == "\x07" else "\\", word)
+                        for word in argv[1:]]  # fmt: skip
 
 
-def _setopt(words: Sequence[str]) -> _Line:
+def _setopt(argv: Sequence[str]) -> _Line:
     """Take the options one after another, as auditctl does; stop at the first error."""
-    line = _Line(len(words) + 1)
-    options = _getopt(words)
+    line = _Line(len(argv) + 1)
+    options = _getopt(argv)
     for name, value, after in options:
         line.error = _take(line, name, value, after) if value is not None else name
         if not line.error or name in TOLERANT:
@@ -201,38 +203,40 @@ def _setopt(words: Sequence[str]) -> _Line:
         line.error = "no list specified"
     elif line.adds and line.rule[0] not in LISTS:
         line.error = f"{line.rule[0]!r} is no list"  # audit 4 lets the kernel refuse it, when the line is read
+    elif any(line.keys) and not line.keyed:
+        line.error = NO_KEY
     return line
 
 
-def _getopt(words: Sequence[str]) -> Iterator[tuple[str, Optional[str], Optional[list[str]]]]:
-    """getopt_long(3) with auditctl's letters: option, value, and the words after it.
+def _getopt(argv: Sequence[str]) -> Iterator[tuple[str, Optional[str], Optional[list[str]]]]:
+    """getopt_long(3) with auditctl's letters: option, value, and the arguments after it.
 
-    Words that are no options are passed over and reported at the end. An error has no value; where a word holds
-    more options, the words after it are None.
+    Arguments that are no options are passed over and reported at the end. An error has no value; where a word holds
+    more options, the arguments after it are None.
     """
     position, loose = 0, ""
-    while position < len(words):
-        word = words[position]
+    while position < len(argv):
+        word = argv[position]
         position += 1
         if word == "--":
-            loose = loose or "".join(words[position : position + 1])
+            loose = loose or "".join(argv[position : position + 1])
             break
         if word.startswith("--"):
-            name, value, error = _long(word[2:], words[position : position + 1])
+            name, value, error = _long(word[2:], argv[position : position + 1])
             position += value is not None and "=" not in word and LONG.get(name, False)
-            yield (error, None, []) if error else (name, value, list(words[position:]))
+            yield (error, None, []) if error else (name, value, list(argv[position:]))
         elif word.startswith("-") and word != "-":
             for place, letter in enumerate(word[1:], 2):
                 rest = word[place:]
                 if letter in WITH_ARGUMENT:
                     position += not rest
-                    if position > len(words):
+                    if position > len(argv):
                         yield f"-{letter} lacks its value", None, []
-                    yield letter, rest or words[position - 1], list(words[position:])
+                    yield letter, rest or argv[position - 1], list(argv[position:])
                     break
                 if letter not in FLAGS:
                     yield f"unknown option -{letter!s}", None, []
-                yield letter, "", None if rest else list(words[position:])
+                yield letter, "", None if rest else list(argv[position:])
         else:
             loose = loose or word
     if loose:
@@ -301,46 +305,61 @@ def _condition(line: _Line, name: str, value: str, after: Sequence[str]) -> str:
     """The options that make up a rule."""
     kind = line.rule[0]
     if name in "wW":
-        if (kind and name == "w") or not value.startswith("/"):
-            return f"{value!r} cannot be watched here"
-        line.rule, line.adds, line.syscalls = line.rule if kind else ("exit", "always"), line.adds or name == "w", True
-        line.deletes = line.deletes or name == "W"
-    elif name == "S":
+        return _watch(line, name, value)
+    if name == "S":
         if kind in ("task", "user", "filesystem", "exclude"):
             return f"the {kind} list takes no system calls"
-        line.syscalls = True
+        if value.isdigit() and int(value[:9]) >= fields.SYSCALLS:
+            return f"there is no system call {value}"
+        line.syscalls = line.keyed = True
         return ""
-    elif not kind and not (name == "F" and "arch=" in value and after[:1] == ["-t"]):
+    if not kind and not (name == "F" and "arch=" in value and after[:1] == ["-t"]):
         return f"-{name} needs a list or a watch before it"
-    elif kind == "task" and ((name in "kp" and not line.fields) or name == "C"):
-        return f"the task list does not take -{name}"
-    elif name == "p" and (len(value) > 4 or set(value.lower()) - set("rwxa")):
+    if kind == "task" and name == "C":
+        return "the task list does not take -C"
+    if name == "p" and not line.fields:
+        return "-p needs a watch or a field before it"
+    if name == "p" and (len(value) > 4 or set(value.lower()) - set("rwxa")):
         return f"{value!r} are no permissions"
     line.fields = True
     line.pairs += name in "FC" and not value.startswith("key=")
     if line.pairs > MOST_FIELDS:
         return f"a rule has at most {MOST_FIELDS} fields"
-    return _field(*field_of(value)) if name == "F" else ""
+    return _field(line, name, value)
 
 
-def field_of(value: str) -> tuple[str, str, str]:
-    """Name, operator and value of a -F; the operator is empty where there is none."""
-    found = re.match(r"([^=!<>&]*)(!=|[<>&]=|[=<>&])(.*)", value, re.DOTALL)
-    return (found[1], found[2], found[3]) if found else (value, "", "")
-
-
-def _field(name: str, operator: str, value: str) -> str:
-    """What is certainly wrong with a field."""
-    if name == "msgtype" and value.upper() in NO_RECORDS:
-        return f"{value!r} is no record type"
-    if name == "exit" and (word := value.lstrip("-"))[:1] == "E" and word not in ERRORS:
-        return f"{value!r} is no error's name"
+def _watch(line: _Line, name: str, value: str) -> str:
+    kind = line.rule[0]
+    if (kind and name == "w") or not value.startswith("/"):
+        return f"{value!r} cannot be watched here"
+    if len(value) > fields.LONGEST_WATCH:
+        return f"the path is longer than {fields.LONGEST_WATCH} bytes"
+    line.rule, line.adds, line.syscalls = line.rule if kind else ("exit", "always"), line.adds or name == "w", True
+    line.deletes = line.deletes or name == "W"
+    line.fields = line.keyed = True
     return ""
+
+
+def _field(line: _Line, name: str, value: str) -> str:
+    """-F, -C, -p or -k: what is certainly wrong with it."""
+    field = fields.field_of(value)
+    if name == "C":
+        return fields.comparison_fault(field)
+    if name == "p" or (name == "F" and field.name in fields.KEYED):
+        line.keyed = True
+    if name == "k" or (name == "F" and field.name == "key" and field.sign):
+        line.keys.append(value if name == "k" else field.value)
+        if len("\x01".join(line.keys)) > fields.LONGEST_KEY:
+            return f"the keys of a rule take at most {fields.LONGEST_KEY} bytes"
+        return "" if name == "F" or line.keyed else NO_KEY
+    if name == "F" and field.name == "arch" and line.syscalls:
+        return "-F arch has to stand before -S and -w"
+    return fields.fault(line.rule[0], field) if name == "F" else ""
 
 
 def rest_of(body: str) -> str:
     """What else a line does beside freezing or silencing the rules, or ''."""
-    read = _setopt(words_of(body))
+    read = _setopt(argv_of(body))
     named = tuple(word.replace("\r", "") for word in read.rule)  # as augenrules of 3.1.1 and later would leave it
     silences = named == ("task", "never") and not read.fields and not read.ended
     # beside -e, auditctl goes on where there is nothing to delete or no such list; alone, it would end the loading

@@ -43,8 +43,10 @@ NUMBERS: Mapping[str, tuple[int, int]] = {
     "priority_boost": (0, INT_MAX), "freq": (0, INT_MAX), "num_logs": (0, 999), "max_log_file": (0, LONG_MAX),
     "tcp_listen_port": (1, 65535), "tcp_listen_queue": (1, 65535), "tcp_max_per_addr": (1, 1024),
     "tcp_client_max_idle": (0, INT_MAX), "q_depth": (0, 99999), "max_restarts": (0, INT_MAX),
-    "end_of_event_timeout": (0, LONG_MAX), "report_interval": (0, 40 * 86400),
+    "end_of_event_timeout": (0, LONG_MAX),
 }  # fmt: skip
+INTERVAL, LONGEST_INTERVAL = "report_interval", 40 * 86400  # seconds
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "M": 30 * 86400}
 SIZES = frozenset(("space_left", "admin_space_left"))
 # may have a word more, and nobody counts how many
 MAY_EXEC = frozenset(("space_left_action", "admin_space_left_action", "disk_full_action", "disk_error_action"))
@@ -55,7 +57,7 @@ TEXTS = frozenset((
 ONLY_3 = frozenset((
     "q_depth", "overflow_action", "max_restarts", "plugin_dir", "end_of_event_timeout", "report_interval", "transport",
 ))  # fmt: skip
-KNOWN = frozenset(WORDS) | frozenset(NUMBERS) | TEXTS
+KNOWN = frozenset(WORDS) | frozenset(NUMBERS) | TEXTS | {INTERVAL}
 # what only some releases refuse, by a part of the message that stands in their program; the first is audit 4.2's
 HALT, FOLDER_OF_LOGS, EMPTY_QUEUE = "HALT option in space_left_action", "log_file is directly in", "greater than zero"
 TLS = "tls_[a-z_]+"  # audit 4.2's keywords of that family; auditd is asked about their values
@@ -291,6 +293,8 @@ def _weighed(line: Line, generation: int, known: frozenset[str]) -> Line:
         problem = _bad_word(line, known)
     elif key in NUMBERS:
         problem = _bad_number(line, known)
+    elif key == INTERVAL:
+        problem = _bad_interval(line.value)
     elif key in SIZES:
         problem = _bad_size(value)
     elif key == "tcp_client_ports":
@@ -299,6 +303,14 @@ def _weighed(line: Line, generation: int, known: frozenset[str]) -> Line:
         short = key == "log_file" and len(_folder(line.value)) < SHORTEST
         problem = f"the folder of {line.value} is too short a name" if short else ""
     return line._replace(problem=problem, fatal=bool(problem))
+
+
+def _bad_interval(value: str) -> str:
+    found = re.fullmatch(r"([0-9]+)([a-zA-Z]?)", value)
+    if not found or found[2] not in SECONDS:
+        return f"{value} is neither a number of seconds nor one with s, m, h, d or M behind it"
+    most = LONGEST_INTERVAL // SECONDS[found[2]]
+    return f"{value} is more than 40 days" if int(found[1][:20]) > most else ""
 
 
 def _bad_word(line: Line, known: frozenset[str]) -> str:

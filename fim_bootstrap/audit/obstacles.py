@@ -1,8 +1,8 @@
 """What keeps auditd from starting, or from being heard, in files that no other requirement looks at.
 
-A masked unit, audit switched off on the boot command line, a unit that loads or locks rules itself, a configuration
-that is not root's, a log folder that cannot be written to, or has too little space. In a tree that is not running all
-but the last is known before its first boot.
+A boot command line (boot_line.py), units (units.py), a configuration that is not root's, a log that cannot be written,
+or has too little space, rules that switch auditing off. In a tree that is not running all but the space is known
+before its first boot.
 """
 
 from __future__ import annotations
@@ -11,24 +11,12 @@ import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..host.reader import File, Reader, Stat
+from ..host.reader import File, Reader, Stat, read_together
 from ..model import Obstacle
-from . import auditctl, auditd_conf, rules_d
+from . import auditctl, auditd_conf, boot_line, rules_d, units
 from .rules_d import Joins, Judged
 
-UNITS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
-RULES_UNIT = "audit-rules.service"
-SWITCHED_OFF = re.compile(r"(?<![\w.=-])audit=(?:0|off)(?![\w.-])")
-# where the next boot's command line is kept: GRUB, boot loader specification, kernel-install, dracut, bootc
-COMMAND_LINES = (
-    "/etc/default/grub", "/etc/default/grub.d/*.cfg", "/boot/grub2/grubenv", "/boot/loader/entries/*.conf",
-    "/etc/kernel/cmdline", "/etc/cmdline.d/*.conf", "/usr/lib/bootc/kargs.d/*.toml",
-)  # fmt: skip
-OWN_RULES = ("/etc/audit/audit.rules", "/etc/audit/rules.d/")  # the rules requirement judges these, and mends them
 FULL = 5 * 4096  # bytes; auditd takes less than five blocks for a full disk
-EXEC = re.compile(r"\s*Exec\w+\s*=.*\bauditctl\b")
-LOADED = r"(?<!\S)-R\s*(\S+)"
-LOCKS, DISABLES = r"(?<!\S)-e\s*2(?!\S)", r"(?<!\S)-e\s*0(?!\S)"
 
 
 def gather(
@@ -36,86 +24,16 @@ def gather(
 ) -> tuple[Obstacle, ...]:
     """All of them; a file that is not there hinders nobody. `started`: when an auditd that runs was (epoch), or 0."""
     lines, proven = _loaded(rules, joins), bool(started) and all(file.mtime < started for file in rules)
-    units = {name: tuple(_texts(host, name)) for name in ("auditd.service", RULES_UNIT, "augenrules.service")}
-    requires = any(re.search(rf"(?m)^\s*Requires=.*\b{RULES_UNIT}", file.text) for file in units["auditd.service"])
+    requires = units.requires_rules(host)
     found = [
-        *_kernel(host, live),
-        *_masked(host, ("auditd.service", *([RULES_UNIT] if requires else []))),
-        *(obstacle for files in units.values() for file in files for obstacle in _in_unit(host, file)),
+        *boot_line.look(host, live),
+        *units.masked(host, ("auditd.service", *([units.RULES_UNIT] if requires else []))),
+        *units.look(host),
         *_disabling(lines),
         *(_refused(lines, proven) if requires else ()),
         *(_in_conf(host, conf, live) if conf and not conf.problem else ()),
     ]
     return tuple(dict.fromkeys(found))
-
-
-def _numbered(file: File) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(file.text.split("\n"), 1):
-        if line.strip() and not line.lstrip().startswith(("#", ";")):
-            yield f"{file.path}:{number}: {line.strip()}", line
-
-
-def _read(host: Reader, *patterns: str) -> Iterator[File]:
-    for pattern in patterns:
-        for path in host.glob(pattern) if "*" in pattern else (pattern,):
-            if file := host.read(path):
-                yield file
-
-
-def _kernel(host: Reader, live: bool) -> Iterator[Obstacle]:
-    remedy = "take it from the boot command line (grubby, update-grub, kernelstub, …), then reboot"
-    if live:
-        booted = host.read("/proc/cmdline")
-        if booted and SWITCHED_OFF.search(booted.text):
-            where = f"/proc/cmdline: {booted.text.strip()}"
-            yield Obstacle(where, "this kernel was booted with auditing switched off", remedy)
-        # every process has it, where the kernel was built with audit (fs/proc/base.c)
-        elif host.stat("/proc/self/stat") and not host.stat("/proc/self/loginuid"):
-            where = "/proc/self/loginuid is missing"
-            yield Obstacle(where, "this kernel was built without audit", "boot a kernel that has it")
-    for file in _read(host, *COMMAND_LINES):
-        for where, line in _numbered(file):
-            if SWITCHED_OFF.search(line):
-                yield Obstacle(where, "auditing is switched off for the next boot", remedy, certain=not live)
-
-
-def _masked(host: Reader, names: tuple[str, ...]) -> Iterator[Obstacle]:
-    """To systemd an empty file is as good as a link to /dev/null (systemd.unit(5))."""
-    for name in names:
-        for path in (f"{folder}/{name}" for folder in UNITS[:2]):
-            null = host.link(path).endswith("/dev/null")
-            if null or ((found := host.stat(path)) and stat.S_ISREG(found.mode) and not found.size):
-                where = f"{path} -> /dev/null" if null else f"{path} is empty"
-                remedy = f"systemctl unmask {name}" if null else f"rm {path}; systemctl daemon-reload"
-                yield Obstacle(where, f"{name} is masked", remedy)
-
-
-def _texts(host: Reader, name: str) -> Iterator[File]:
-    """A unit as systemd reads it: the first file of that name, and all drop-ins."""
-    yield from [file for folder in UNITS if (file := host.read(f"{folder}/{name}"))][:1]
-    seen = set()
-    for file in _read(host, *(f"{folder}/{name}.d/*.conf" for folder in UNITS)):
-        drop_in = file.path.rpartition("/")[2]
-        if drop_in not in seen:
-            yield file
-        seen.add(drop_in)
-
-
-def _in_unit(host: Reader, file: File) -> Iterator[Obstacle]:
-    remedy = "take it out, then systemctl daemon-reload"
-    for where, line in _numbered(file):
-        if not EXEC.match(line):
-            continue
-        if re.search(LOCKS, line):
-            yield Obstacle(where, "this unit freezes the audit rules each time it starts", remedy)
-        if re.search(DISABLES, line):
-            yield Obstacle(where, "this unit switches auditing off each time it starts", remedy)
-        for path in re.findall(LOADED, line):
-            other = None if path.startswith(OWN_RULES) else host.read(path)
-            for rule in auditctl.parse(other.text) if other else ():
-                if rule.locks or rule.never_task:
-                    said = f"{where} loads {path}:{rule.number}: {rule.text.strip()}"
-                    yield Obstacle(said, "this unit loads rules that freeze or silence", f"mend {path}, or {remedy}")
 
 
 def _loaded(rules: Sequence[File], joins: Joins) -> list[Judged]:
@@ -144,7 +62,7 @@ def _refused(lines: Sequence[Judged], proven: bool) -> Iterator[Obstacle]:
         # what blocks is taken out by the rules requirement, at the next look
         if line.rule.aborts and not line.rule.blocks and not ("i" in seen and "c" not in seen):
             where = f"{line.place}: {line.rule.text.strip()}: {line.why}"
-            why = f"auditctl refuses this rule, and auditd.service requires {RULES_UNIT}"
+            why = f"auditctl refuses this rule, and auditd.service requires {units.RULES_UNIT}"
             yield Obstacle(where, why, f"mend {line.place}", certain=not proven)
             return
 
@@ -160,19 +78,28 @@ def _in_conf(host: Reader, conf: File, live: bool) -> Iterator[Obstacle]:
         where = f"{auditd_conf.PATH}:{line.number}: {line.text.strip()}"
         yield Obstacle(where, "auditd does not take the events of this kernel", "set local_events = yes")
     yield from _log(host, values, live)
-    if not live:
+    if not live:  # else auditd itself is asked
         yield from _log_group(host, values)
+        yield from _programs(host, values)
 
 
 def _log(host: Reader, values: Mapping[str, auditd_conf.Line], live: bool) -> Iterator[Obstacle]:
     line = values.get("log_file")
-    folder = (line.value if line else "/var/log/audit/audit.log").rpartition("/")[0]
-    found = host.stat(folder)
+    path = line.value if line else auditd_conf.LOG
+    folder = path.rpartition("/")[0]
+    found, there = host.stat(folder), host.stat(path)
+    if line and (folder == "/dev" or (there and not stat.S_ISREG(there.mode))):
+        where = f"{auditd_conf.PATH}:{line.number}: {line.text.strip()}"
+        yield Obstacle(where, "the audit log is no regular file, so auditd would not start", "name a file")
+        return
+    if found and not stat.S_ISDIR(found.mode):
+        yield Obstacle(folder, "the folder of the audit log is none", f"mkdir -m 0700 {folder}")
+        return
     if found and found.read_only and live:
         yield Obstacle(folder, "the folder of the audit log is read-only", f"have {folder} mounted writable")
     elif found and live and found.free >= 0 and _writes(values):
         yield from _space(folder, found, values)
-    made = rf"(?m)^\s*[dDvqQ]\S*\s+{re.escape(folder)}/?(?:\s|$)"
+    made = rf"(?m)^[ \t]*[dDvqQ]\S*[ \t]+{re.escape(folder)}/?(?:\s|$)"
     if not found and not _declared(host, "tmpfiles.d", made):
         yield Obstacle(folder, "the folder of the audit log is missing", f"mkdir -m 0700 {folder}", certain=False)
 
@@ -208,13 +135,27 @@ def _log_group(host: Reader, values: Mapping[str, auditd_conf.Line]) -> Iterator
     line = values.get("log_group")
     if line is None or line.value[:1].isdigit():
         return
-    named = rf"(?m)^{re.escape(line.value)}:"
-    there = any(re.search(named, file.text) for file in _read(host, "/etc/group", "/usr/lib/group", "/lib/group"))
-    if not there and not _declared(host, "sysusers.d", rf"(?m)^\s*[ug]\S*\s+{re.escape(line.value)}\s"):
+    name = re.escape(line.value)
+    files = [file for path in ("/etc/group", "/usr/lib/group", "/lib/group") if (file := host.read(path))]
+    there = any(re.search(rf"(?m)^{name}:", file.text) for file in files)
+    if not there and not _declared(host, "sysusers.d", rf"(?m)^[ \t]*[ug]\S*[ \t]+{name}\s"):
         where = f"{auditd_conf.PATH}:{line.number}: {line.text.strip()}"
         yield Obstacle(where, "no such group in this tree: auditd would not start", "add the group", certain=False)
 
 
+def _programs(host: Reader, values: Mapping[str, auditd_conf.Line]) -> Iterator[Obstacle]:
+    """What auditd is to execute has to be there, and root's (check_exe_name)."""
+    for line in (values[key] for key in auditd_conf.MAY_EXEC if key in values):
+        words = line.text.split()
+        if line.value.lower() == "exec" and len(words) > 3:
+            found = host.stat(words[3])
+            if found is None or not stat.S_ISREG(found.mode) or found.uid:
+                what = f"{words[3]} is {'no program of root' if found else 'missing'}"
+                where = f"{auditd_conf.PATH}:{line.number}: {line.text.strip()}"
+                yield Obstacle(where, f"{what}, so auditd would not start", f"mend {auditd_conf.PATH}")
+
+
 def _declared(host: Reader, kind: str, pattern: str) -> bool:
     folders = ("/etc", "/run", "/usr/lib", "/lib")
-    return any(re.search(pattern, file.text) for file in _read(host, *(f"{d}/{kind}/*.conf" for d in folders)))
+    paths = (path for folder in folders for path in host.glob(f"{folder}/{kind}/*.conf"))
+    return any(re.search(pattern, file.text) for file in read_together(host, paths))

@@ -63,10 +63,10 @@ def ask(host: Reader, text: str = "") -> Answer:
     if len(hidden) > 1 or any(auditd_conf.PATH.startswith(f"{folder}/") for folder in hidden):
         return Answer(None, "it would create a log file")
     command = ("auditd", "-f", "-s", "nochange")
-    words = (f"{stat.S_IMODE(found.mode):o}", found.context, put, "".join(hidden))
+    arguments = (f"{stat.S_IMODE(found.mode):o}", found.context, put, "".join(hidden))
     unanswered = []
     for namespaces, drop in _ways(host):
-        argv = ("unshare", *namespaces, "sh", "-c", SCRIPT, "preflight", *words, *LOWEST, *drop, *command)
+        argv = ("unshare", *namespaces, "sh", "-c", SCRIPT, "preflight", *arguments, *LOWEST, *drop, *command)
         (output,) = host.query(argv, timeout=PATIENCE)
         answer = _answer(output, judged)
         if answer.accepted is not None:

@@ -107,7 +107,7 @@ def joins_of(host: Reader) -> Joins:
 def judged(files: Sequence[File], joins: Joins) -> tuple[Judged, ...]:
     """What auditctl does with rules.d as it is joined, and with audit.rules where that is not made of it anyway."""
     read = [file for file in files if not (file.text.startswith(HEADER) and any(map(_joined, files)))]
-    return tuple(found for view in _views(read, (joins,)) for found in _judged(view.lines))
+    return tuple(found for view in _views(read, (joins,)) for found in _judged_lines(view.lines))
 
 
 def blocking(files: Sequence[File], joins: Joins) -> tuple[Judged, ...]:
@@ -230,7 +230,7 @@ def _rank(byte: int) -> int:
 # ---------------------------------------------------------------------- judging
 
 
-def _judged(lines: Sequence[Line]) -> list[Judged]:
+def _judged_lines(lines: Sequence[Line]) -> list[Judged]:
     found, start, number = [], 0, 0
     for rule in parse(_text(b"".join(line.text for line in lines))):
         start = start if rule.number == number else 0
@@ -263,7 +263,7 @@ def _pieces(line: Line) -> Iterator[str]:
 
 
 def _part(line: Line, start: int, end: int) -> tuple[Span, ...]:
-    """The spans of a piece of a line; its end takes what augenrules stripped along."""
+    """The spans of a piece of a line; its end includes what augenrules stripped."""
     spans, at = [], 0
     for span in line.spans:
         low = max(span.start, span.start + start - at)
@@ -279,7 +279,7 @@ def _blocking(view: View) -> list[Judged]:
 
     A later -e decides for all that are above it: they go only if that one goes.
     """
-    found = [one for one in _judged(view.lines) if one.rule.blocks]
+    found = [one for one in _judged_lines(view.lines) if one.rule.blocks]
     gone = {span for one in found for span in one.spans}
     woken = (one for one in view.left_out if one.kind != "e" or gone.intersection(one.winner.spans))
     return found + [line for one in woken for line in _left_out(one) if line.rule.blocks]

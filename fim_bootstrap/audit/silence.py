@@ -11,23 +11,30 @@
 from __future__ import annotations
 
 import operator
+import posixpath
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 from ..model import Facts
-from . import auditctl
-from .auditctl import Rule, field_of
+from . import auditctl, fields
+from .auditctl import Rule
+from .fields import MASK, Field
 from .rules_d import Judged
 
 NEEDED = {"SYSCALL": 1300, "PATH": 1302}
-RECORDS = {"USER": 1005, "LOGIN": 1006, **NEEDED, "CONFIG_CHANGE": 1305, "CWD": 1307, "EXECVE": 1309, "EOE": 1320,
-           "PROCTITLE": 1327, "AVC": 1400}  # fmt: skip
 COMPARE = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt,
            ">=": operator.ge}  # fmt: skip
 # the last two are i386 and arm as audit before 2.3.6 lists them
 NARROW_ARCH = frozenset(("b32", "i386", "i486", "i586", "i686", "arm", "armeb", "ppc", "s390",
                          "1073741827", "1073741864"))  # fmt: skip
-Field = tuple[str, str, str]
+# least and greatest of what FIM looks at: native calls that succeed, by any process, on any file. The kernel compares
+# 32 bits without a sign. An unset auid is the greatest of them; every process has a user.
+IDS, ALL = (0, MASK - 1), (0, MASK)
+SEEN = {
+    **dict.fromkeys((*fields.USERS, *fields.GROUPS), IDS), **dict.fromkeys(fields.ARGUMENTS, ALL), "auid": ALL,
+    "sessionid": ALL, "pid": (1, 1 << 22), "ppid": (0, 1 << 22), "pers": (0, 0), "success": (1, 1),
+    "exit": (0, (1 << 31) - 1), "devmajor": (0, (1 << 12) - 1), "devminor": (0, (1 << 20) - 1), "inode": (1, MASK),
+}  # fmt: skip
 
 
 class Silence(NamedTuple):
@@ -42,16 +49,17 @@ def of(rule: Rule) -> Optional[Silence]:
     if not rule.adds or rule.never_task:
         return None
     (where, action), *options = rule.adds
-    pairs = [field_of(value) for name, value in options if name == "F"]
-    fields = [(name.lower(), sign, value) for name, sign, value in pairs if name.lower() != "key"]
-    narrow = [f"{name}{sign}{value}" for name, sign, value in fields if _narrows(name, sign, value)]
+    given = [fields.field_of(value) for name, value in options if name == "F"]
+    given += [Field("perm", "=", value) for name, value in options if name == "p"]
+    given = [field for field in given if field.name != "key"]
+    narrow = ["".join(field) for field in given if _narrows(field)]
     narrow += [value for name, value in options if name == "C"]
     if where == "exclude":
-        return _excluded(fields, narrow) if fields else None
+        return _excluded(given, narrow) if given else None
     if action != "never" or where == "user":
         return None
     if where == "filesystem":
-        return _unseen_files(fields)
+        return _unseen_files(given)
     if where == "io_uring":
         return Silence(False, "what is done through io_uring")
     calls = [call for name, value in options if name == "S" for call in value.split(",")]
@@ -89,42 +97,53 @@ def way_out(where: str, text: str) -> str:
     return f"auditctl -d {' '.join(map(shlex.quote, text.split()[1:]))}"
 
 
-def _excluded(fields: Sequence[Field], narrow: Sequence[str]) -> Silence:
-    types = [(sign, value) for name, sign, value in fields if name == "msgtype"]
-    lost = [name for name, number in NEEDED.items() if all(_takes(number, sign, value) for sign, value in types)]
+def _excluded(given: Sequence[Field], narrow: Sequence[str]) -> Silence:
+    types = [field for field in given if field.name == "msgtype"]
+    lost = [name for name, number in NEEDED.items() if all(_takes(number, field) for field in types)]
     if lost and not narrow:
         return Silence(True, f"every {' and '.join(lost)} record")
-    said = [*narrow, *(f"msgtype{sign}{value}" for sign, value in types)]
+    said = [*narrow, *map("".join, types)]
     return Silence(False, f"records with {' and '.join(said)}")
 
 
-def _takes(number: int, sign: str, value: str) -> bool:
+def _takes(number: int, field: Field) -> bool:
     """Whether a record type fits; a name that is not known here is none that FIM needs."""
-    try:
-        other = RECORDS[value.upper()] if value[:1].isalpha() else int(value, 0)
-    except (KeyError, ValueError):
-        return sign == "!="
-    return sign in COMPARE and bool(COMPARE[sign](number, other))
+    other = fields.record(field.value)
+    if other is None:
+        return field.sign == "!="
+    return field.sign in COMPARE and bool(COMPARE[field.sign](number, other))
 
 
-def _unseen_files(fields: Sequence[Field]) -> Optional[Silence]:
+def _unseen_files(given: Sequence[Field]) -> Optional[Silence]:
     """debugfs and tracefs alone are what the list is for."""
-    for name, sign, value in fields:
+    for name, sign, value in given:
         if name == "fstype" and (sign == "!=" or value not in ("debugfs", "tracefs")):
             return Silence(sign == "!=", f"files on file systems with {name}{sign}{value}")
     return None
 
 
-def _narrows(name: str, sign: str, value: str) -> bool:
-    """Whether a field leaves a part of what FIM looks at: native calls that succeed in changing any file."""
+def _narrows(field: Field) -> bool:
+    """Whether a field leaves a part of what FIM looks at."""
+    name, sign, value = field
     if name == "arch":
-        return (sign == "=") is (value in NARROW_ARCH)
+        return (sign == "=") is (value.lower() in NARROW_ARCH)
     if name == "dir":
-        return sign != "=" or bool(value.strip("/"))
-    if name == "success":
-        return (sign, value) not in (("=", "1"), ("!=", "0"))
+        return sign != "=" or posixpath.normpath(value).strip("/") != ""
     if name == "perm":
         return not {"w", "a"} <= set(value.lower())
     if name == "msgtype":
         return False
-    return (sign, value) != (">=", "0") and not (name == "pid" and (sign, value) in ((">", "0"), ("!=", "0")))
+    limit = fields.value_of(field)
+    if name not in SEEN or not isinstance(limit, int):
+        return True
+    return not _fits_all(SEEN[name], sign, limit)
+
+
+def _fits_all(seen: tuple[int, int], sign: str, limit: int) -> bool:
+    """Whether every number from the least to the greatest fits."""
+    least, greatest = seen
+    if sign == "!=":
+        return not least <= limit <= greatest
+    if sign == "&=":  # all bits of the limit are set
+        return limit == 0
+    return sign in COMPARE and all(COMPARE[sign](number, limit) for number in seen)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import BootstrapError
-from ..host.reader import Host
+from ..host.reader import STATE, Host
 from ..resources import program
 from . import journal
 from .journal import Record, moment
-from .services import enable
+from .services import EnableService
 
 
 class EditFile(NamedTuple):
@@ -97,11 +98,72 @@ class CreateFiles(NamedTuple):
         if self.program and not (content := program()):
             raise BootstrapError(f"{self.program} has to be the one-file binary; this is a source run", "make binary")
         for path, text in self.texts.items():
-            record("create", path=path, after=journal.digest(text))
+            record("create", path=path, after=journal.digest(text), folders=_absent(host, path))
             host.create(path, text.encode(), 0o644)
         if self.program:
-            record("create", path=self.program, after="")
+            record("create", path=self.program, after="", folders=_absent(host, self.program))
             host.create(self.program, content, 0o755)
         for unit in self.units:
-            record("enable", service=unit, ours=True)
-            enable(host, unit, True, now=self.start)
+            EnableService(unit, ours=True, now=self.start).apply(host, record)
+
+
+def _absent(host: Host, path: str) -> list[str]:
+    """The folders on the way to a file that are not there yet, the deepest first."""
+    found, folder = [], posixpath.dirname(path)
+    while folder != "/" and host.stat(folder) is None:
+        found.append(folder)
+        folder = posixpath.dirname(folder)
+    return found
+
+
+def undo_edit(host: Host, entry: Mapping[str, Any]) -> str:
+    """Put the old content back where the file is as it was written; else take out our own lines alone."""
+    from . import merge  # difflib: only for revert
+
+    path, file = entry["path"], host.read(entry["path"])
+    if file is None or file.problem:
+        raise BootstrapError(f"{path}: {file.problem if file else 'is gone'}; left alone")
+    now = journal.digest(file.text)
+    if now == entry["before"]:
+        return ""
+    try:
+        before = journal.kept(host, entry["before"])
+        if now == entry["after"]:
+            host.replace(path, file.text, before)
+            return ""
+        after = journal.kept(host, entry["after"])
+    except KeyError:
+        lost = f"its texts of that time are lost from {STATE}/replaced"
+        raise BootstrapError(f"{path}: {lost}; left alone", f"look for our lines in {path} by hand") from None
+    if not (ours := merge.standing(before, after, file.text)):
+        return f"{path}: was edited since; nothing of ours stands there any more"
+    text = merge.taken_back(before, after, file.text)
+    if text is None:
+        remedy = _by_hand(path, ours, difference(after, file.text, path), difference(after, before, path))
+        whole = f"or, to lose the later edits: cat {STATE}/replaced/{entry['before']} > {path}"
+        raise BootstrapError(f"{path}: was edited since, beside or in our lines; left alone", f"{remedy}\n{whole}")
+    host.replace(path, file.text, text)
+    return f"{path}: was edited since; our lines were taken out and the later edits kept"
+
+
+def _by_hand(path: str, ours: Sequence[tuple[int, str]], since: str, back: str) -> str:
+    """The three-way difference: what was done since, what would take ours back, and which of our lines stand."""
+    lines = "".join(f"    {number}: {line.rstrip()}\n" for number, line in ours)
+    return (
+        f"what was done to {path} since we wrote it:\n{since}what takes back what we wrote:\n{back}"
+        f"of our lines these still stand:\n{lines}mend them in {path}, then run revert again"
+    )
+
+
+def undo_create(host: Host, entry: Mapping[str, Any]) -> str:
+    """Remove a file of our own, only where it is still as it was written, and the folders that were made for it."""
+    file = host.read(entry["path"])
+    if file and entry["after"] and journal.digest(file.text) != entry["after"]:
+        raise BootstrapError(f"{entry['path']}: was edited since; left alone", f"rm {entry['path']}")
+    host.remove(entry["path"])
+    for folder in entry.get("folders", ()):
+        host.remove_folder(folder)
+    return ""
+
+
+UNDO = {"edit": undo_edit, "create": undo_create}

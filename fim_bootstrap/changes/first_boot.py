@@ -26,7 +26,8 @@ def prepared(facts: Facts, settings: Settings, enabling: list[Change], late: boo
     if settings.first_boot and missing:
         texts = {path: text_of(name) for path, name in FIRST_BOOT.items() if path in missing}
         changes.append(CreateFiles(texts, (UNIT,), PROGRAM if PROGRAM in missing else ""))
-    if settings.first_boot and late is not (FIRST_BOOT_NETWORK in facts.prepared):
+    edited = FIRST_BOOT_NETWORK in facts.edited
+    if settings.first_boot and not edited and late is not (FIRST_BOOT_NETWORK in facts.prepared):
         text = text_of(FETCHING[FIRST_BOOT_NETWORK]) if late else "# nothing is fetched at the first boot\n"
         changes.append(CreateFiles({FIRST_BOOT_NETWORK: text}))
     if facts.selinux.file_contexts and "setfiles" in facts.commands and (changes or facts.selinux.mislabelled):

@@ -21,7 +21,7 @@ JOURNAL = f"{STATE}/journal.jsonl"
 LIMIT = 4 << 20  # bytes of the journal: 15,000 steps
 TYPES: Mapping[str, Any] = {"mtime": (int, float), "uptime": (int, float), **dict.fromkeys(
     ("id", "kind", "path", "before", "after", "boot", "conf", "service", "module", "manager"), str)}  # fmt: skip
-LISTS = ("packages", "priority")  # of texts
+LISTS = ("packages", "priority", "folders")  # of texts
 
 
 Record = Callable[..., None]  # what a change is given to write its entry with

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from ..errors import BootstrapError
 from ..host.reader import Host
-from ..managers.lookup import Order
+from ..managers.lookup import Order, inventory
+from ..managers.rows import MANAGERS
 from .journal import Record
 
 POLICY_RC = "/usr/sbin/policy-rc.d"
@@ -33,7 +35,7 @@ class InstallPackages(NamedTuple):
         """Write down what is chosen, and install it.
 
         What goes into the system of the next boot is written down afterwards: a later run believes that entry,
-        since it cannot look there.
+        since it cannot look there. Where it fails, the error tells what the package database has besides.
         """
         from ..managers.install import install  # not for a run that has nothing to install
 
@@ -42,8 +44,13 @@ class InstallPackages(NamedTuple):
         def note(names: Sequence[str]) -> None:
             record("install", manager=manager.name, packages=list(names), boot=boot if manager.staged else "")
 
-        with _no_services(host):
-            names = install(host, self.order, (lambda _: None) if manager.staged else note)
+        before = inventory(host, manager)
+        try:
+            with _no_services(host):
+                names = install(host, self.order, (lambda _: None) if manager.staged else note)
+        except BootstrapError as error:
+            error.done = tuple(sorted(inventory(host, manager) - before))
+            raise
         if manager.staged:
             note(names)
 
@@ -60,3 +67,13 @@ def _no_services(host: Host) -> Iterator[None]:
         yield
     finally:
         host.remove(POLICY_RC)
+
+
+def undo_install(host: Host, entry: Mapping[str, Any], patience: float) -> None:
+    """Remove the packages that were installed; `patience` is how long a lock is waited for, in seconds."""
+    from ..managers.install import remove  # only for revert --packages
+
+    remove(host, MANAGERS[entry["manager"]], entry["packages"], patience)
+
+
+UNDO_IF_ASKED = {"install": undo_install}

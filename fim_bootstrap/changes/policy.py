@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ..errors import Blocked, BootstrapError, Busy
 from ..facts import selinux
@@ -51,12 +51,12 @@ class LoadPolicy(NamedTuple):
             semodule(host, *flags, *priority, "-i", package)
 
 
-def semodule(host: Host, *words: str) -> None:
+def semodule(host: Host, *arguments: str) -> None:
     """Run semodule. It gives up after 5 s where another one is at work: a package's, or one that a killed run left."""
     deadline = time.monotonic() + SEMODULE_TIMEOUT
     while True:
         try:
-            host.run("semodule", *words, timeout=SEMODULE_TIMEOUT)
+            host.run("semodule", *arguments, timeout=SEMODULE_TIMEOUT)
             return
         except BootstrapError as error:
             if "transaction lock" not in str(error):
@@ -151,3 +151,23 @@ def _read_only(mountinfo: str) -> list[str]:
 def without_proc(root: str) -> str:
     """What to type in order that labels can be set."""
     return f"mkdir -p {root}/proc, mount -t proc proc {root}/proc, then run again"
+
+
+def undo_policy(host: Host, entry: Mapping[str, Any]) -> str:
+    """Unload the module, if it is still there."""
+    if _stored(host):
+        flags = () if host.stat(f"{selinux.FS}/enforce") and host.root == "/" else ("-n",)
+        priority = entry.get("priority", ["-X", selinux.PRIORITY])
+        semodule(host, *flags, *priority, "-r", entry["module"])
+    if _stored(host):
+        raise BootstrapError(f"the SELinux module {entry['module']} is still in the store", "semodule -lfull")
+    return ""
+
+
+def _stored(host: Host) -> bool:
+    kinds = {folder.rpartition("/")[2] for root in selinux.STORES for folder in host.glob(f"{root}/*")}
+    return any(selinux.stored(host, kind) for kind in kinds)
+
+
+UNDO = {"policy": undo_policy}
+NO_UNDO = ("reload",)  # the policy is built anew whenever a module comes or goes

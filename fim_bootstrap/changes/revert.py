@@ -1,4 +1,4 @@
-"""Taking back what `apply` did, step by step, as the journal has it."""
+"""Taking back what `apply` did, as the journal has it; what undoes a step stands beside the step itself."""
 
 from __future__ import annotations
 
@@ -7,95 +7,12 @@ from typing import Any
 
 from ..audit import reboots, switched_on
 from ..errors import BootstrapError
-from ..facts import selinux
-from ..facts.services import starts_at_boot, unit_of
-from ..host.reader import STATE, Host
-from ..managers import install, rows
-from . import journal, merge
-from .files import difference
-from .policy import semodule
-from .services import enable, restart_running
+from ..host.reader import Host
+from . import files, journal, packages, policy, rules, services
 
-
-def undo_edit(host: Host, entry: Mapping[str, Any]) -> str:
-    """Put the old content back where the file is as it was written; else take out our own lines alone."""
-    path, file = entry["path"], host.read(entry["path"])
-    if file is None or file.problem:
-        raise BootstrapError(f"{path}: {file.problem if file else 'is gone'}; left alone")
-    now = journal.digest(file.text)
-    if now == entry["before"]:
-        return ""
-    try:
-        before = journal.kept(host, entry["before"])
-        if now == entry["after"]:
-            host.replace(path, file.text, before)
-            return ""
-        after = journal.kept(host, entry["after"])
-    except KeyError:
-        lost = f"its texts of that time are lost from {STATE}/replaced"
-        raise BootstrapError(f"{path}: {lost}; left alone", f"look for our lines in {path} by hand") from None
-    if not (ours := merge.standing(before, after, file.text)):
-        return f"{path}: was edited since; nothing of ours stands there any more"
-    text = merge.taken_back(before, after, file.text)
-    if text is None:
-        remedy = _by_hand(path, ours, difference(after, file.text, path), difference(after, before, path))
-        whole = f"or, to lose the later edits: cat {STATE}/replaced/{entry['before']} > {path}"
-        raise BootstrapError(f"{path}: was edited since, beside or in our lines; left alone", f"{remedy}\n{whole}")
-    host.replace(path, file.text, text)
-    return f"{path}: was edited since; our lines were taken out and the later edits kept"
-
-
-def _by_hand(path: str, ours: Sequence[tuple[int, str]], since: str, back: str) -> str:
-    """The three-way difference: what was done since, what would take ours back, and which of our lines stand."""
-    lines = "".join(f"    {number}: {line.rstrip()}\n" for number, line in ours)
-    return (
-        f"what was done to {path} since we wrote it:\n{since}what takes back what we wrote:\n{back}"
-        f"of our lines these still stand:\n{lines}mend them in {path}, then run revert again"
-    )
-
-
-def undo_create(host: Host, entry: Mapping[str, Any]) -> str:
-    """Remove a file of our own, only where it is still as it was written."""
-    file = host.read(entry["path"])
-    if file and entry["after"] and journal.digest(file.text) != entry["after"]:
-        raise BootstrapError(f"{entry['path']}: was edited since; left alone", f"rm {entry['path']}")
-    host.remove(entry["path"])
-    return ""
-
-
-def undo_policy(host: Host, entry: Mapping[str, Any]) -> str:
-    """Unload the module, if it is still there."""
-    if _stored(host):
-        flags = () if host.stat(f"{selinux.FS}/enforce") and host.root == "/" else ("-n",)
-        priority = entry.get("priority", ["-X", selinux.PRIORITY])
-        semodule(host, *flags, *priority, "-r", entry["module"])
-    if _stored(host):
-        raise BootstrapError(f"the SELinux module {entry['module']} is still in the store", "semodule -lfull")
-    return ""
-
-
-def _stored(host: Host) -> bool:
-    kinds = {folder.rpartition("/")[2] for root in selinux.STORES for folder in host.glob(f"{root}/*")}
-    return any(selinux.stored(host, kind) for kind in kinds)
-
-
-def undo_stop(host: Host, entry: Mapping[str, Any]) -> str:
-    """Have the service start at boot again; `take_back` starts it where this system runs."""
-    enable(host, entry["service"], True)
-    return ""
-
-
-def undo_enable(host: Host, entry: Mapping[str, Any]) -> str:
-    """Leave the service as it was at boot: not started; a unit of our own ends with what it started."""
-    if starts_at_boot(host, entry["service"]):
-        enable(host, entry["service"], False)
-    if entry.get("ours"):  # a check that waits for this run, or that failed, would stay without its unit
-        units = {unit_of(entry["service"]), unit_of(entry["service"].partition(".")[0])}
-        for word in ("stop", "reset-failed"):
-            host.run("systemctl", word, *sorted(units), ok=range(256))
-    if starts_at_boot(host, entry["service"]):
-        raise BootstrapError(f"{entry['service']} is still enabled at boot", f"systemctl disable {entry['service']}")
-    return ""
+UNDO: Mapping[str, Callable[[Host, Mapping[str, Any]], str]] = {**files.UNDO, **policy.UNDO, **services.UNDO}
+# running states, which follow from the files that are brought back, and what is known of them
+NO_UNDO = (*policy.NO_UNDO, *services.NO_UNDO, *rules.NO_UNDO, reboots.DUE, switched_on.EVENT)
 
 
 def undo(host: Host, entry: Mapping[str, Any]) -> str:
@@ -109,17 +26,6 @@ def undo(host: Host, entry: Mapping[str, Any]) -> str:
 def _unreadable(entry: Mapping[str, Any], error: Exception) -> BootstrapError:
     said = f"a journal entry of kind {entry.get('kind')!r} cannot be read: {error} is missing or unknown"
     return BootstrapError(said, f"look at {journal.JOURNAL}")
-
-
-UNDO: Mapping[str, Callable[[Host, Mapping[str, Any]], str]] = {
-    "edit": undo_edit,
-    "create": undo_create,
-    "policy": undo_policy,
-    "stop": undo_stop,
-    "enable": undo_enable,
-}
-# running states, which follow from the files that are brought back, and what is known of them
-PASSING = ("rule", "restart", "start", "reload", reboots.DUE, switched_on.EVENT)
 
 
 def take_back(
@@ -142,9 +48,9 @@ def take_back(
     undone = 0
     for step in reversed(steps):
         kind, path = step.get("kind"), str(step.get("path", ""))
-        if kind == "install" or path in held:
+        if kind in packages.UNDO_IF_ASKED or path in held:
             continue
-        if kind in PASSING:
+        if kind in NO_UNDO:
             journal.undone(host, step)
             continue
         tell(f"revert: {kind} {path or step.get('module') or step.get('service') or ''}")
@@ -161,7 +67,7 @@ def take_back(
         last, undone = [step], undone + 1
     try:
         if undone and live:
-            restart_running(host, stopped)
+            services.restart_running(host, stopped)
         for step in last:
             journal.undone(host, step)
     except BootstrapError as error:
@@ -177,9 +83,9 @@ def remove_packages(
     `patience` is how long a lock of the manager is waited for, in seconds.
     """
     removed, problems = 0, []
-    for step in reversed([step for step in steps if step.get("kind") == "install"]):
+    for step in reversed([step for step in steps if step.get("kind") in packages.UNDO_IF_ASKED]):
         try:
-            install.remove(host, rows.MANAGERS[step["manager"]], step["packages"], patience)
+            packages.UNDO_IF_ASKED[step["kind"]](host, step, patience)
             journal.undone(host, step)
             removed += 1
         except KeyError as error:

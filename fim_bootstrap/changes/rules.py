@@ -26,7 +26,7 @@ class DeleteRule(NamedTuple):
         return ""
 
     def apply(self, host: Host, record: Record) -> None:
-        """auditctl -d; the second look at auditctl -l decides."""
+        """auditctl -d; the verification by auditctl -l decides."""
         record("rule", rule=self.rule)
         host.run("auditctl", "-d", self.rule, ok=range(256))
 
@@ -43,3 +43,6 @@ def unblocking(audit: AuditFacts, mended: Sequence[str]) -> tuple[tuple[str, ...
     asleep = (f" (not in force yet: {line.why})" if line.rule.inert else "" for line in blocking)
     quoted = (f"{line.place}: {line.rule.text.strip()}" for line in blocking)
     return tuple(map("".join, zip(quoted, asleep))), tuple(edits)
+
+
+NO_UNDO = ("rule",)  # the kernel has the rule again once the files that are brought back are loaded

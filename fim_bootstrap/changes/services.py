@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
 
 from ..agent import look as agent
 from ..agent import vendor
 from ..audit import auditd_conf
 from ..errors import BootstrapError
 from ..facts.processes import gather, running, still
-from ..facts.services import unit_of
+from ..facts.services import starts_at_boot, unit_of
 from ..host.reader import Host
 from ..model import AgentFacts
 from . import journal
@@ -41,9 +41,11 @@ class RestartUnit(NamedTuple):
 
 
 class EnableService(NamedTuple):
-    """Have a service started at each boot."""
+    """Have a service started at each boot; `ours` says that it is a unit of our own, `now` has it started at once."""
 
     name: str
+    ours: bool = False
+    now: bool = False
 
     def describe(self) -> str:
         """The plan line."""
@@ -55,8 +57,8 @@ class EnableService(NamedTuple):
 
     def apply(self, host: Host, record: Record) -> None:
         """systemctl enable works in a tree that is not running, too."""
-        record("enable", service=self.name)
-        enable(host, self.name, True)
+        record("enable", service=self.name, **({"ours": True} if self.ours else {}))
+        enable(host, self.name, True, now=self.now)
 
 
 def enable(host: Host, name: str, wanted: bool, now: bool = False) -> None:
@@ -202,3 +204,26 @@ def _until(true: Callable[[], bool], patience: float = SETTLE) -> bool:
     while not (held := true()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return held
+
+
+def undo_stop(host: Host, entry: Mapping[str, Any]) -> str:
+    """Have the service start at boot again; `take_back` starts it where this system runs."""
+    enable(host, entry["service"], True)
+    return ""
+
+
+def undo_enable(host: Host, entry: Mapping[str, Any]) -> str:
+    """Leave the service as it was at boot: not started; a unit of our own ends with what it started."""
+    if starts_at_boot(host, entry["service"]):
+        enable(host, entry["service"], False)
+    if entry.get("ours"):  # a check that waits for this run, or that failed, would stay without its unit
+        units = {unit_of(entry["service"]), unit_of(entry["service"].partition(".")[0])}
+        for word in ("stop", "reset-failed"):
+            host.run("systemctl", word, *sorted(units), ok=range(256))
+    if starts_at_boot(host, entry["service"]):
+        raise BootstrapError(f"{entry['service']} is still enabled at boot", f"systemctl disable {entry['service']}")
+    return ""
+
+
+UNDO = {"stop": undo_stop, "enable": undo_enable}
+NO_UNDO = ("restart", "start")  # what runs follows from the files that are brought back

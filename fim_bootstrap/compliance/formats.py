@@ -133,7 +133,7 @@ def _reason(record: Record) -> str:
 
 
 def _cell(value: str) -> str:
-    return value.replace("|", "\\|") or "____________________"
+    return shown(value).replace("|", "\\|") or "____________________"
 
 
 def _line(one: Relaxed) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
@@ -11,7 +12,7 @@ from ..agent import vendor
 from ..audit import auditctl, auditd_conf, reboots, rules_d, service_restart
 from ..changes import journal
 from ..host.boot import booted
-from ..host.reader import LIMIT, LINE, File, Output, Reader
+from ..host.reader import File, Output, Reader, read_together
 from ..model import LOCKED, AuditFacts, Process, Profile, Service
 from . import processes
 
@@ -38,22 +39,23 @@ def look(
     audispd = next((found for d in ("/sbin", "/usr/sbin") if (found := host.stat(f"{d}/audispd"))), None)
     generation = 0 if "auditd" not in commands else 2 if audispd else 3
     conf = host.read(auditd_conf.PATH)
-    rules = _rule_files(host)
+    rules = tuple(read_together(host, (AUDIT_RULES, *host.glob(f"{rules_d.FOLDER}/*.rules"))))
     folder = _plugin_dir(host, generation or profile.audit, conf)
-    plugins = [file for path in host.glob(f"{folder}/*") if (file := host.read(path))]
+    plugins = tuple(read_together(host, host.glob(f"{folder}/*")))
+    there = host.stat(folder)
     pid_file = host.stat(PID_FILE)
     return AuditFacts(
         generation=generation,
         conf=conf,
         conf_since=_conf_since(steps, conf, boot) if conf else 0.0,
         pid_file=pid_file.mtime if pid_file else float("inf"),
-        rules=tuple(rules),
+        rules=rules,
         joins=rules_d.joins_of(host),
         dialect=auditd_conf.dialect(host.read_bytes(commands.get("auditd", "")) or b"", conf.text if conf else ""),
         audispd=host.stat((auditd_conf.dispatcher_of(conf.text) if conf else "") or DISPATCHER),
         plugin_dir=folder,
-        plugin_dir_present=host.stat(folder) is not None,
-        plugins=tuple(plugins),
+        plugin_dir_present=there is not None and stat.S_ISDIR(there.mode),
+        plugins=plugins,
         service=services["auditd"],
         restart_problem=service_restart.problem(host, services["auditd"], host.which("systemctl") != ""),
         daemon=seen.believed.get("auditd"),
@@ -61,30 +63,17 @@ def look(
         status=kernel or None,
         owner=_owner(host, (kernel or {}).get("pid", 0), seen),
         # auditctl has something to say even where there are none: «No rules»
-        live_rules=auditctl.parse_listing(said) if (said := _said(listing)) else None,
-        locked_by=_locked_by(host) if (kernel or {}).get("enabled") == LOCKED else (),
+        live_rules=auditctl.parse_listing(said) if (said := _stdout_of(listing)) else None,
+        locked_by=locked_by(host) if (kernel or {}).get("enabled") == LOCKED else (),
         reboot_spent=reboots.spent(steps, boot),
     )
 
 
-def _locked_by(host: Reader) -> tuple[str, ...]:
-    from ..audit import locked_by  # only for a kernel that is locked
+def locked_by(host: Reader) -> tuple[str, ...]:
+    """What beside the rule files may lock the kernel."""
+    from ..audit.locked_by import look as suspects  # only for a tree, or a kernel that is locked
 
-    return locked_by.look(host)
-
-
-def _rule_files(host: Reader) -> list[File]:
-    """audit.rules and rules.d; all of them together may be little larger than one may be alone."""
-    files: list[File] = []
-    size = 0
-    for path in (AUDIT_RULES, *host.glob(f"{rules_d.FOLDER}/*.rules")):
-        if size > LIMIT:
-            files.append(File(path, problem=f"with the rule files before it, larger than {LIMIT >> 20} MB"))
-            break
-        if file := host.read(path):
-            files.append(file)
-            size += max(len(file.text), LINE * (1 + file.text.count("\n")))
-    return files
+    return suspects(host)
 
 
 def _conf_since(steps: Sequence[Mapping[str, Any]], conf: File, boot: str) -> float:
@@ -103,7 +92,7 @@ def _conf_since(steps: Sequence[Mapping[str, Any]], conf: File, boot: str) -> fl
     return booted() + float(last.get("uptime", 0.0))
 
 
-def _said(output: Optional[Output]) -> str:
+def _stdout_of(output: Optional[Output]) -> str:
     return output.stdout.strip() if output and output.status == 0 else ""
 
 
@@ -115,9 +104,13 @@ def _owner(host: Reader, pid: int, seen: processes.Processes) -> str:
 
 
 def _plugin_dir(host: Reader, generation: int, conf: Optional[File]) -> str:
-    holder = conf if generation == 3 else host.read(AUDISPD_CONF)
+    """The folder that the dispatcher reads; the usual one by its usual name, whatever links lead there."""
+    usual, holder = PLUGIN_DIRS[generation], conf if generation == 3 else host.read(AUDISPD_CONF)
     line = auditd_conf.settings(auditd_conf.parse(holder.text)).get("plugin_dir") if holder else None
-    return line.value.rstrip("/") if line else PLUGIN_DIRS[generation]
+    if line is None:
+        return usual
+    named, found = host.stat(line.value), host.stat(usual)
+    return usual if named and found and named.place == found.place else line.value.rstrip("/")
 
 
 def denials(host: Reader, daemon: Optional[Process], domain: str) -> tuple[str, ...]:

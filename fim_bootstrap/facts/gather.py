@@ -34,9 +34,9 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     where = environment(host, bool(settings.root))
     privileged = os.geteuid() == 0
     manager, image_based = lookup.choose(host, profile)
-    half = lookup.unfinished(host, rows.MANAGERS[manager]) if manager else frozenset()
+    half_installed = lookup.half_installed(host, rows.MANAGERS[manager]) if manager else frozenset()
     names = {*AUDIT_COMMANDS, *AGENT_COMMANDS, *SELINUX_COMMANDS, *profile.packages, "setfiles", "systemctl"}
-    unfinished = {name for name in names if half.intersection(profile.packages.get(name, ()))}
+    unfinished = {name for name in names if half_installed.intersection(profile.packages.get(name, ()))}
     commands = {name: path for name in sorted(names - unfinished) if (path := host.which(name))}
     answers = _ask(host, where, commands, privileged)
     if answers.get("is-system-running", Output((), 0)).stdout.strip() in ("initializing", "starting"):
@@ -57,6 +57,8 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         on = switched_on.look(host, steps, switched_on.Boot(boot, booted(), early), log)
         audit = audit._replace(switched_on=on)
     started = audit.daemon.started if audit.daemon else 0.0
+    if where is Environment.OFFLINE:  # it cannot be seen whether something has locked it
+        audit = audit._replace(locked_by=audit_facts.locked_by(host))
     hindered = obstacles.gather(host, where.live, audit.conf, audit.rules, audit.joins, started)
     audit = audit._replace(obstacles=hindered)
     seen_agent = agent.look(host, known[vendor.SERVICE], seen.believed, audit, steps, boot, booted())
@@ -84,7 +86,7 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
         os=release,
         commands=commands,
         unfinished=frozenset(unfinished),
-        half=half,
+        half_installed=half_installed,
         manager=manager,
         image_based=image_based,
         staged=tuple(name for step in steps if _staged(step, boot) for name in step.get("packages", ())),
@@ -147,7 +149,7 @@ def _hides(host: Reader, *paths: str) -> bool:
 
 
 def _types(seen: AgentFacts) -> dict[str, str]:
-    """The SELinux types that the files of the hand-over have in the policies known."""
+    """The SELinux types that the plugin and of the file that registers it have in the policies known."""
     plugins = "etc_t" if seen.registration.startswith(PLUGIN_DIRS[2]) else "auditd_etc_t"
     return {vendor.PLUGIN_PROGRAM: "bin_t", **({seen.registration: plugins} if seen.registration else {})}
 

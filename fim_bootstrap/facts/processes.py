@@ -55,7 +55,7 @@ class _Seen(NamedTuple):
 def gather(host: Reader, audit_pid: int = 0) -> Processes:
     """Look for the processes; `audit_pid` is the one that the kernel sends its events to, 0 where it is not known."""
     seen: dict[str, list[_Seen]] = {name: [] for name in NAMES}
-    for name, process in _named(host):
+    for name, process in _bearing_a_name(host):
         seen[name].append(process)
     believed: dict[str, Process] = {}
     doubted: list[Doubt] = []
@@ -81,7 +81,7 @@ def still(host: Reader, name: str, pid: int) -> bool:
     return process is not None and process.pid == pid
 
 
-def _named(host: Reader) -> Iterator[tuple[str, _Seen]]:
+def _bearing_a_name(host: Reader) -> Iterator[tuple[str, _Seen]]:
     since = booted()
     for path in host.glob("/proc/[0-9]*"):
         line = host.read_bytes(f"{path}/stat") or b""
@@ -138,9 +138,9 @@ def _right_program(host: Reader, name: str, seen: _Seen) -> bool:
 
 
 def _script(host: Reader, path: str) -> str:
-    """What a shell runs: its first word that is no option. What comes after it are words for that."""
-    words = (host.read_bytes(f"{path}/cmdline") or b"").split(b"\0")[1:]
-    return next((os.fsdecode(word) for word in words if not word.startswith(b"-")), "")
+    """What a shell runs: its first argument that is no option. What comes after it are arguments of that."""
+    arguments = (host.read_bytes(f"{path}/cmdline") or b"").split(b"\0")[1:]
+    return next((os.fsdecode(argument) for argument in arguments if not argument.startswith(b"-")), "")
 
 
 def _owners(host: Reader, name: str) -> Collection[tuple[int, int]]:

@@ -122,7 +122,6 @@ def gather(
         deaf=deaf,
         mode=mode,
         type=kind,
-        mls=mls,
         policy_present=bool(policies),
         unread=config.problem,
         read_only=next((p for p in (*STORES[:1], folder) if (found := host.stat(p)) and found.read_only), ""),
@@ -154,7 +153,6 @@ class _Answers(NamedTuple):
     foreign: tuple[str, ...] = ()
     agent_denied: tuple[str, ...] = ()
     effective: Optional[bool] = None
-    domain_permissive: bool = False
     mislabelled: tuple[str, ...] = ()
 
 
@@ -201,7 +199,7 @@ class _Kernel:
         return _Answers(
             domain, self.agent.folder, tuple(ours), tuple(foreign), tuple(self._agent_denied(label)),
             False if ours or foreign else complete or None,
-            any(one.permissive for one in known), tuple(path for path in suspects if path in right),
+            tuple(path for path in suspects if path in right),
         )  # fmt: skip
 
     def deaf(self) -> str:

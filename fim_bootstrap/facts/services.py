@@ -10,7 +10,7 @@ from ..agent import vendor
 from ..host.reader import Output, Reader
 from ..model import Profile, Service
 
-UNIT_KEYS = ("Id,LoadState,ActiveState,UnitFileState,RefuseManualStop,RefuseManualStart,"
+UNIT_KEYS = ("Id,LoadState,UnitFileState,RefuseManualStop,RefuseManualStart,"
              "TimeoutStopUSec,TimeoutStartUSec,ActiveEnterTimestampMonotonic")  # fmt: skip
 USUAL_LIMIT = 90.0  # seconds; DefaultTimeoutStartSec= and DefaultTimeoutStopSec= of systemd-system.conf(5)
 SPANS = {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
@@ -34,7 +34,6 @@ def look(host: Reader, units: Mapping[str, Mapping[str, str]], profile: Profile)
         services[name] = Service(
             name=name,
             present=present,
-            active=unit.get("ActiveState") in ("active", "reloading"),
             enabled=enabled,
             refuses_stop=unit.get("RefuseManualStop", expected if name == "auditd" else "") == "yes",
             refuses_start=unit.get("RefuseManualStart") == "yes",

@@ -34,7 +34,6 @@ def identify(host: Reader) -> OsRelease:
         like=tuple(info.get("id_like", "").split()),
         name=info.get("pretty_name", "") or info.get("name", ""),
         platform=info.get("platform_id", ""),
-        variant=info.get("variant_id", ""),
         codename=info.get("version_codename", "") or info.get("release_codename", "").lower(),
         parent=info.get("ubuntu_codename", "") or info.get("debian_codename", ""),
         base=info.get("rhel_version", ""),

@@ -101,10 +101,10 @@ def _source(source: str) -> str:
 def _names(hosts: Hosts) -> str:
     """The hosts that are named, behind one word."""
     word = "which" if hosts.total > 1 else "which one"
-    return f"<details><summary>{word}</summary><p>{_named(hosts)}</p></details>" if hosts.names else ""
+    return f"<details><summary>{word}</summary><p>{_names_of(hosts)}</p></details>" if hosts.names else ""
 
 
-def _named(hosts: Hosts) -> str:
+def _names_of(hosts: Hosts) -> str:
     more = f" and {hosts.total - len(hosts.names)} more: see the CSV" if hosts.total > len(hosts.names) else ""
     return ", ".join(f'<span class="host">{_e(name)}</span>' for name in hosts.names) + more
 
@@ -117,7 +117,7 @@ def _chain(picture: Picture) -> str:
         f'<li data-hop="{hop}"{" class=stops" if count[hop] else ""}><b>{count[hop]}</b>{hop}</li>' for hop in HOPS
     )
     others = " · ".join(f'<span data-hop="{hop}">{count[hop]} {words}</span>' for hop, words in CHAIN_WORDS.items())
-    named = "".join(f"<p><b>{hop}</b>: {_named(picture.hops[hop])}</p>" for hop in HOPS if count[hop])
+    named = "".join(f"<p><b>{hop}</b>: {_names_of(picture.hops[hop])}</p>" for hop in HOPS if count[hop])
     return _section(
         "Where the way of an event stops", "hosts at the first hop that lets nothing on",
         f'<ul class="chain">{boxes}</ul>', f'<p class="soft">{others}</p>',

@@ -86,7 +86,7 @@ def picture(fleet: Fleet, state: State) -> Picture:
     states = Counter(map(state.of, fleet.machines))
     current = [machine for machine in fleet.machines if state.of(machine) != STALE]
     seen = [machine.seen for machine in fleet.machines if machine.seen]
-    by_hop = _named(current, lambda m: (m.stop or NOT_TOLD,) if m.verdict != UNKNOWN else ())
+    by_hop = _by_label(current, lambda m: (m.stop or NOT_TOLD,) if m.verdict != UNKNOWN else ())
     open_hosts = (machine for machine in fleet.machines if state.of(machine) != "ready")
     worst = nsmallest(LISTED, open_hosts, key=lambda m: (_WORST[state.of(m)], m.name))
     return Picture(
@@ -103,7 +103,7 @@ def picture(fleet: Fleet, state: State) -> Picture:
         audits=_table(fleet.machines, state, lambda m: m.audit and f"audit {m.audit.partition('.')[0]}"),
         agents=_table(fleet.machines, state, _agent),
         tools=_table(fleet.machines, state, lambda m: m.tool),
-        skipped=dict(sorted(_named(current, lambda m: m.skipped).items(), key=_by_option_and_many)),
+        skipped=dict(sorted(_by_label(current, lambda m: m.skipped).items(), key=_by_option_and_many)),
         partly=sum(machine.partly for machine in current if machine.verdict == "ready"),
         later=sum(machine.later for machine in current),
         advised=sum(machine.advised for machine in current),
@@ -133,7 +133,7 @@ def _agent(machine: Machine) -> str:
     return " ".join(part for part in (machine.agent_version, machine.agent) if part)
 
 
-def _named(machines: Iterable[Machine], words: Callable[[Machine], Sequence[str]]) -> dict[str, Hosts]:
+def _by_label(machines: Iterable[Machine], words: Callable[[Machine], Sequence[str]]) -> dict[str, Hosts]:
     found: dict[str, tuple[int, list[str]]] = {}
     for machine in machines:
         for word in words(machine):

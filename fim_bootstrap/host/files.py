@@ -20,7 +20,7 @@ from .reader import HELD_LIMIT, LIMIT, UNREAD, File
 TEMPORARY = ".fim-bootstrap."  # auditd's plugin loader and augenrules pass over a name that begins with a dot
 PATIENCE = 5.0  # seconds for a pipe
 CHUNK = 65536  # bytes of a large file that are looked at together
-LEFT = 3600.0  # seconds after which an unpacked program whose process is gone counts as left behind
+ABANDONED_AFTER = 3600.0  # seconds after which an unpacked program whose process is gone counts as left behind
 # a path from outside may be absent or forbidden, hold a NUL, or lead in a circle
 UNREADABLE = (OSError, ValueError, BootstrapError)
 
@@ -210,5 +210,9 @@ def sweep(folder: str) -> None:
         with contextlib.suppress(OSError):
             info = os.lstat(path)
             private = stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid() and info.st_mode & 0o77 == 0
-            if private and time.time() - info.st_mtime > LEFT and os.path.exists(f"{path}/distro_profiles/table.json"):
+            if (
+                private
+                and time.time() - info.st_mtime > ABANDONED_AFTER
+                and os.path.exists(f"{path}/distro_profiles/table.json")
+            ):
                 remove_tree(path)

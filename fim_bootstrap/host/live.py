@@ -256,6 +256,13 @@ class LiveHost:
             raise BootstrapError(f"{path}: cannot be removed: {error.strerror}", f"rm {path}") from error
         sync(os.path.dirname(target))
 
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder of our own; what holds something, or is gone, stays as it is."""
+        target = tree.unfollowed(self.root, path)
+        with contextlib.suppress(OSError):
+            os.rmdir(target)
+            sync(os.path.dirname(target))
+
     def tidy(self, folders: Collection[str]) -> None:
         """Remove what killed runs left in these folders, and their scratch directories.
 

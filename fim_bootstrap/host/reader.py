@@ -6,7 +6,7 @@ So "check changes nothing" is a matter of types. live.py has the machine that we
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Optional, Protocol
 
 from ..redact import shown
@@ -15,9 +15,11 @@ STATE = "/var/lib/fim-bootstrap"
 RUN = "/run/fim-bootstrap"
 LOG = "/var/log/fim-bootstrap.log"
 UNREAD = "cannot be read"  # how File.problem begins where the system refused it
-# what lies beyond these is not looked at, and said to be too large: no file of this kind ever was half of it
+TOO_MUCH = ("larger than", "more than")  # how it goes on where a limit was met
+# what lies beyond these is not looked at, and said to be too large: no file of this kind was ever half as large
 LIMIT = 1 << 20  # bytes of a text; what is made of it takes up to 45 times as much memory
 LINE = 50  # bytes for which a text may have one line: each takes 300 bytes and 20 us, however short it is
+EACH = 512  # bytes for which a set of files may have one: it takes 100 us, however short it is
 RAW_LIMIT = 32 << 20  # bytes of a file that is searched: dpkg's status, a stored policy module
 HELD_LIMIT = 256 << 20  # bytes of one that is looked through piece by piece: a policy
 NOT_FOUND = 127
@@ -122,6 +124,9 @@ class Host(Reader, Protocol):
     def remove(self, path: str) -> None:
         """Remove a file of our own; an absent one is fine."""
 
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder of our own, if it is empty."""
+
     def tidy(self, folders: Collection[str]) -> None:
         """Remove what killed runs left in these folders, and their scratch directories; with the lock in hand."""
 
@@ -133,3 +138,23 @@ class Host(Reader, Protocol):
 
     def scratch(self, context: str = "") -> contextlib.AbstractContextManager[str]:
         """A private directory (0700) that is gone afterwards; `context` is its SELinux label, if it needs one."""
+
+
+def too_large(file: File) -> bool:
+    """Whether a limit kept the file from being looked at, so that it may hold anything."""
+    return not file.text and any(words in file.problem for words in TOO_MUCH)
+
+
+def read_together(host: Reader, paths: Iterable[str], limit: int = LIMIT) -> Iterator[File]:
+    """Those of the files that are there, as long as all of them are no larger than one may be alone.
+
+    The first one beyond that has no text, and a problem that says so; what comes after it is not looked at.
+    """
+    size = 0
+    for path in paths:
+        if size > limit:
+            yield File(path, problem=f"with the files before it, larger than {limit >> 20} MB")
+            return
+        if file := host.read(path):
+            yield file
+            size += max(EACH, len(file.text), LINE * (1 + file.text.count("\n")))

@@ -13,6 +13,7 @@ from typing import Optional
 from ..agent.vendor import PLUGIN
 from ..audit import auditd_conf, restart_due, service_restart
 from ..changes.services import EnableService, RestartService
+from ..facts.own_files import FIRST_BOOT_NETWORK
 from ..model import Change, Environment, Facts, Finding, Profile, Settings, Status
 from . import direct_mode, packages
 
@@ -56,6 +57,8 @@ def _at_rest(facts: Facts, settings: Settings, enabling: list[Change], late: boo
         tuple(first_boot.prepared(facts, settings, enabling, late) if offline else enabling),
         _warnings(facts),
     )
+    if settings.first_boot and FIRST_BOOT_NETWORK in facts.edited:
+        warnings += (f"{FIRST_BOOT_NETWORK} was edited; it is left as it is",)
     if changes:
         summary = "not all is prepared for the first boot"
         return Finding(ID, TITLE, Status.CHANGE, summary, changes=changes, warnings=warnings)

@@ -15,6 +15,7 @@ from typing import Optional
 from ..audit import auditd_conf, plugin_file
 from ..changes.files import EditAuditdConf
 from ..facts.audit import AUDISPD_CONF, DISPATCHER, PLUGIN_DIRS
+from ..host.reader import too_large
 from ..model import Facts, Finding, Profile, Settings, Status
 
 ID = "dispatcher"
@@ -23,7 +24,8 @@ TITLE = "the audit dispatcher is on and can start the plugin"
 
 def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     """Judge auditd.conf as auditd reads it, then the plugin as the loader reads it."""
-    return _unread(facts, settings) or _refused(facts) or _line(facts, settings) or _moved(facts) or _dispatching(facts)
+    blocked = _unread(facts, settings) or _refused(facts) or _beyond(facts)
+    return blocked or _line(facts, settings) or _moved(facts) or _dispatching(facts)
 
 
 def _unread(facts: Facts, settings: Settings) -> Optional[Finding]:
@@ -59,6 +61,14 @@ def _refused(facts: Facts) -> Optional[Finding]:
     return None
 
 
+def _beyond(facts: Facts) -> Optional[Finding]:
+    """There are more plugin files than are looked at, or one is too large for it."""
+    last = facts.audit.plugins[-1:]
+    if not last or not too_large(last[0]):
+        return None
+    return _blocked(f"{last[0].path}: {last[0].problem}", f"clear {facts.audit.plugin_dir} out")
+
+
 def _line(facts: Facts, settings: Settings) -> Optional[Finding]:
     """The dispatcher line has to be written."""
     audit, text = facts.audit, facts.audit.conf_text
@@ -77,7 +87,8 @@ def _line(facts: Facts, settings: Settings) -> Optional[Finding]:
 def _dispatching(facts: Facts) -> Finding:
     audit = facts.audit
     if not audit.plugin_dir_present:
-        return _blocked(f"the plugin directory {audit.plugin_dir} is missing", "reinstall the audit package")
+        said = f"the plugin directory {audit.plugin_dir} is missing, or none"
+        return _blocked(said, "reinstall the audit package")
     how = f"audit {audit.generation}.x dispatches" + ("" if audit.generation == 2 else " by itself")
     return Finding(ID, TITLE, Status.OK, f"{how}; plugins in {audit.plugin_dir}", warnings=_warnings(facts))
 

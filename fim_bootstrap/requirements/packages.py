@@ -31,9 +31,9 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     """Find the missing commands, and the packages that have them; say so where the profile is a guess."""
     finding = _judge(facts, profile, settings)
     guess = (profile.nearest,) if profile.nearest and finding.status is not Status.OK else ()
-    others = sorted(facts.half.difference(*profile.packages.values()))
-    half = (f"not fully installed: {', '.join(others)} (dpkg --configure -a tells why)",) if others else ()
-    return finding._replace(warnings=(*guess, *half))
+    others = sorted(facts.half_installed.difference(*profile.packages.values()))
+    unfinished = (f"not fully installed: {', '.join(others)} (dpkg --configure -a tells why)",) if others else ()
+    return finding._replace(warnings=(*guess, *unfinished))
 
 
 def left_to_the_first_boot(facts: Facts, profile: Profile, settings: Settings) -> bool:
@@ -50,8 +50,8 @@ def _judge(facts: Facts, profile: Profile, settings: Settings) -> Finding:
         selinux = facts.selinux.mode in ("permissive", "enforcing")
         extra = "" if selinux else "; SELinux is off, so its tools are not needed"
         return Finding(ID, TITLE, Status.OK, f"all {len(commands)} commands are there{extra}")
-    half = "its package was only half installed"
-    evidence = tuple(f"{command}: {half if command in facts.unfinished else 'not found'}" for command in missing)
+    unfinished = "its package was only half installed"
+    evidence = tuple(f"{command}: {unfinished if command in facts.unfinished else 'not found'}" for command in missing)
     hopeless = [command for command in missing if command not in profile.packages]
     if hopeless:
         reasons = "; ".join(f"{c}: {profile.unavailable.get(c, 'no package is known')}" for c in hopeless)

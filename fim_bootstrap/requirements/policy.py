@@ -75,7 +75,7 @@ def _granted(facts: Facts) -> Finding:
     warnings = tuple(f"denied since auditd started: {record}" for record in state.denials)
     if state.effective is False:
         return Finding(
-            ID, TITLE, Status.BLOCKED, "the module is loaded, but the kernel still denies the hand-over",
+            ID, TITLE, Status.BLOCKED, "the module is loaded, but the kernel still denies the plugin its access",
             _denied(facts),
             remedy="another policy module or constraint (MLS) forbids it; look at it with sesearch and ausearch -m avc",
             warnings=warnings,
@@ -85,7 +85,7 @@ def _granted(facts: Facts) -> Finding:
     proven = "loaded; the kernel could not be asked for the access"
     if state.effective:
         proven = "granted by the kernel" + ("" if state.module_present else ", without a module of ours")
-    return Finding(ID, TITLE, Status.OK, f"{state.mode}: the hand-over is {proven}", warnings=warnings)
+    return Finding(ID, TITLE, Status.OK, f"{state.mode}: the plugin's access is {proven}", warnings=warnings)
 
 
 def _for_a_person(state: SELinuxFacts) -> Optional[Finding]:

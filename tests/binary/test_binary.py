@@ -1,4 +1,4 @@
-"""The one-file binary in hostile houses (make test-binary builds it first)."""
+"""The one-file binary in hostile environments (make test-binary builds it first)."""
 
 from __future__ import annotations
 
@@ -241,18 +241,18 @@ def test_where_nothing_may_be_executed_it_runs_beside_itself_or_says_what_to_do(
 
 
 @pytest.fixture(scope="module", params=["bullseye", "bookworm", "trixie", "sid", "glibc-2.17"])
-def house(request: pytest.FixtureRequest) -> Path:
+def old_or_new(request: pytest.FixtureRequest) -> Path:
     """A root of a Debian release, or one with the real glibc 2.17 and busybox; kept for later runs."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
     suite = request.param
     if suite == "glibc-2.17":
-        return kept(f"house-{suite}", _old_house)
+        return kept(f"house-{suite}", _old_root)
     debian = ("mmdebstrap", "--variant=essential", "--mode=root", "--aptopt=Acquire::Check-Valid-Until false", suite)
     return kept(f"house-{suite}", lambda made: run(*debian, str(made), source(suite)))
 
 
-def _old_house(root: Path) -> None:
+def _old_root(root: Path) -> None:
     """The C library of the toolchain, which is that of RHEL 7, and busybox."""
     (libraries,) = WORK.glob("toolchain/*/*/sysroot/lib")
     for name in ("bin", "etc", "tmp", "dev", "proc", "lib64"):
@@ -265,19 +265,21 @@ def _old_house(root: Path) -> None:
     (root / "etc/os-release").write_text('ID="centos"\nVERSION_ID="7"\nNAME="CentOS Linux"\n')
 
 
-def test_it_runs_in_old_and_new_houses(house: Path) -> None:
-    (house / "tmp").chmod(0o1777)
-    shutil.copy(BINARY, house / "bin/fim-bootstrap")
+def test_it_runs_in_old_and_new_roots(old_or_new: Path) -> None:
+    (old_or_new / "tmp").chmod(0o1777)
+    shutil.copy(BINARY, old_or_new / "bin/fim-bootstrap")
     for device in ("dev/urandom", "dev/null"):
-        if not (house / device).exists():
-            os.mknod(house / device, 0o666 | 0o020000, os.makedev(1, 9 if "urandom" in device else 3))
-    done = subprocess.run(["chroot", str(house), "/bin/fim-bootstrap", "check", "--root", "/", "--format", "json"],
+        if not (old_or_new / device).exists():
+            os.mknod(old_or_new / device, 0o666 | 0o020000, os.makedev(1, 9 if "urandom" in device else 3))
+    done = subprocess.run(["chroot", str(old_or_new), "/bin/fim-bootstrap", "check", "--root", "/", "--format", "json"],
                           capture_output=True, text=True, env={"PATH": "/usr/sbin:/usr/bin"}, check=False)  # fmt: skip
     seen = Ran(done.returncode, done.stdout, done.stderr)
     assert seen.status == 4, seen.err
     assert "is not here to install them" in seen.out
     assert seen.report["host"]["environment"] == "offline"
-    assert seen.report["host"]["profile"] == ("el7" if house.name.endswith("2.17") else seen.report["host"]["profile"])
+    assert seen.report["host"]["profile"] == (
+        "el7" if old_or_new.name.endswith("2.17") else seen.report["host"]["profile"]
+    )
 
 
 def test_children_see_nothing_of_the_bootloader(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.binary.conftest import package
 from tests.conftest import BINARY, PROJECT, needs_root
 from tests.documented import block
 from tests.managers.roots import Root
-from tests.managers.test_managers import dressed
+from tests.managers.test_managers import release_root
 
 pytestmark = [pytest.mark.binary, needs_root]
 
@@ -55,9 +55,9 @@ MANAGERS = (
 
 
 @contextlib.contextmanager
-def house(manager: Manager, release: Path) -> Iterator[Root]:
+def package_root(manager: Manager, release: Path) -> Iterator[Root]:
     """A root with the package of a release and that of the next in /."""
-    with dressed(manager.release) as (here, _):
+    with release_root(manager.release) as (here, _):
         subprocess.run([PROJECT / "packaging/packages/build.sh", BINARY, NEXT, here.path], check=True)
         shutil.copy(package(release, manager.kind), here.path)
         if manager.kind == "rpm":  # the root is Debian's: its C library is no RPM
@@ -72,7 +72,7 @@ def installed(here: Root) -> set[str]:
 
 @pytest.mark.parametrize("manager", MANAGERS, ids=lambda manager: manager.release)
 def test_it_is_installed_upgraded_and_removed(manager: Manager, release: Path) -> None:
-    with house(manager, release) as here:
+    with package_root(manager, release) as here:
         line = block(PAGE, manager.word).strip()
         here.run(f"cd / && {line}")
         assert here.run(manager.version).out == __version__
@@ -97,7 +97,7 @@ def test_it_is_installed_upgraded_and_removed(manager: Manager, release: Path) -
 
 
 def test_a_purge_removes_the_record_and_the_log(release: Path) -> None:
-    with house(MANAGERS[0], release) as here:
+    with package_root(MANAGERS[0], release) as here:
         here.run(f"cd / && {block(PAGE, MANAGERS[0].word)}")
         (here.path / STATE).mkdir()
         (here.path / "var/log/fim-bootstrap.log").write_text("")
@@ -107,7 +107,7 @@ def test_a_purge_removes_the_record_and_the_log(release: Path) -> None:
 
 @pytest.mark.parametrize("manager", MANAGERS[:2], ids=lambda manager: manager.release)
 def test_a_program_of_install_sh_that_comes_first_is_told(manager: Manager, release: Path) -> None:
-    with house(manager, release) as here:
+    with package_root(manager, release) as here:
         (here.path / "usr/local/sbin/fim-bootstrap").write_text("")
         said = here.run(f"cd / && {block(PAGE, manager.word)}")
         assert (

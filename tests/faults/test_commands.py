@@ -20,7 +20,7 @@ from fim_bootstrap.host.files import TEMPORARY
 from tests.conftest import Ran
 from tests.live.guest import FIM
 from tests.managers.roots import ENVIRONMENT, Root
-from tests.managers.test_managers import dressed
+from tests.managers.test_managers import release_root
 
 pytestmark = pytest.mark.faults
 
@@ -119,13 +119,13 @@ def honest(here: Root, ran: Ran, policy: bool) -> None:
 @contextmanager
 def installed() -> Iterator[Root]:
     """A root in which the packages are there and only the policy module is due."""
-    with dressed("debian-12") as (here, _):
+    with release_root("debian-12") as (here, _):
         assert here.fim("apply --skip policy").status == 0
         yield here
 
 
 def test_a_faulty_package_manager_is_never_taken_for_a_success() -> None:
-    with dressed("debian-12") as (here, _):
+    with release_root("debian-12") as (here, _):
         assert here.fim("apply --skip policy").status == 0
         assert really_ready(here, policy=False)
         found = calls(here)
@@ -133,7 +133,7 @@ def test_a_faulty_package_manager_is_never_taken_for_a_success() -> None:
     refused = 0
     for call in found:
         for fault, deed in FAULTS.items():
-            with dressed("debian-12") as (here, _):
+            with release_root("debian-12") as (here, _):
                 plant(here, call, deed)
                 ran = hurried(here, call, "apply --skip policy")
                 assert (here.path / "struck").exists(), (call, fault)
@@ -186,7 +186,7 @@ def test_all_is_killed_while_a_command_runs(command: str) -> None:
     moments = {"apt-get": (0.05, 0.2, 0.35, 0.45, 0.6), "semodule": (0.5, 3.0)}.get(command, (0.0,))
     unfinished = 0
     for moment in moments:
-        with installed() if policy else dressed_alone() as here:
+        with installed() if policy else release_root_alone() as here:
             number = 1 if policy else 2  # the second is the installation
             plant(here, Call(command, number), f'exec /usr/bin/{command} "$@"')
             if policy and (here.path / f"usr/sbin/{command}").exists():
@@ -224,7 +224,7 @@ def test_the_tool_alone_is_killed_and_its_child_works_on(command: str) -> None:
     """The next run comes at once, and meets the child's lock."""
     policy = command == "semodule"
     words = "apply" if policy else "apply --skip policy"
-    with installed() if policy else dressed_alone() as here:
+    with installed() if policy else release_root_alone() as here:
         real = "/usr/sbin/semodule" if policy else "/usr/bin/apt-get"
         plant(here, Call(command, 1 if policy else 2), f'exec {real} "$@"')
         argv = ["chroot", str(here.path), "sh", "-c", f"exec env {FIM} {words}"]
@@ -239,9 +239,9 @@ def test_the_tool_alone_is_killed_and_its_child_works_on(command: str) -> None:
 
 
 @contextmanager
-def dressed_alone() -> Iterator[Root]:
+def release_root_alone() -> Iterator[Root]:
     """A root in which everything is due."""
-    with dressed("debian-12") as (here, _):
+    with release_root("debian-12") as (here, _):
         yield here
 
 

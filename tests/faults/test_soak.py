@@ -23,7 +23,7 @@ from tests.conftest import PROJECT, Tree
 from tests.faults.test_crash import HOSTILE
 from tests.live.guest import FIM, guest
 from tests.live.test_scenarios import running
-from tests.managers.test_managers import dressed
+from tests.managers.test_managers import release_root
 
 pytestmark = pytest.mark.faults
 
@@ -62,7 +62,7 @@ def test_rounds_in_a_tree(tree: Tree) -> None:
 
 @pytest.mark.skipif(not LONG, reason="minutes: make soak")
 def test_rounds_in_a_root_with_real_tools() -> None:
-    with dressed("debian-12") as (here, _):
+    with release_root("debian-12") as (here, _):
         shutil.copy(ROUNDS, here.path / "opt/fim-bootstrap/rounds.py")
         assert here.fim("apply").status == 0
         done = subprocess.run(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 from pathlib import Path
 
 import pytest
 
 from fim_bootstrap.audit import auditctl
 from tests.conftest import AUDITD_CONF
-from tests.fuzz import agreement, campaign, oracle
+from tests.fuzz import agreement, campaign, oracle, random_fields
+from tests.test_fields import ONE_RULE, REFUSED, TWO_RULES
 
 SEED = 1
 FILES = 400  # for each program of each release
@@ -30,6 +33,8 @@ action_mail_acct = @.|action_mail_acct = é.é@c.d|tcp_client_ports = 1-65535|tc
 tcp_client_ports = 65536|tcp_client_ports = 1-65536|tcp_client_ports = 1-2-3|tcp_client_ports = 1--2
 tcp_client_ports = 1-|tcp_client_ports = -1|tcp_client_ports = 0|tcp_client_ports = 3-2-9
 report_interval = 0|report_interval = 3456000|report_interval = 3456001|report_interval = x
+report_interval = 40d|report_interval = 41d|report_interval = 1M|report_interval = 2M|report_interval = 1D
+report_interval = 960h|report_interval = 57601m|report_interval = 9s|report_interval = 1d1h|report_interval = m
 end_of_event_timeout = 0|end_of_event_timeout = 4294967296|space_left_action = halt|admin_space_left_action = halt
 disk_full_action = halt|disk_error_action = halt|disk_full_action = email|disk_error_action = rotate
 q_depth = 0|q_depth = 99999|q_depth = 100000|overflow_action = exec|max_restarts = 2147483648|plugin_dir = x
@@ -54,6 +59,39 @@ def test_each_class_of_line(suite: str) -> None:
         found = [(text.splitlines()[-1], said) for text in texts if (said := agreement.about_conf(judge, text))]
     print(f"\nauditd of {suite}: {len(texts)} lines, {len(found)} disagreements")
     assert not found
+
+
+@judges
+@pytest.mark.parametrize("suite", oracle.SUITES)
+def test_each_field_that_is_refused_and_each_rule_that_is_there_already(suite: str) -> None:
+    with oracle.judge(suite, "auditctl") as judge:
+        taken = [line for line in REFUSED if judge.hear(f"{line}\n".encode()).bad_lines != (1,)]
+        there = {pair: _exists(judge, *pair) for pair in (*ONE_RULE, *TWO_RULES[:-1])}
+    print(f"\nauditctl of {suite}: {len(REFUSED)} lines that it refuses, {len(there)} pairs")
+    assert not taken
+    assert [pair for pair, found in there.items() if found] == ONE_RULE
+
+
+def _exists(judge: oracle.Judge, first: str, second: str) -> bool:
+    """Whether the kernel has the second rule already."""
+    return any("Rule exists" in line for line in judge.hear(f"{first}\n{second}\n".encode()).log)
+
+
+@judges
+def test_no_rule_of_random_fields_is_called_wrong_falsely() -> None:
+    chance, wrong, claims = random.Random(SEED), [], 0
+    with contextlib.ExitStack() as stack:
+        judges_of_all = [stack.enter_context(oracle.judge(suite, "auditctl")) for suite in oracle.SUITES]
+        for _ in range(FILES):
+            first = random_fields.rule(chance)
+            text = f"-c\n{first}\n{random_fields.respelled(chance, first)}\n"
+            bad = [judge.hear(text.encode()).bad_lines for judge in judges_of_all]
+            for number, rule in enumerate(auditctl.parse(text), 1):
+                claims += bool(rule.aborts)
+                wrong += [(text, rule.aborts)] if rule.aborts and not all(number in lines for lines in bad) else []
+    print(f"\n{FILES} pairs of rules, {claims} called wrong, {len(wrong)} of them falsely")
+    assert claims > FILES / 4
+    assert not wrong
 
 
 def told(tallies: list[campaign.Tally]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import PROJECT
 from tests.fetched import SALT, fetched
 from tests.live.guest import BINARY, Guest, guest
-from tests.salt.houses import SHA256
+from tests.salt.roots import SHA256
 
 pytestmark = pytest.mark.live
 

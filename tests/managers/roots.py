@@ -1,6 +1,6 @@
 """Roots in which real package managers work on repositories that are built on the spot.
 
-A root is Debian with the manager under test, dressed as another release: its os-release, its package names.
+A root is Debian with the manager under test, which stands in for another release: its os-release, its package names.
 The packages of a release hold the files of Debian's packages, dealt out as that release's profile says, so that
 what `apply` installs really compiles and loads a policy module. Roots are kept like the guests' disks.
 """
@@ -103,7 +103,7 @@ def _build(suite: str, root: Path) -> None:
 
 @dataclass(frozen=True)
 class Root:
-    """A root that is forgotten afterwards, dressed as a release."""
+    """A root that is forgotten afterwards, which stands in for a release."""
 
     path: Path
     profile: Profile
@@ -243,7 +243,7 @@ ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 
 @contextlib.contextmanager
 def root(suite: str, os_release: str, profile: str) -> Iterator[Root]:
-    """A root dressed as a release, with the tool in /opt/fim-bootstrap; gone afterwards."""
+    """A root that stands in for a release, with the tool in /opt/fim-bootstrap; gone afterwards."""
     lower = base(suite)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="overlay.") as work:
         upper, scratch, merged = (Path(work) / name for name in ("upper", "work", "merged"))

@@ -14,7 +14,7 @@ import pytest
 from tests.cache import run
 from tests.conftest import PROJECT, Ran
 from tests.managers.roots import Root
-from tests.managers.test_managers import FAMILIES, dressed
+from tests.managers.test_managers import FAMILIES, release_root
 
 pytestmark = pytest.mark.managers
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.managers
 @contextlib.contextmanager
 def tree(selinux: str = "disabled") -> Iterator[Root]:
     """A Debian 12 that an image builder is at work on; without SELinux no policy has to be built."""
-    with dressed("debian-12") as (here, _):
+    with release_root("debian-12") as (here, _):
         (here.path / "etc/selinux/config").write_text(f"SELINUX={selinux}\nSELINUXTYPE=default\n")
         yield here
 
@@ -53,7 +53,7 @@ def without_proc(here: Root) -> Iterator[None]:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_no_network(name: str) -> None:
     """Nobody answers where the repository should be; once somebody does, the next run installs."""
-    with dressed(name) as (here, _):
+    with release_root(name) as (here, _):
         (here.path / "etc/selinux/config").write_text("SELINUX=disabled\n")
         places = [here.path / place for place in ("etc/apt/sources.list", "etc/yum.repos.d/fim.repo",
                                                   "etc/zypp/repos.d/fim.repo")]  # fmt: skip
@@ -70,7 +70,7 @@ def test_no_network(name: str) -> None:
 
 def test_no_package_is_removed_to_make_room() -> None:
     """apt-get alone would remove what conflicts, since it may not ask."""
-    with dressed("debian-12") as (here, _):
+    with release_root("debian-12") as (here, _):
         (here.path / "etc/selinux/config").write_text("SELINUX=disabled\n")
         here.add("Conflicts: auditd")
         failed = here.fim("apply")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from fim_bootstrap.facts.own_files import GUARD, GUARD_UNITS, PRESET, PROGRAM
-from tests.managers.test_managers import dressed
+from tests.managers.test_managers import release_root
 
 pytestmark = pytest.mark.managers
 
 
 def test_the_guard_of_an_image() -> None:
     """It is enabled, stays so when a builder applies the presets, and goes with revert."""
-    with dressed("debian-12") as (here, _):
+    with release_root("debian-12") as (here, _):
         (here.path / "etc/selinux/config").write_text("SELINUX=disabled\n")
         program = here.path / PROGRAM.lstrip("/")
         program.write_text("")  # only the one-file binary can put itself there

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import PROJECT, Ran
 from tests.managers.roots import Root
-from tests.managers.test_managers import dressed, log
+from tests.managers.test_managers import log, release_root
 
 pytestmark = pytest.mark.managers
 
@@ -44,7 +44,7 @@ def reached(here: Root, state: str) -> bool:
 
 @pytest.mark.parametrize("state", [POLICY_RC, "reinstreq half-installed", "reinstreq unpacked", "ok unpacked"])
 def test_an_image_build_that_is_killed(state: str) -> None:
-    with dressed("debian-12") as (here, _):
+    with release_root("debian-12") as (here, _):
         (here.path / "etc/selinux/config").write_text("SELINUX=disabled\n")
         with build(here) as running:
             while not reached(here, state) and running.poll() is None:

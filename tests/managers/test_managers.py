@@ -1,4 +1,4 @@
-"""`apply` with real package managers in roots that are dressed as other releases (as root: make test-managers)."""
+"""`apply` with real package managers in roots that stand in for other releases (as root: make test-managers)."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ MARKER = "grep -l fim_bootstrap_src -r /etc/selinux/default/policy"
 
 
 @contextlib.contextmanager
-def dressed(name: str, without: str = "") -> Iterator[tuple[Root, Release]]:
-    """A root dressed as one of the releases, its repository built."""
+def release_root(name: str, without: str = "") -> Iterator[tuple[Root, Release]]:
+    """A root that stands in for one of the releases, its repository built."""
     release = RELEASES[name]
     with root(release.suite, release.os_release, release.profile) as here:
         if release.manager == "yum":
@@ -70,7 +70,7 @@ def log(here: Root) -> str:
 @pytest.mark.parametrize("name", RELEASES)
 def test_fresh_and_again(name: str) -> None:
     """From nothing to a module in the store; the second run does not even start the manager."""
-    with dressed(name) as (here, release):
+    with release_root(name) as (here, release):
         first = here.fim("apply")
         assert (first.status, first.report["verdict"]) == (0, "ready"), first.out + first.err
         assert first.report["host"]["profile"] == release.profile
@@ -88,7 +88,7 @@ def test_fresh_and_again(name: str) -> None:
 
 
 def test_the_vendor_s_name_for_release_8_is_installed_too() -> None:
-    with dressed("el8") as (here, _):
+    with release_root("el8") as (here, _):
         assert here.fim("apply").status == 0
         here.run("rpm -q python3-policycoreutils policycoreutils-python-utils")
 
@@ -96,7 +96,7 @@ def test_the_vendor_s_name_for_release_8_is_installed_too() -> None:
 @pytest.mark.parametrize("name", [*FAMILIES, "el7", "rpm-files"])
 def test_a_name_that_is_missing_is_named_and_nothing_is_installed(name: str) -> None:
     """yum 3 would pass over the name and report success."""
-    with dressed(name, without="checkpolicy") as (here, _):
+    with release_root(name, without="checkpolicy") as (here, _):
         failed = here.fim("apply")
         assert failed.status == 1, failed.out
         assert "no package for the command checkmodule" in failed.out
@@ -106,7 +106,7 @@ def test_a_name_that_is_missing_is_named_and_nothing_is_installed(name: str) -> 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "el7"])
 def test_a_repository_that_is_gone(name: str) -> None:
-    with dressed(name) as (here, _):
+    with release_root(name) as (here, _):
         shutil.rmtree(here.path / "repo")
         failed = here.fim("apply")
         assert failed.status == 1, failed.out
@@ -117,7 +117,7 @@ def test_a_repository_that_is_gone(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_lock_is_waited_for(name: str) -> None:
-    with dressed(name) as (here, release), here.holding(release.holder, 6):
+    with release_root(name) as (here, release), here.holding(release.holder, 6):
         applied = here.fim("apply")
         assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out
         assert re.search(rf"held by process \d+ \({HOLDERS[release.manager]}", log(here))
@@ -126,7 +126,7 @@ def test_a_lock_is_waited_for(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_lock_that_stays_ends_with_75(name: str) -> None:
-    with dressed(name) as (here, release), here.holding(release.holder, 120):
+    with release_root(name) as (here, release), here.holding(release.holder, 120):
         begun = time.monotonic()
         busy = here.fim("apply --lock-timeout 3")
         assert busy.status == 75, busy.out
@@ -137,7 +137,7 @@ def test_a_lock_that_stays_ends_with_75(name: str) -> None:
 
 def test_a_semodule_at_work_is_waited_for() -> None:
     """A killed run leaves one; it holds its lock longer than the 5 s for which another semodule waits."""
-    with dressed("debian-12") as (here, _):
+    with release_root("debian-12") as (here, _):
         begun = time.monotonic()
         with (here.path / "var/lib/selinux/default/semanage.trans.LOCK").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -148,7 +148,7 @@ def test_a_semodule_at_work_is_waited_for() -> None:
 
 
 def test_yum_s_lock_is_told_by_its_words() -> None:
-    with dressed("el7") as (here, _):
+    with release_root("el7") as (here, _):
         here.run(f"echo {os.getpid()} > /var/run/yum.pid")
         busy = here.fim("apply --lock-timeout 1")
         assert (busy.status, f"process {os.getpid()} (" in busy.out) == (75, True), busy.out
@@ -156,7 +156,7 @@ def test_yum_s_lock_is_told_by_its_words() -> None:
 
 @pytest.mark.parametrize("name", [*FAMILIES, "el7"])
 def test_a_package_whose_files_are_gone_is_installed_anew(name: str) -> None:
-    with dressed(name) as (here, _):
+    with release_root(name) as (here, _):
         assert here.fim("apply").status == 0
         here.run("rm $(command -v auditd) $(command -v checkmodule)")
         healed = here.fim("apply")
@@ -165,7 +165,7 @@ def test_a_package_whose_files_are_gone_is_installed_anew(name: str) -> None:
 
 def test_an_interrupted_dpkg_is_finished() -> None:
     """dpkg was killed while it configured a package: apt-get refuses everything until that is finished."""
-    with dressed("debian-12") as (here, release):
+    with release_root("debian-12") as (here, release):
         with here.holding(release.holder, 120):
             here.run("kill -9 $(pidof dpkg)")
         (here.path / "slow").write_text("0\n")
@@ -179,7 +179,7 @@ def test_an_interrupted_dpkg_is_finished() -> None:
 @pytest.mark.parametrize("name", ["el8", "sles-15.4", "fedora"])
 def test_metadata_that_names_files_that_are_gone(name: str) -> None:
     """The repository has moved on since the manager last looked."""
-    with dressed(name) as (here, release):
+    with release_root(name) as (here, release):
         here.run({"dnf": "dnf makecache", "dnf5": "dnf5 makecache", "zypper": "zypper -n refresh"}[release.manager])
         here.publish(version="2")
         applied = here.fim("apply")
@@ -188,7 +188,7 @@ def test_metadata_that_names_files_that_are_gone(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_metadata_that_cannot_be_read(name: str) -> None:
-    with dressed(name) as (here, _):
+    with release_root(name) as (here, _):
         for path in here.path.glob("repo/Packages*"):
             path.write_text("rubbish\n")
         for path in here.path.glob("repo/repodata/repomd.xml"):
@@ -200,7 +200,7 @@ def test_metadata_that_cannot_be_read(name: str) -> None:
 
 
 def test_without_root_nothing_is_tried() -> None:
-    with dressed("el8") as (here, _):
+    with release_root("el8") as (here, _):
         refused = here.run("exec setpriv --reuid 65534 --clear-groups python3 /opt/fim-bootstrap/bootstrap.py apply",
                            check=False)  # fmt: skip
         assert refused.status == 77
@@ -209,7 +209,7 @@ def test_without_root_nothing_is_tried() -> None:
 
 @pytest.mark.parametrize("name", ["debian-12", "el8", "sles-15.4"])
 def test_resolve_asks_the_repositories(name: str) -> None:
-    with dressed(name) as (here, _):
+    with release_root(name) as (here, _):
         here.run("apt-get update" if name == "debian-12" else "true")
         answer = here.fim("profiles --resolve")
         assert answer.status == 0, answer.out
@@ -217,7 +217,7 @@ def test_resolve_asks_the_repositories(name: str) -> None:
 
 
 def test_an_image_based_host_without_its_tool_is_told_what_to_do() -> None:
-    with dressed("fedora") as (here, _):
+    with release_root("fedora") as (here, _):
         (here.path / "run/ostree-booted").write_text("")
         blocked = here.fim("apply")
         assert blocked.status == 4
@@ -226,7 +226,7 @@ def test_an_image_based_host_without_its_tool_is_told_what_to_do() -> None:
 
 def test_an_image_based_host_gets_its_packages_at_the_next_boot() -> None:
     """A replay: rpm-ostree answers as on Fedora CoreOS, and the packages are not there before a reboot."""
-    with dressed("fedora") as (here, _):
+    with release_root("fedora") as (here, _):
         (here.path / "run/ostree-booted").write_text("")
         fake = here.path / "usr/bin/rpm-ostree"
         fake.write_text('#!/bin/sh\necho "$@" >> /asked\n[ "$1" = search ] && shift && '
@@ -299,7 +299,7 @@ def test_without_systemd_the_init_scripts_are_used() -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_revert_removes_the_packages_and_nothing_that_needs_them(name: str) -> None:
-    with dressed(name) as (here, _):
+    with release_root(name) as (here, _):
         assert here.fim("apply").status == 0
         here.add(f"{'Requires' if here.rpm else 'Depends'}: {here.profile.packages['auditd'][0]}")
         refused = here.fim("revert --packages")

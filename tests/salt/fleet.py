@@ -1,6 +1,6 @@
-"""A real master and its minions on loopback, each minion in a house of its own.
+"""A real master and its minions on loopback, each minion in a root of its own.
 
-What stands in for hardware: `system.reboot` of the houses leaves a mark; the house then loses its processes and
+What stands in for hardware: `system.reboot` of the minions leaves a mark; the root then loses its processes and
 /run, as in a power cycle, gets another boot id, and starts its minion again.
 """
 
@@ -25,7 +25,7 @@ from tests.cache import run
 from tests.conftest import Ran
 from tests.fetched import SALT, fetched
 from tests.managers.roots import ENVIRONMENT, Root
-from tests.salt.houses import PROGRAMS, SHA256, furnish, house, kill_all
+from tests.salt.roots import PROGRAMS, SHA256, furnish, kill_all, salt_root
 from tests.sshd import free_port
 
 MARK = "run/reboot-asked-for"
@@ -41,13 +41,13 @@ QUIET = {"enable_gpu_grains": False, "enable_fqdns_grains": False, "log_level": 
 
 @dataclass
 class Minion:
-    """A house with its minion; `at_boot` is what the house's boot does before the minion starts, and whether it does.
+    """A root with its minion; `at_boot` is what the root's boot does before the minion starts, and whether it does.
 
     Attributes: `boots` counts the reboots.
     """
 
     name: str
-    house: Root
+    root: Root
     config: Mapping[str, Any]
     at_boot: Callable[[], bool] = lambda: True
     boots: int = 0
@@ -56,27 +56,27 @@ class Minion:
     def start(self) -> None:
         """Start the minion."""
         # a killed minion that init has not reaped yet would count as running
-        for file in (self.house.path / "run").glob("*salt-minion.pid"):
+        for file in (self.root.path / "run").glob("*salt-minion.pid"):
             file.unlink()
-        folder = self.house.path / "etc/salt"
+        folder = self.root.path / "etc/salt"
         folder.mkdir(exist_ok=True)
         (folder / "minion").write_text(json.dumps({**QUIET, **self.config, "id": self.name}))
-        argv = ["chroot", str(self.house.path), "sh", "-c", f"exec env {PROGRAMS}salt-minion -c /etc/salt"]
-        with (self.house.path / "minion.log").open("ab") as log:
+        argv = ["chroot", str(self.root.path), "sh", "-c", f"exec env {PROGRAMS}salt-minion -c /etc/salt"]
+        with (self.root.path / "minion.log").open("ab") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT,
                                             start_new_session=True)  # fmt: skip
 
     def kill(self) -> None:
         """Take the power away."""
-        kill_all(self.house)
+        kill_all(self.root)
         if self.process:
             self.process.wait()
 
     def power_on(self) -> None:
         """A boot: another id, an empty /run, and what the system itself does."""
         self.boots += 1
-        (self.house.path / "boot_id").write_text(f"{uuid.uuid4()}\n")
-        self.house.run("rm -rf /run/*")
+        (self.root.path / "boot_id").write_text(f"{uuid.uuid4()}\n")
+        self.root.run("rm -rf /run/*")
         if self.at_boot():
             self.start()
 
@@ -115,14 +115,14 @@ class Fleet:
 
     def logs(self) -> str:
         """The end of what master and minions said."""
-        files = [self.folder / "master.log", *(m.house.path / "minion.log" for m in self.minions.values())]
+        files = [self.folder / "master.log", *(m.root.path / "minion.log" for m in self.minions.values())]
         return "\n".join(file.read_text()[-1500:] for file in files)
 
     def watch(self) -> None:
-        """Reboot the houses that are asked to, until the end."""
+        """Reboot the roots that are asked to, until the end."""
         while not self.stopping.wait(0.2):
             for minion in self.minions.values():
-                if (minion.house.path / MARK).exists():
+                if (minion.root.path / MARK).exists():
                     minion.kill()
                     minion.power_on()
 
@@ -151,8 +151,8 @@ def _environment(salt: str = SALT) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def fleet(folder: Path, houses: Mapping[str, tuple[str, str]]) -> Iterator[Fleet]:
-    """A master, and a minion in each house (its os-release and profile) that has answered."""
+def fleet(folder: Path, roots: Mapping[str, tuple[str, str]]) -> Iterator[Fleet]:
+    """A master, and a minion in each root (its os-release and profile) that has answered."""
     furnish(folder, {"sha256": SHA256})
     (folder / "srv/salt/_modules/system.py").write_text(REBOOT)
     publish, ret = free_port(), free_port()
@@ -167,11 +167,11 @@ def fleet(folder: Path, houses: Mapping[str, tuple[str, str]]) -> Iterator[Fleet
         stack.callback(os.killpg, master.pid, signal.SIGKILL)
         config = {"master": "127.0.0.1", "master_port": ret, "publish_port": publish, "user": "root",
                   "random_reauth_delay": 2, "recon_default": 500, "recon_max": 1000}  # fmt: skip
-        for name, (os_release, profile) in houses.items():
-            minion = Minion(name, stack.enter_context(house(os_release, profile)), config)
-            (minion.house.path / "boot_id").write_text(f"{uuid.uuid4()}\n")
-            kernel = str(minion.house.path / "proc/sys/kernel/random/boot_id")
-            run("mount", "--bind", str(minion.house.path / "boot_id"), kernel)
+        for name, (os_release, profile) in roots.items():
+            minion = Minion(name, stack.enter_context(salt_root(os_release, profile)), config)
+            (minion.root.path / "boot_id").write_text(f"{uuid.uuid4()}\n")
+            kernel = str(minion.root.path / "proc/sys/kernel/random/boot_id")
+            run("mount", "--bind", str(minion.root.path / "boot_id"), kernel)
             stack.callback(run, "umount", kernel)
             stack.callback(minion.kill)
             minion.start()
@@ -180,5 +180,5 @@ def fleet(folder: Path, houses: Mapping[str, tuple[str, str]]) -> Iterator[Fleet
         watching.start()
         stack.callback(watching.join)
         stack.callback(here.stopping.set)
-        here.until_answer(*houses)
+        here.until_answer(*roots)
         yield here

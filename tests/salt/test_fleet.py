@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import DEBIAN_12, fim
 from tests.salt.fleet import Fleet, Minion, fleet
-from tests.salt.houses import until_runs
+from tests.salt.roots import until_runs
 
 pytestmark = pytest.mark.salt
 
@@ -38,10 +38,10 @@ ORCHESTRATE = "state.orchestrate orch.fim_bootstrap"
 def fleet_of_six(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """The master and its minions, all modules synced."""
     debian, rocky = (DEBIAN_12, "debian-12"), (EL_8, "el8")
-    houses = {**dict.fromkeys(WEB, debian), **dict.fromkeys(EDGE, rocky)}
-    with fleet(tmp_path_factory.mktemp("master"), houses) as here:
+    roots = {**dict.fromkeys(WEB, debian), **dict.fromkeys(EDGE, rocky)}
+    with fleet(tmp_path_factory.mktemp("master"), roots) as here:
         for name in EDGE:
-            path = here.minions[name].house.path
+            path = here.minions[name].root.path
             (path / "usr/bin/rpm-ostree").write_text(RPM_OSTREE)
             (path / "usr/bin/rpm-ostree").chmod(0o755)
             (path / "run/ostree-booted").touch()
@@ -55,9 +55,9 @@ def deployed(minion: Minion, packages: bool = True, minion_starts: bool = True) 
     """The boot of an image-based host, into the system with the staged packages, or into one without."""
 
     def boot() -> bool:
-        (minion.house.path / "run/ostree-booted").touch()
+        (minion.root.path / "run/ostree-booted").touch()
         if packages:
-            minion.house.run("dnf -y install $(cat /staged)")
+            minion.root.run("dnf -y install $(cat /staged)")
         return minion_starts
 
     return boot
@@ -70,7 +70,7 @@ def fleet_pillar(**more: Any) -> str:
 
 def result(minion: Minion) -> dict[str, Any]:
     """What the last apply on a host left, and {} where none has run."""
-    path = minion.house.path / "run/fim-bootstrap/result.json"
+    path = minion.root.path / "run/fim-bootstrap/result.json"
     return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
@@ -90,22 +90,22 @@ def eventually(here: Fleet, target: str, names: tuple[str, ...]) -> None:
 def test_a_minion_that_is_killed_half_way_is_healed_by_the_next_run(fleet_of_six: Fleet) -> None:
     minion = fleet_of_six.minions["web1"]
     fleet_of_six.salt("--async web1 state.apply fim_bootstrap")
-    until_runs(minion.house, "dpkg")
+    until_runs(minion.root, "dpkg")
     minion.kill()
     minion.start()
     fleet_of_six.until_answer("web1")
     healed = fleet_of_six.salt("web1 state.apply fim_bootstrap")
     assert healed.status == 0, healed.out + healed.err
     assert result(minion)["verdict"] == "ready"
-    assert minion.house.run("dpkg --audit").out == ""
+    assert minion.root.run("dpkg --audit").out == ""
 
 
 def test_in_batches_the_others_go_on_and_with_failhard_nobody_does(fleet_of_six: Fleet) -> None:
     """web1 is ready already; what is broken on web2 only a person may lift."""
     ran = {name: fleet_of_six.minions[name] for name in WEB}
-    conf = ran["web2"].house.path / "etc/audit/auditd.conf"
+    conf = ran["web2"].root.path / "etc/audit/auditd.conf"
     conf.parent.mkdir(exist_ok=True)
-    ran["web2"].house.run("apt-get update && apt-get -y install auditd")
+    ran["web2"].root.run("apt-get update && apt-get -y install auditd")
     good = conf.read_text()
     conf.write_text(f"{good}nonsense = 1\n")
     batch = fleet_of_six.salt("-L web1,web2,web3 -b 1 state.apply fim_bootstrap")
@@ -115,8 +115,8 @@ def test_in_batches_the_others_go_on_and_with_failhard_nobody_does(fleet_of_six:
     eventually(fleet_of_six, "G@fim_bootstrap:verdict:blocked", ("web2",))
 
     for minion in ran.values():
-        (minion.house.path / "etc/audit/auditd.conf").write_text(f"{good}nonsense = 1\n")
-        (minion.house.path / "run/fim-bootstrap/result.json").unlink()
+        (minion.root.path / "etc/audit/auditd.conf").write_text(f"{good}nonsense = 1\n")
+        (minion.root.path / "run/fim-bootstrap/result.json").unlink()
     stopped = fleet_of_six.salt("-L web1,web2,web3 -b 1 --failhard state.apply fim_bootstrap")
     assert stopped.status != 0
     assert sum(bool(result(minion)) for minion in ran.values()) == 1
@@ -135,12 +135,12 @@ def test_nothing_is_rebooted_before_every_host_is_prepared(fleet_of_six: Fleet) 
 def test_the_reports_that_the_master_collects_are_a_fleet_s(fleet_of_six: Fleet, tmp_path: Path) -> None:
     """web1 to web3 are blocked for now; the image-based hosts wait for their reboot."""
     for name in fleet_of_six.minions:
-        (fleet_of_six.minions[name].house.path / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
+        (fleet_of_six.minions[name].root.path / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
     collected = tmp_path / "salt.json"
     collected.write_text(fleet_of_six.salt("'*' --out=json --static fim_bootstrap.check").out)
     picture = fim("fleet", str(collected), "--format", "json").report
     assert (picture["machines"], picture["skipped_files"]) == (6, []), picture
-    assert {state: number for state, number in picture["states"].items() if number} == {"blocked": 3, "after-reboot": 3}
+    assert {state: number for state, number in picture["states"].items() if number} == {"blocked": 3, "not-ready": 3}
     broken = next(cause for cause in picture["causes"] if {*cause["names"]} >= {*WEB})
     assert "nonsense" in broken["what"], broken
     assert sorted(name for batch in picture["plan"]["batches"] for name in batch["hosts"]) == [*EDGE]
@@ -157,7 +157,7 @@ def test_one_at_a_time_is_rebooted_until_one_does_not_come_back_ready(fleet_of_s
     assert (dry.status, boots(fleet_of_six)) == (0, [0, 0, 0]), dry.out
     stopped = fleet_of_six.runner(f"{ORCHESTRATE} {fleet_pillar(allow_fail=3)}")
     assert stopped.status != 0, stopped.out
-    assert "reboot required -> salt-run fim_bootstrap.reboot tgt=edge1" in stopped.out
+    assert '-> salt-run fim_bootstrap.reboot tgt=edge1"' in stopped.out
     (states,) = json.loads(stopped.out)["data"].values()
     outcome = next(s["changes"]["return"] for s in states.values() if s["name"] == "fim_bootstrap.reboot")
     assert (outcome["ready"], list(outcome["not_ready"]), outcome["not_rebooted"]) == (["edge1"], ["edge2"], ["edge3"])
@@ -191,7 +191,7 @@ def test_one_that_does_not_come_back_is_told_and_two_at_once_come_back(fleet_of_
 def test_a_grain_that_has_become_wrong_reboots_nothing(fleet_of_six: Fleet) -> None:
     """Asked again just before, the host itself says that it needs none."""
     edge1 = fleet_of_six.minions["edge1"]
-    path = edge1.house.path / "run/fim-bootstrap/result.json"
+    path = edge1.root.path / "run/fim-bootstrap/result.json"
     path.write_text(json.dumps({**result(edge1), "reboot_required": True}))
     fleet_of_six.salt("edge1 saltutil.refresh_grains")
     eventually(fleet_of_six, "G@fim_bootstrap:reboot_required:True", ("edge1",))

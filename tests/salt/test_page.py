@@ -20,7 +20,7 @@ from tests.conftest import BINARY, PROJECT
 from tests.fetched import SALT, SALT_LTS
 from tests.managers.roots import ENVIRONMENT, Root
 from tests.salt.fleet import QUIET, program
-from tests.salt.houses import FORMULA, PROGRAMS, SHA256, house, kill_all
+from tests.salt.roots import FORMULA, PROGRAMS, SHA256, kill_all, salt_root
 from tests.sshd import free_port
 
 pytestmark = pytest.mark.salt
@@ -33,8 +33,8 @@ STARTER = '#!/bin/sh\nexec env {programs}{name} "$@"\n'
 
 @contextlib.contextmanager
 def machine() -> Iterator[Root]:
-    """A house with the released files in /opt, whose Salt is master and minion, and its minion has answered."""
-    with house() as here:
+    """A root with the released files in /opt, whose Salt is master and minion, and its minion has answered."""
+    with salt_root() as here:
         shutil.copytree(FORMULA, here.path / "opt/release/packaging/salt")
         (here.path / "opt/release/dist").mkdir()
         shutil.copy(BINARY, here.path / "opt/release/dist")
@@ -63,7 +63,7 @@ def machine() -> Iterator[Root]:
 
 
 def started(here: Root, name: str) -> subprocess.Popen[bytes]:
-    """One of Salt's daemons in the house."""
+    """One of Salt's daemons in the root."""
     argv = ["chroot", str(here.path), "sh", "-c", f"exec env {PROGRAMS}{name} > /{name}.log 2>&1"]
     return subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True, env=ENVIRONMENT)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.salt.fleet import master_config, program
-from tests.salt.houses import PROGRAM, SHA256, furnish, house
+from tests.salt.roots import PROGRAM, SHA256, furnish, salt_root
 from tests.sshd import sshd
 
 pytestmark = pytest.mark.salt
@@ -20,7 +20,7 @@ def test_salt_ssh(tmp_path: Path) -> None:
     furnish(tmp_path, {"sha256": SHA256})
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/master").write_text(json.dumps(master_config(tmp_path)))
-    with house() as here, sshd(tmp_path, here.path) as port:
+    with salt_root() as here, sshd(tmp_path, here.path) as port:
         host = {"host": "127.0.0.1", "port": port, "user": "root", "priv": str(tmp_path / "key"),
                 "thin_dir": "/var/tmp/salt-thin"}  # fmt: skip
         (tmp_path / "etc/roster").write_text(json.dumps({"db1": host}))

@@ -119,20 +119,29 @@ def reverted(name: str, binary: str = BINARY) -> dict[str, Any]:
 
 
 def excepted(
-    name: str, expires: str, owner: str = "", approver: str = "", ticket: str = "", binary: str = BINARY
+    name: str,
+    expires: str,
+    owner: str = "",
+    approver: str = "",
+    ticket: str = "",
+    binary: str = BINARY,
+    source: Union[str, Sequence[str]] = (),
+    sha256: str = "",
 ) -> dict[str, Any]:
     """The folder `name`, which is there, holds the record of the exception as the host is now, in every format.
 
     `expires` is a date: an exception that is renewed by each run would never end. Where none is needed the folder
-    stays as it is, and the comment says so.
+    stays as it is, and the comment says so. `source` and `sha256` are those of `installed`, for test=True.
     """
     ret: dict[str, Any] = {"name": name, "result": True, "changes": {}, "comment": "the record is there"}
     test = __opts__["test"]
-    if test and not __salt__["fim_bootstrap.installed"](binary):
-        return {**ret, "result": None, "comment": f"{binary} is not there yet; what is excepted is not known"}
     signed = {"expires": expires, "owner": owner, "approver": approver, "ticket": ticket}
     words = [f"--{key}={value}" for key, value in signed.items() if value]
     try:
+        if test:
+            binary = _binary_to_be(binary, source, sha256)
+        if test and not __salt__["fim_bootstrap.installed"](binary):
+            return {**ret, "result": None, "comment": f"{binary} is not there yet; what is excepted is not known"}
         record = __salt__["fim_bootstrap.exception"](binary=binary, arguments=words)
         if record.get("failed"):
             return {**ret, "result": False, "comment": record["comment"]}
@@ -188,7 +197,7 @@ def _lines(path: str) -> list[str]:
 
 
 def _comment(report: Mapping[str, Any]) -> str:
-    """The verdict and the next step in one line; below it what failed in full."""
+    """The verdict and the next step in one line, for those who work with Salt; below it what failed in full."""
     troubles = [item for item in report.get("requirements", ()) if item["status"] in TROUBLE]
     remedies = [item["remedy"] for item in troubles if item["remedy"]]
     step = remedies[0] if remedies else _reboot(report)

@@ -18,6 +18,8 @@ fim-bootstrap-exception:
   fim_bootstrap.excepted:
     - name: {{ exception.folder }}
     - binary: {{ fim.binary }}
+    - source: {{ fim.source | json }}
+    - sha256: {{ fim.sha256 | string | json }}
     {%- for key in ('expires', 'owner', 'approver', 'ticket') %}
     - {{ key }}: {{ exception[key] | string | json }}
     {%- endfor %}

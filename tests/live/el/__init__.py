@@ -1,4 +1,4 @@
-"""A Debian guest is dressed as Enterprise Linux restarts auditd: by service(8) and a legacy action of audit's."""
+"""A Debian guest restarts auditd as Enterprise Linux does: by service(8) and a legacy action of audit's."""
 
 from __future__ import annotations
 

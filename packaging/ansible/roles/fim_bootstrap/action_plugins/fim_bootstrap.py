@@ -97,8 +97,8 @@ printf %s "$2" >"$new"
 mv -f "$new" "$1"
 if command -v restorecon >/dev/null; then restorecon "$1" || true; fi
 """
-# what is said on the way comes after the report, not within it, where a terminal makes the two streams one; and 255,
-# with which the one file ends that cannot unpack itself, would be taken for ssh's own
+# what is said on the way is not said to a terminal, which might leave it on the line where the report begins; it
+# comes after that. And 255, with which the one file ends that cannot unpack itself, would be taken for ssh's own
 RUN = """\
 exec 3>&1
 said=$("$@" 2>&1 >&3 3>&-)

@@ -31,7 +31,7 @@ SHA256 = hashlib.sha256((PROJECT / BINARY).read_bytes()).hexdigest() if (PROJECT
 
 
 @contextlib.contextmanager
-def house(os_release: str = DEBIAN_12, profile: str = "debian-12", salt: str = SALT) -> Iterator[Root]:
+def salt_root(os_release: str = DEBIAN_12, profile: str = "debian-12", salt: str = SALT) -> Iterator[Root]:
     """A root with Salt in /opt/salt, whose repository has what is missing; all that runs in it is killed in the end."""
     with root("bookworm", os_release, profile) as here:
         here.publish()

@@ -67,7 +67,6 @@ def test_not_never_task_and_left_alone(line: str) -> None:
 
 
 def test_what_is_told_apart() -> None:
-    assert only("-a task,never -F uid=7\n").task_fields
     assert only("-f 2\n").panic
     assert not only("-f 1\n").panic
     assert "takes 0, 1 or 2" in only("-e 3\n").aborts
