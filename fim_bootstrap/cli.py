@@ -90,15 +90,31 @@ def _failed(command: str, values: Mapping[str, Any], error: BootstrapError, begu
 
 
 @contextlib.contextmanager
-def _reported(command: str, call: Call) -> Iterator[export.Export]:
-    """Where --report goes; what ends the run before there is a report is reported there, too."""
-    place = export.settle(call.values["report"])
+def _reported(command: str, call: Call) -> Iterator[_Places]:
+    """Where --report and --metrics go; what ends the run before there is a report is reported there, too."""
+    places = _Places(export.settle(call.values["report"]), export.settle(call.values["metrics"], "--metrics"))
     try:
-        yield place
+        yield places
     except BootstrapError as error:
-        document = report.of_error(command, error, time.monotonic() - call.begun)
-        _attempted(lambda: export.deliver(place, _dump(document)))
+        _delivered(places, report.of_error(command, error, time.monotonic() - call.begun))
         raise
+
+
+class _Places(NamedTuple):
+    """Where the report goes besides stdout."""
+
+    report: export.Export
+    metrics: export.Export
+
+
+def _delivered(places: _Places, document: dict[str, Any]) -> bool:
+    """Whether the report got where it was to go, as JSON and as metrics."""
+    told = [_attempted(lambda: export.deliver(places.report, _dump(document)))]
+    if places.metrics != export.Export():
+        from . import metrics
+
+        told.append(_attempted(lambda: export.deliver(places.metrics, metrics.of(document))))
+    return all(told)
 
 
 def _attempted(action: Callable[[], object]) -> bool:
@@ -118,13 +134,12 @@ def _session(call: Call) -> Session:
 
 def _check(call: Call, status: Optional[int] = None) -> int:
     """`status` is what it ends with, whatever is found."""
-    with _reported("check", call) as place:
+    with _reported("check", call) as places:
         session = _session(call)
         outcome = session.check(waits=call.values.get("wait", False))
         status = report.exit_code("check", outcome) if status is None else status
         document = _document("check", outcome, session, call, status)
-    delivered = _attempted(lambda: export.deliver(place, _dump(document)))
-    return _ended(status, delivered, document, call.values)
+    return _ended(status, _delivered(places, document), document, call.values)
 
 
 def _apply(call: Call) -> int:
@@ -132,10 +147,10 @@ def _apply(call: Call) -> int:
     if values["dry-run"]:
         return _check(call._replace(values={**values, "probe": False}), 0)
     _need_root("apply", call.again)
-    with _reported("apply", call) as place:
+    with _reported("apply", call) as places:
         session = _session(call)
         own = session.settings.first_boot or (session.settings.guard and session.host.which("systemctl"))
-        if own and from_source() and not session.host.stat(own_files.PROGRAM):
+        if own and from_source() and not any(map(session.host.stat, (own_files.PROGRAM, own_files.PACKAGED))):
             raise Blocked(f"{own_files.PROGRAM} has to be the one-file binary; this is a source run", "make binary")
         with session.host.alone():
             leftovers.tidy(session.host, journal.entries(session.host))
@@ -145,15 +160,24 @@ def _apply(call: Call) -> int:
             outcome = session.converge()
             status = report.exit_code("apply", outcome, values["detailed-exitcode"])
             document = _document("apply", outcome, session, call, status)
-            host, text = session.host, _dump(document)
-            delivered = [_attempted(lambda: export.deliver(place, text))]
+            host, text, wanted = session.host, _dump(document), values["reboot"]
+            delivered = [_delivered(places, document)]
             if host.root == "/":
                 delivered.append(_attempted(lambda: host.create(f"{RUN}/result.json", text.encode(), 0o644)))
             host.log(document["comment"])
-            if values["reboot"] == "when-needed" and document["reboot_required"]:
-                why = "fim-bootstrap: audit rules take effect at this boot"
-                delivered.append(_attempted(lambda: host.run("shutdown", "-r", "+1", why)))
+            if document["reboot_required"]:
+                delivered.append(_attempted(lambda: _reboot(wanted, session)))
     return _ended(status, all(delivered), document, values)
+
+
+def _reboot(wanted: str, session: Session) -> None:
+    """What --reboot wants of a reboot that is due: to have it, or to tell the system's own tooling."""
+    if wanted == "when-needed":
+        session.host.run("shutdown", "-r", "+1", "fim-bootstrap: audit rules take effect at this boot")
+    elif wanted == "mark":
+        from . import reboot_mark
+
+        _tell(f"fim-bootstrap: {reboot_mark.leave(session.host, session.profile.managers)}")
 
 
 def _ended(status: int, delivered: bool, document: dict[str, Any], values: Mapping[str, Any]) -> int:

@@ -7,6 +7,7 @@ A script of its own in scripts/per-instance, not an item of runcmd: there a fail
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from string import Template
@@ -18,6 +19,8 @@ from .resources import program, text_of
 
 SCRIPT = "/var/lib/cloud/scripts/per-instance/50-fim-bootstrap"
 OPTION_FILE = "/etc/fim-bootstrap/config.toml"
+BINARY = "fim-bootstrap-linux-"  # and the machine
+LIMIT = 1 << 20  # characters of a SHA256SUMS
 CLOUD_CONFIG = """\
 #cloud-config
 # made by fim-bootstrap $version cloud-config
@@ -40,17 +43,25 @@ OPTIONS = """\
 $content"""
 
 
+MACHINES = ("x86_64", "aarch64")  # as uname -m names them; so a release names its binaries
+CHOICE = """\
+case $$(uname -m) in
+$cases*) fail 69 "there is no binary for $$(uname -m)" ;;
+esac"""
+
+
 def user_data(url: str, sha256: str, part: str, options: Mapping[str, Any]) -> str:
     """`part` config: a #cloud-config document; script: the shell script alone, for a MIME part of its own.
 
-    `options` are written to the instance's option file. Raises Usage where something is missing or unfit.
+    `url` is that of the binary, and `sha256` its checksum; or `url` is the folder of a release, and `sha256` the path
+    of its SHA256SUMS: then each machine takes its own binary. `options` are written to the instance's option file.
+    Raises Usage where something is missing or unfit.
     """
     if not re.fullmatch(r"(https?|file)://[^\s']+", url):
         raise Usage(f"--url {url or '(nothing)'}: must be an http(s):// or file:// URL of the binary", "give --url URL")
-    sha256 = sha256 or (hashlib.sha256(content).hexdigest() if (content := program()) else "")
-    if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
-        raise Usage(f"--sha256 {sha256 or '(nothing)'}: must be the 64 hex digits of the binary", "sha256sum FILE")
-    script = Template(text_of("cloud-init/apply.sh")).substitute(url=url, sha256=sha256.lower())
+    sums = _release(sha256) if os.path.isfile(sha256) else {}
+    choice = _by_machine(url.rstrip("/"), sums) if sums else _one(url, sha256)
+    script = Template(text_of("cloud-init/apply.sh")).substitute(binary=choice)
     table = "".join(f"{name} = {_toml(value)}\n" for name, value in options.items())
     if part == "script":
         if options:
@@ -60,6 +71,35 @@ def user_data(url: str, sha256: str, part: str, options: Mapping[str, Any]) -> s
     return Template(CLOUD_CONFIG).substitute(
         version=__version__, script=SCRIPT, content=_indented(script), options=more
     )
+
+
+def _one(url: str, sha256: str) -> str:
+    """The shell's words for one binary: that of this checksum, or the one that is running."""
+    sha256 = sha256 or (hashlib.sha256(content).hexdigest() if (content := program()) else "")
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        why = "must be the 64 hex digits of the binary, or the SHA256SUMS of a release"
+        raise Usage(f"--sha256 {sha256 or '(nothing)'}: {why}", "sha256sum FILE")
+    return f"url='{url}'\nsha256='{sha256.lower()}'"
+
+
+def _by_machine(folder: str, sums: Mapping[str, str]) -> str:
+    """The shell's words for the binaries of a release."""
+    one = "{machine})\n    url='{folder}/{name}{machine}'\n    sha256='{digest}'\n    ;;\n"
+    cases = (one.format(machine=m, folder=folder, name=BINARY, digest=digest) for m, digest in sums.items())
+    return Template(CHOICE).substitute(cases="".join(cases))
+
+
+def _release(path: str) -> Mapping[str, str]:
+    """The checksums of a release's binaries, by machine, from its SHA256SUMS."""
+    try:
+        with open(path, encoding="ascii") as file:
+            found = dict(re.findall(rf"(?m)^([0-9a-f]{{64}}) [ *]{BINARY}(\w+)$", file.read(LIMIT)))
+    except (OSError, ValueError) as error:
+        raise Usage(f"--sha256 {path}: cannot be read: {error}", "name the SHA256SUMS of a release") from error
+    sums = {machine: digest for digest, machine in found.items() if machine in MACHINES}
+    if not sums:
+        raise Usage(f"--sha256 {path}: names no {BINARY}{' or '.join(MACHINES)}", "name the SHA256SUMS of a release")
+    return sums
 
 
 def _indented(text: str) -> str:

@@ -294,6 +294,15 @@ def test_what_a_failed_transaction_has_installed_is_told(dict_host: DictHost) ->
     assert caught.value.done == ("libauparse0 1:3.0.9-1 installed",)
 
 
+def test_the_end_of_life_is_said_of_the_release_and_not_of_its_profile(dict_host: DictHost) -> None:
+    dict_host.programs("zypper")
+    wanted = order("zypper", "sles-15.4")._replace(release=OsRelease("sles", "15.6"))
+    assert (
+        "sles 15.6 reached its end of life"
+        in refused(dict_host, wanted._replace(profile=wanted.profile._replace(eol="2025-12-31"))).remedy
+    )
+
+
 def test_a_manager_that_knows_no_files_does_not_say_that_there_are_none(dict_host: DictHost) -> None:
     dict_host.programs("rpm-ostree")
     error = refused(dict_host, order("rpm-ostree", "rpm-files"))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from fim_bootstrap import cli
+from fim_bootstrap import cli, reboot_mark, session
 from fim_bootstrap.audit import auditd_conf, reboots
 from fim_bootstrap.changes import journal, revert
 from fim_bootstrap.facts import system
@@ -42,7 +42,8 @@ class Commands:
         self.machine, self.host, self.capsys = machine, machine.host, capsys
         self.host.programs("shutdown")
         monkeypatch.setattr(self.host, "alone", contextlib.nullcontext, raising=False)
-        monkeypatch.setattr(cli, "LiveHost", lambda *_: self.host)
+        for module in (cli, session):
+            monkeypatch.setattr(module, "LiveHost", lambda *_: self.host)
         monkeypatch.setattr(system, "identify", lambda _: OsRelease("debian", "12"))
 
     def boot(self, name: str, locked: bool = True) -> None:
@@ -208,6 +209,26 @@ def test_a_spent_reboot_leaves_the_rest_to_be_prepared() -> None:
     assert (found.status, found.evidence[0]) == (Status.BLOCKED, "kernel: enabled 2")
     assert "--skip rules" in found.remedy
     assert find("rules", host._replace(audit=host.audit._replace(status=STATUS))).status is Status.OK
+
+
+def test_a_mark_is_left_for_a_cause_once_and_only_where_it_is_asked_for(commands: Commands) -> None:
+    """A boot empties /run; where the kernel is locked again after it, another reboot would end alike."""
+
+    def marks(*words: str) -> dict[str, str]:
+        before = len(commands.host.done)
+        commands.report("apply", *words)
+        assert not any(line.startswith("shutdown") for line in commands.host.done[before:])
+        paths = [path for path in commands.host.nodes if path.startswith("/run/reboot")]
+        return {path: (commands.host.nodes.pop(path).content or b"").decode() for path in paths}
+
+    assert marks() == {}
+    left = {reboot_mark.REQUIRED: "*** System restart required ***\n", reboot_mark.PACKAGES: "fim-bootstrap\n"}
+    assert marks("--reboot", "mark") == left
+    assert marks("--reboot", "mark") == left  # somebody removed them, and it is still due
+    commands.boot("b")
+    assert marks("--reboot", "mark") == {}
+    commands.boot("c", locked=False)
+    assert marks("--reboot", "mark") == {}
 
 
 def test_the_answer_is_the_status_whoever_hears_the_words(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:

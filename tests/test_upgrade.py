@@ -11,10 +11,10 @@ from fim_bootstrap import resources
 from fim_bootstrap.changes.files import CreateFiles
 from fim_bootstrap.facts import own_files
 from fim_bootstrap.facts.gather import gather
-from fim_bootstrap.facts.own_files import GUARD, GUARD_UNITS, PROGRAM
+from fim_bootstrap.facts.own_files import GUARD, GUARD_UNITS, PACKAGED, PACKAGED_UNITS, PROGRAM, unit_text
 from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.model import Facts, OsRelease, Profile, Settings, Status
-from fim_bootstrap.requirements import guard
+from fim_bootstrap.requirements import auditd, guard
 from tests import released
 from tests.conftest import Tree, needs_root
 
@@ -110,3 +110,42 @@ def test_a_program_that_was_not_put_there_by_apply_is_nobodys_business(
     for link in GUARD_UNITS.values():
         tree.link(link, f"{released.UNITS}/{link.rpartition('/')[2]}")
     assert seen(tree).outdated == frozenset()
+
+
+def packaged(tree: Tree) -> None:
+    """What a .deb or an .rpm of the binary leaves on a host."""
+    tree.write(PACKAGED, "the binary", 0o755)
+    for name in GUARD.values():
+        tree.write(f"{PACKAGED_UNITS}/{name.rpartition('/')[2]}", unit_text(name, {PACKAGED}))
+
+
+def test_the_guard_of_a_package_is_enabled_and_not_written_a_second_time(tree: Tree) -> None:
+    packaged(tree)
+    (change,) = guard.assess(seen(tree, guard=True), PROFILE, Settings(guard=True)).changes
+    assert change == CreateFiles({}, tuple(GUARD_UNITS), "", start=False)
+    for link in GUARD_UNITS.values():
+        tree.link(link, f"{PACKAGED_UNITS}/{link.rpartition('/')[2]}")
+    assert guard.assess(seen(tree, guard=True), PROFILE, Settings(guard=True)).status is Status.OK
+
+
+def test_a_unit_calls_the_program_where_the_host_has_it(tree: Tree) -> None:
+    for put, program in ((lambda _: None, PROGRAM), (packaged, PACKAGED)):
+        put(tree)
+        settings = Settings(root=str(tree.folder), first_boot=True)
+        changes = auditd.assess(seen(tree, first_boot=True), PROFILE, settings).changes
+        (created,) = (c for c in changes if isinstance(c, CreateFiles) and any("firstboot" in path for path in c.texts))
+        assert created.program == (PROGRAM if program == PROGRAM else "")
+        (first, *_) = created.texts.values()
+        assert f"ExecStart={program} apply" in first
+
+
+def test_an_earlier_copy_of_the_program_stays_in_step_with_the_package(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes first in PATH, and is brought up to date; where somebody has removed it, it does not come back."""
+    monkeypatch.setattr(own_files, "program", lambda **_: b"the binary of this one")
+    released.made_ready(tree, {})
+    packaged(tree)
+    assert PROGRAM in seen(tree).outdated
+    tree.path(PROGRAM).unlink()
+    assert PROGRAM not in seen(tree).outdated

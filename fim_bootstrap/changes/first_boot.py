@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..facts.own_files import FETCHING, FIRST_BOOT, FIRST_BOOT_NETWORK, GUARD_UNITS, PRESET, PROGRAM
+from ..facts.own_files import FETCHING, FIRST_BOOT, FIRST_BOOT_NETWORK, GUARD_UNITS, PRESET, PROGRAM, unit_text
 from ..model import Change, Facts, Settings
 from ..resources import text_of
 from .files import CreateFiles
@@ -24,7 +24,7 @@ def prepared(facts: Facts, settings: Settings, enabling: list[Change], late: boo
         changes.append(CreateFiles({PRESET: "".join(f"enable {unit}\n" for unit in units)}))
     missing = [path for path in (PROGRAM, *FIRST_BOOT) if path not in facts.prepared]
     if settings.first_boot and missing:
-        texts = {path: text_of(name) for path, name in FIRST_BOOT.items() if path in missing}
+        texts = {path: unit_text(name, facts.prepared) for path, name in FIRST_BOOT.items() if path in missing}
         changes.append(CreateFiles(texts, (UNIT,), PROGRAM if PROGRAM in missing else ""))
     edited = FIRST_BOOT_NETWORK in facts.edited
     if settings.first_boot and not edited and late is not (FIRST_BOOT_NETWORK in facts.prepared):

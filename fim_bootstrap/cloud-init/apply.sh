@@ -1,22 +1,27 @@
 #!/bin/sh
 # Fetch fim-bootstrap, make sure that it is the right one, and make this host ready (fim-bootstrap cloud-config).
 # cloud-init runs it on each new instance before the user's own runcmd; neither stops the other by failing, and
-# `cloud-init status --long` names this script when it failed: its reason is in /var/log/cloud-init-output.log,
-# and what fim-bootstrap itself did is in /var/log/fim-bootstrap.log.
+# `cloud-init status --long` names this script when it failed. The reason is in /var/log/fim-bootstrap.log, also where
+# no fim-bootstrap was fetched; what is printed goes where cloud-init's `output:` sends it, which on most images is
+# /var/log/cloud-init-output.log.
 set -eu
-url='$url'
-sha256='$sha256'
 program=/usr/local/sbin/fim-bootstrap
+log=/var/log/fim-bootstrap.log
 
 fail() { # exit status, message
     echo "fim-bootstrap: $$2" >&2
+    (umask 077 && echo "$$(date +%Y-%m-%dT%H:%M:%S%z) cloud-init: $$2" >>$$log) || true
     exit "$$1"
 }
+$binary
+trap 'rm -f $$program.new' EXIT # what was not the right file
+
 fetch() { # each says by itself why it failed, but GNU wget only without -q
     if command -v curl >/dev/null; then
         curl -fsSL --retry 5 --retry-connrefused --max-time 300 -o $$program.new "$$url"
     elif ! command -v wget >/dev/null; then
-        fail 1 'neither curl nor wget is here to fetch it with'
+        echo 'neither curl nor wget is here to fetch it with' >&2
+        return 1
     elif wget --help 2>&1 | grep -q BusyBox; then # it knows no tries, and that of Debian 12 crashes with -T
         for pause in 2 4 8 16 0; do
             wget -O $$program.new "$$url" && return
@@ -42,7 +47,7 @@ export TMPDIR=/var/tmp # systemd-tmpfiles may still clear /tmp
 mkdir -p /usr/local/sbin
 case $$url in
 file://*) cp "$${url#file://}" $$program.new ;;
-*) fetch || fail 1 "$$url cannot be had: the reason stands above" ;;
+*) said=$$(fetch 2>&1) || fail 1 "$$url cannot be had: $$(echo "$$said" | tr '\n' ' ')" ;;
 esac
 echo "$$sha256  $$program.new" | sha256sum -c - >/dev/null || fail 1 "$$url is not the file with the checksum $$sha256"
 chmod 755 $$program.new

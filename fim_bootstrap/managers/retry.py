@@ -91,4 +91,6 @@ def end_of_life(order: Order, said: Sequence[Output]) -> str:
     """What to do where the release is past its end of life, or ''."""
     from . import diagnosis  # only where something failed
 
-    return diagnosis.end_of_life(order.profile, order.today, order.release.name, "\n".join(map(text_of, said)))
+    release = order.release
+    who = release.name or (f"{release.id} {release.version}" if release.version else "")
+    return diagnosis.end_of_life(order.profile, order.today, who, "\n".join(map(text_of, said)))

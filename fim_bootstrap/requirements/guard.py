@@ -7,9 +7,8 @@ is told. The guard only looks; on a host that is not ready its service fails, wi
 from __future__ import annotations
 
 from ..changes.files import CreateFiles
-from ..facts.own_files import GUARD, GUARD_UNITS, PROGRAM
+from ..facts.own_files import GUARD, GUARD_UNITS, PROGRAM, unit_text
 from ..model import Environment, Facts, Finding, Profile, Settings, Status
-from ..resources import text_of
 
 ID = "guard"
 TITLE = "a host that drifts says so"
@@ -28,7 +27,7 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     if not missing:
         return Finding(ID, TITLE, Status.OK, "the guard is installed and enabled", warnings=warnings)
     change = CreateFiles(
-        {path: text_of(name) for path, name in GUARD.items() if path in missing}, tuple(GUARD_UNITS),
+        {path: unit_text(name, facts.prepared) for path, name in GUARD.items() if path in missing}, tuple(GUARD_UNITS),
         PROGRAM if PROGRAM in missing else "", start=facts.environment is not Environment.OFFLINE,
     )  # fmt: skip
     summary = "the guard is that of an earlier release" if stale else "the guard is not installed, or not enabled"

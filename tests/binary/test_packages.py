@@ -114,3 +114,19 @@ def test_a_program_of_install_sh_that_comes_first_is_told(manager: Manager, rele
             "/usr/local/sbin/fim-bootstrap, which is no file of this package, comes first in PATH"
             in said.out + said.err
         )
+
+
+def test_the_guard_of_the_package_is_enabled_and_no_second_program_is_put_there(release: Path) -> None:
+    """A copy in /usr/local/sbin would hide the program of an upgrade."""
+    with package_root(MANAGERS[0], release) as here:
+        here.run(f"cd / && {block(PAGE, MANAGERS[0].word)}")
+        (here.path / "etc/selinux/config").write_text("SELINUX=disabled\n")
+        assert here.run("fim-bootstrap apply --root / --guard --first-boot --format json").report["changed"] is True
+        assert here.run(f"systemctl is-enabled {UNITS}").out.split() == ["enabled", "enabled"]
+        assert here.run("ls /usr/local/sbin; find /etc/systemd -name 'fim-bootstrap-guard*' -type f").out == ""
+        unit = (here.path / "etc/systemd/system/fim-bootstrap-firstboot.service").read_text()
+        assert "ExecStart=/usr/sbin/fim-bootstrap apply" in unit
+        assert here.run("fim-bootstrap apply --root / --guard --first-boot --format json").report["changed"] is False
+        here.run("fim-bootstrap revert --root /")
+        assert here.run("find /etc/systemd -name 'fim-bootstrap*'").out == ""
+        assert installed(here) == FILES

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -12,14 +14,18 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.conftest import BINARY, PROJECT, needs_root
-from tests.fetched import fetched
+from tests.binary.conftest import make
+from tests.cache import source
+from tests.conftest import BINARY, PROJECT, needs_mounts, needs_root
+from tests.documented import block, blocks
+from tests.fetched import fetched, unpacked
 from tests.managers.roots import root
 from tests.managers.test_managers import RELEASES
 
 pytestmark = pytest.mark.images
 
 EXAMPLES = PROJECT / "packaging/images"
+PAGE = "docs/images.md"
 FETCH = "curl -fsSLo /tmp/install.sh https://example.org/v1/install.sh"
 UNITS = "/etc/systemd/system/multi-user.target.wants"
 
@@ -51,16 +57,15 @@ def element() -> str:
     return text.replace(url, "https://example.org/v1/install.sh")
 
 
-def mkosi() -> str:
-    """The script of mkosi, with the release where mkosi.extra puts it."""
-    put = "cp -r /release /opt/release; rm -r /opt/fim-bootstrap; mv /opt/release /opt/fim-bootstrap\n"
-    return put + (EXAMPLES / "mkosi/mkosi.postinst.chroot").read_text()
+def page() -> str:
+    """The line that the documentation begins with."""
+    return blocks(PAGE)[0]
 
 
 @needs_root
 @pytest.mark.parametrize(
     ("script", "release"),
-    [(kickstart, "el8"), (autoyast, "sles-15.4"), (mkosi, "debian-12"), (dockerfile, "debian-12"),
+    [(kickstart, "el8"), (autoyast, "sles-15.4"), (page, "debian-12"), (dockerfile, "debian-12"),
      (virt_customize, "debian-12"), (element, "debian-12")],
 )  # fmt: skip
 def test_the_script_prepares_an_image(script: Callable[[], str], release: str) -> None:
@@ -79,6 +84,8 @@ def test_the_script_prepares_an_image(script: Callable[[], str], release: str) -
         (here.path / "script").write_text(script().replace(FETCH, "cp /release/install.sh /tmp"))
         said = here.run(command)
         assert "\nREADY" in said.out, said.out + said.err
+        if script is page:
+            promised(blocks(PAGE)[1], said.out)
         for path in (
             f"{UNITS}/auditd.service",
             f"{UNITS}/fim-bootstrap-firstboot.service",
@@ -88,6 +95,55 @@ def test_the_script_prepares_an_image(script: Callable[[], str], release: str) -
             assert here.run(f"ls -d {path}").status == 0  # fmt: skip
         again = here.run("fim-bootstrap apply --root / --first-boot --format json")
         assert json.loads(again.out)["changed"] is False, again.out
+
+
+def promised(lines: str, out: str) -> None:
+    """Each of the lines that a page shows stands in the output, in their order; figures may differ."""
+    for line in lines.splitlines():
+        found = re.search(re.sub(r"[\d.]+", r"[\\d.]+", re.escape(line).replace(r"\.", ".")), out)
+        assert found, f"{line}\nis not in\n{out}"
+        out = out[found.end() :]
+
+
+BUILD_HOST = ("/etc/audit", "/etc/selinux", "/etc/systemd", "/etc/fim-bootstrap", "/usr/local/sbin", "/usr/local/share",
+              "/var/lib/fim-bootstrap", "/var/lib/selinux", "/var/log/fim-bootstrap.log", "/run/fim-bootstrap",
+              "/var/lib/dpkg/status", "/etc/passwd")  # fmt: skip
+
+
+def state(paths: tuple[str, ...]) -> dict[str, object]:
+    """What stands there: contents, modes and times; and the mounts."""
+    files = [file for path in paths for file in (Path(path), *Path(path).rglob("*"))]
+    found: dict[str, object] = {
+        str(file): (os.readlink(file) if file.is_symlink() else file.is_file() and file.read_bytes(),
+                    file.lstat().st_mode, file.lstat().st_mtime_ns)
+        for file in files if os.path.lexists(file)
+    }  # fmt: skip
+    return {**found, "mounts": Path("/proc/self/mounts").read_text()}
+
+
+@needs_mounts
+def test_mkosi_builds_the_example_and_leaves_the_build_host_as_it_was(tmp_path: Path) -> None:
+    """The lines of the page; the mirror alone is the one that this machine uses."""
+    assert make(tmp_path / "release", "--unsigned").returncode == 0
+    _, site, suite, component = source("bookworm").rsplit(" ", 3)
+    sources = f"Types: deb\nURIs: {site}\nSuites: {suite}\nComponents: {component}\nTrusted: yes\n"
+    mkosi = unpacked("mkosi", "trixie")
+    program = f"PYTHONPATH={mkosi}/usr/lib/python3/dist-packages python3 {mkosi}/usr/bin/mkosi"
+    lines = block(PAGE, "sudo mkosi build").replace("sudo mkosi", f"mv ../mkosi.sandbox . && {program}")
+    lines = lines.replace("https://example.org/v1", f"file://{tmp_path}/release")
+    lines = lines.replace("cp -r packaging", f"cp -r {PROJECT}/packaging")
+    (place := tmp_path / "mkosi.sandbox/etc/apt/sources.list.d").mkdir(parents=True)
+    (place / "mkosi.sources").write_text(sources)
+    before = state(BUILD_HOST)
+    done = subprocess.run(["sh", "-e", "-c", lines], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    promised(block(PAGE, "Running postinstall script"), done.stderr + done.stdout)
+    image = tmp_path / "image/image"
+    for path in (f"{UNITS}/auditd.service", f"{UNITS}/fim-bootstrap-firstboot.service", "/usr/local/sbin/fim-bootstrap",
+                 "/var/lib/selinux/default/active/modules/400/fim_bootstrap"):  # fmt: skip
+        assert os.path.lexists(f"{image}{path}")
+    assert not (image / "opt/fim-bootstrap").exists()
+    assert state(BUILD_HOST) == before
 
 
 def linted(*argv: str) -> int:
