@@ -14,9 +14,7 @@ RUNS = ("/etc/systemd/system/*.service", "/etc/systemd/system/*.d/*.conf", "/etc
 AGENTS = ("/etc/auditbeat/*.yml", "/etc/auditbeat/modules.d/*.yml", "/etc/elastic-agent/*.yml")
 # patterns are compiled where they are needed: for a tree, or a kernel that is locked. What loads the files that the
 # rules requirement judges is left out, and what audit's own scripts load: augenrules, and the rules of auditd's stop
-COMMAND = (
-    r"\s-(?:e\s*2|R(?!\s*(?:/etc/audit/(?:audit(?:-stop)?\.rules|rules\.d/)|\$\{DestinationFile\})))(?![\w-])"
-)
+COMMAND = r"\s-(?:e\s*2|R(?!\s*(?:/etc/audit/(?:audit(?:-stop)?\.rules|rules\.d/)|\$\{DestinationFile\})))(?![\w-])"
 IMMUTABLE = r"(?i)^\s*(?:-\s*)?(?:[\w.]*\.)?immutable:\s*[\"']?(?:true|yes|on)\b"
 ACTIVE = r"(?m)^(?!\s*#).*$"
 PATH = r"(?<![\w./])/[\w./+-]+"
