@@ -68,7 +68,8 @@ class Outcome(NamedTuple):
     def account(self) -> list[str]:
         """What was done, in words."""
         whole = [change.describe() for change in self.done]
-        return [*whole, f"{self.begun.describe()} (begun, not finished)"] if self.begun else whole
+        did = f"; done so far: {', '.join(self.error.done)}" if self.error and self.error.done else ""
+        return [*whole, f"{self.begun.describe()} (begun, not finished{did})"] if self.begun else whole
 
 
 def plan(facts: Facts, profile: Profile, settings: Settings) -> tuple[Finding, ...]:
@@ -273,7 +274,8 @@ class _Run:
                 error = self._rescued(change, error)
             self.facts = self.look()
             moved = (before.commands, before.selinux) != (self.facts.commands, self.facts.selinux)
-            begun = change if moved or any(_took_effect(self.host, step) for step in recorded) else None
+            effect = error.done or moved or any(_took_effect(self.host, step) for step in recorded)
+            begun = change if effect else None
             failed = _failed(self.plan(), which, error)
             raise _Stopped(Outcome(failed, self.facts, (*self.done,), error, begun)) from None
         self.done.append(change)

@@ -11,6 +11,7 @@ class BootstrapError(Exception):
     def __init__(self, message: str, remedy: str = "") -> None:
         super().__init__(message)
         self.remedy = remedy
+        self.done: tuple[str, ...] = ()  # what the step has done all the same, in words
 
 
 class Blocked(BootstrapError):

@@ -37,7 +37,7 @@ from fim_bootstrap.model import (
     Status,
     Verdict,
 )
-from tests.test_requirements import CONF, PROFILE, READY, STATUS
+from tests.test_requirements import CONF, HINDERED, PROFILE, READY, STATUS
 
 FOLDER = Path(__file__).parent / "golden/screens"
 TTY = Style(80, True)
@@ -119,7 +119,7 @@ SCREENS: Mapping[str, Screen] = {
     "ready": Screen(HOST),
     "ready-verbose": Screen(HOST, verbose=True),
     "ready-warned": Screen(HOST._replace(audit=HOST.audit._replace(status={**STATUS, "backlog_limit": 320}))),
-    "ready-without-agent": Screen(HOST._replace(agent=HOST.agent._replace(installed=False))),
+    "ready-without-agent": Screen(HOST._replace(agent=AgentFacts())),
     "left-out": Screen(HOST, settings={"skip": ("rules", "policy")}),
     "not-known": Screen(
         HOST._replace(privileged=False, unseen=("the kernel's audit state (auditctl needs root)",),
@@ -130,6 +130,7 @@ SCREENS: Mapping[str, Screen] = {
         edr=None, plugin=None, sign="/var/log/qualys/edr-script.log", sign_at=NOW - 12))),
     "blocked": Screen(HOST._replace(agent=DIRECT)),
     "blocked-apply": Screen(HOST._replace(agent=DIRECT, audit=HOST.audit._replace(rules=(LOCK,))), "apply"),
+    "worst-first": Screen(HOST._replace(audit=HOST.audit._replace(rules=(LOCK,), obstacles=(HINDERED,)))),
     "hostile": Screen(HOST._replace(
         hostname=f"web{HOSTILE}", os=OsRelease("rocky", "9", (), HOSTILE),
         audit=HOST.audit._replace(rules=(File("/etc/audit/rules.d/x.rules", f"-e 2 # {HOSTILE}\n"),)))),

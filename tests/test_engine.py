@@ -573,6 +573,24 @@ def test_packages_of_which_one_was_installed_have_changed_the_host(
     assert (outcome.changed, len(outcome.account())) == (changed, int(changed))
 
 
+def test_what_a_failed_installation_brought_besides_is_a_change(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library that was wanted along, and no command yet."""
+    del machine.host.nodes["/usr/sbin/augenrules"]
+    machine.host.programs("dpkg-query")
+
+    def install(host: DictHost, order: Any, note: Callable[[list[str]], None]) -> None:
+        note(["auditd"])
+        host.answers["dpkg-query -W"] = "libauparse0 1:3.0.9-1 installed\n"
+        raise BootstrapError("the second package fails")
+
+    monkeypatch.setattr("fim_bootstrap.managers.install.install", install)
+    document = report.as_json("apply", machine.apply(), PROFILE, Settings(), 0.1)
+    assert document["changed"] is True
+    assert document["done"][0].endswith("(begun, not finished; done so far: libauparse0 1:3.0.9-1 installed)")
+
+
 def test_whoever_is_not_root_does_not_ask_and_says_so(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     machine.change_conf()

@@ -28,10 +28,11 @@ from fim_bootstrap.facts import audit as audit_facts
 from fim_bootstrap.host.boot import booted
 from fim_bootstrap.host.files import CHUNK
 from fim_bootstrap.host.live import LOG_LIMIT, LOG_LINE, LiveHost
-from fim_bootstrap.host.reader import LIMIT, LINE, File, Output
+from fim_bootstrap.host.reader import EACH, LIMIT, LINE, File, Output, read_together, too_large
 from fim_bootstrap.managers import install, lock, lookup, retry, rows
 from fim_bootstrap.model import Profile
 from tests.conftest import needs_root
+from tests.dict_host import DictHost
 
 NOBODY = 0xFFFFFFFF  # an entry of an access control list that names no one
 NOBODY_USER = 65534
@@ -516,3 +517,16 @@ def _held(locked: Path) -> tuple[dict[str, Optional[int]], int]:
                 assert lock._process(LiveHost(), holder) == f"process {holder} (python3)"
             child.communicate()
     return held, holder
+
+
+@pytest.mark.parametrize(
+    ("sizes", "looked_at"),
+    [((10, 10), 2), ((LIMIT, 1), 2), ((LIMIT + 1 - EACH, EACH, 1), 2), ((1,) * 3000, LIMIT // EACH + 1)],
+)
+def test_a_set_of_files_has_a_limit_too(dict_host: DictHost, sizes: tuple[int, ...], looked_at: int) -> None:
+    """By their size together, and by their number."""
+    for number, size in enumerate(sizes):
+        dict_host.write(f"/etc/x/{number:04}", "a" * size)
+    found = [*read_together(dict_host, ["/etc/not there", *dict_host.glob("/etc/x/*")])]
+    assert [bool(file.text) for file in found] == [True] * looked_at + [False] * (len(sizes) > looked_at)
+    assert too_large(found[-1]) is (len(sizes) > looked_at)

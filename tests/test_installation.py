@@ -58,6 +58,11 @@ def test_nothing_of_it_lies_beside_the_package(site: Path) -> None:
     assert folders == {"fim_bootstrap", "bin", f"fim_bootstrap-{__version__}.dist-info"}
 
 
+def _told(ran: Ran) -> object:
+    """What it says; of a report, what does not tell the time and how the program was started."""
+    return ran.report["requirements"] if '"requirements"' in ran.out else ran.out
+
+
 @pytest.mark.parametrize("program", ["-m fim_bootstrap", "bin/fim-bootstrap"])
 def test_it_has_its_profiles_policy_units_and_control_ids(tree: Tree, site: Path, program: str) -> None:
     """What is installed says the same as the source, whatever data it needs for that."""
@@ -68,9 +73,9 @@ def test_it_has_its_profiles_policy_units_and_control_ids(tree: Tree, site: Path
     root = ("--root", str(tree.folder))
     for words in (
         ("profiles", "--format", "json"),
-        ("apply", "--dry-run", "--guard", *root),
+        ("apply", "--dry-run", "--guard", "--format", "json", *root),
         ("exception", *root, "--datastream", "/ds.xml", "--format", "ansible-lockdown"),
         ("cloud-config", "--url", "https://example.org/fim-bootstrap", "--sha256", "0" * 64),
     ):
         here, there = fim(*words), ran([*argv, *words], tree.folder, PYTHONPATH=str(site))
-        assert (there.status, there.out) == (here.status, here.out), there.err
+        assert (there.status, _told(there)) == (here.status, _told(here)), there.err

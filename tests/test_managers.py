@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 from collections.abc import Callable
 
 import pytest
 
-from fim_bootstrap.errors import Blocked, BootstrapError
+from fim_bootstrap.changes.packages import InstallPackages
+from fim_bootstrap.errors import Blocked, BootstrapError, Busy
 from fim_bootstrap.facts.system import container_mark
 from fim_bootstrap.host.reader import Output
-from fim_bootstrap.managers import lookup
+from fim_bootstrap.managers import diagnosis, lookup
+from fim_bootstrap.managers.causes import CAUSES, LOOK, Cause
 from fim_bootstrap.managers.install import install
 from fim_bootstrap.managers.lookup import Order
 from fim_bootstrap.managers.rows import MANAGERS
@@ -180,6 +183,33 @@ SAID = {
         "dnf", "el8", "rocky", Output(("dnf",), 1, "All matches were filtered out by exclude filtering for argument:"
         " audit\n", "Error: Unable to find a match: audit\n"),
         "audit cannot be taken: the package is locked to a version", "dnf versionlock delete audit"),
+    "zypper, a server that is busy": (
+        "zypper", "sles-15.4", "sles", Output(("zypper",), 4, "", "[fim|http://m/503] Valid metadata not found at"
+        " specified URL\nHistory:\n - Location 'http://m/503/content' is temporarily unaccessible.\n"),
+        "the server of a repository is in trouble: Location", "curl -sSI http://m/503"),
+    "yum 3, a server in trouble": (
+        "yum", "el7", "centos", Output(("yum",), 1, "", "http://m/repodata/repomd.xml: [Errno 14] HTTP Error 503 -"
+        " Service Unavailable\n"), "the server of a repository is in trouble", "curl -sSI http://m/repodata/repomd.xml"),
+    "yum 3, Gone": (
+        "yum", "el7", "centos", Output(("yum",), 1, "", "http://m/repodata/repomd.xml: [Errno 14] HTTP Error 410 - Gone"
+        "\n"), "a repository is gone", "yum repolist all"),
+    "yum 3 without its modules": (
+        "yum", "el7", "centos", Output(("yum",), 1, "There was a problem importing one of the Python modules\nrequired"
+        " to run yum. The error leading to this problem was:\n\n   No module named yum\n"),
+        "the manager itself does not run", "yum --version; head -n 1 /usr/bin/yum"),
+    "rpm's database on EL 7": (
+        "yum", "el7", "centos", Output(("yum",), 1, "", "error: rpmdb: BDB0113 Thread/process 1/2 failed: BDB1507"
+        " Thread died in Berkeley DB library\nerror: cannot open Packages database in /var/lib/rpm\n"),
+        "the database of the packages is broken", "cp -a /var/lib/rpm /var/lib/rpm.kept && rpm --rebuilddb"),
+    "a release that was renamed": (
+        "apt", "debian-12", "debian", Output(("apt-get",), 100, "", "E: Repository 'http://m/debian bookworm InRelease'"
+        " changed its 'Suite' value from 'stable' to 'oldstable'\nN: This must be accepted explicitly before updates"
+        " for this repository can be applied. See apt-secure(8) manpage for details.\n"),
+        "apt does not accept that a release was renamed: Repository", "apt-get --allow-releaseinfo-change update"),
+    "a size that looks like a status": (
+        "dnf", "el8", "rocky", Output(("dnf",), 3, "Total size: 503 MB\n audit  x86_64  1-1  fim  404 k\n",
+        "Error: the moon is full\n"),
+        "could not be asked for audit: Error: the moon is full (dnf exit status 3)", "dnf"),
     "a word that nobody knows": (
         "dnf", "el8", "rocky", Output(("dnf",), 3, "", "Error: the moon is full\n"),
         "could not be asked for audit: Error: the moon is full (dnf exit status 3)", "dnf"),
@@ -206,6 +236,71 @@ def test_past_its_end_a_release_is_advised_whatever_the_words(dict_host: DictHos
     dict_host.write(LISTS)
     error = refused(dict_host, order(manager, name))
     assert (f"reached its end of life on {PROFILES[name].eol}: " in error.remedy) == over
+
+
+@pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.name)
+def test_each_remedy_can_be_pasted(cause: Cause) -> None:
+    """Whatever stands in the manager's words: a quote, a space, a $."""
+    odd = shlex.quote("o'dd $(reboot) `x`")
+    words = dict.fromkeys(("name", "names", "repo", "url", "host", "pinned"), odd)
+    for manager, template in cause.remedy.items():
+        look = LOOK.get(manager, LOOK[""]).format(program="dnf")
+        line = diagnosis.with_notes(template.format(program="dnf", look=look, **words), cause.note)
+        done = subprocess.run(["sh", "-n"], input=f"{line}\n", capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), line
+        assert "\n" not in line
+        if odd in line:
+            assert "o'dd $(reboot) `x`" in " ".join(shlex.split(line.partition("  # ")[0])), line
+
+
+def test_a_lock_that_the_file_system_refuses_is_not_waited_for(dict_host: DictHost) -> None:
+    dict_host.programs("dnf", "rpm")
+    said = "error: can't create transaction lock on /var/lib/rpm/.rpm.lock ({})\n"
+    dict_host.answers["dnf"] = Output(("dnf",), 1, "", said.format("Read-only file system"))
+    assert "a file system is read-only" in str(refused(dict_host, order("dnf", "el9")))
+    assert dict_host.now == BOOT + 5000
+    dict_host.answers["dnf"] = Output(("dnf",), 1, "", said.format("Resource temporarily unavailable"))
+    with pytest.raises(Busy):
+        install(dict_host, order("dnf", "el9"))
+
+
+def test_a_manager_that_tries_again_by_itself_is_asked_less_often(dict_host: DictHost) -> None:
+    """zypper takes two minutes for a server that is busy."""
+
+    def search(host: DictHost, argv: tuple[str, ...]) -> Output:
+        host.sleep(110)
+        return Output(argv, 104, "", "Location 'http://m/repomd.xml' is temporarily unaccessible.\n")
+
+    dict_host.programs("zypper")
+    dict_host.answers["zypper"] = search
+    refused(dict_host, order("zypper", "sles-15.4"))
+    assert dict_host.now - BOOT - 5000 < 500
+
+
+def test_what_a_failed_transaction_has_installed_is_told(dict_host: DictHost) -> None:
+    """Not what had been there, nor what dpkg remembers of a package that is gone."""
+    before = "base 1 installed\n"
+    after = f"{before}libauparse0 1:3.0.9-1 installed\nold 1 config-files\n"
+
+    def apt_get(host: DictHost, argv: tuple[str, ...]) -> Output:
+        host.answers["dpkg-query -W"] = after
+        return Output(argv, 100, "", "installed auditd package post-installation script subprocess returned error\n")
+
+    dict_host.programs("apt-get", "apt-cache", "dpkg-query")
+    dict_host.write(LISTS)
+    dict_host.answers.update({"apt-cache policy": POLICY, "apt-get": apt_get, "dpkg-query -W": before})
+    with pytest.raises(BootstrapError, match="the script of a package failed: installed auditd") as caught:
+        InstallPackages(order("apt"), "").apply(dict_host, lambda *_, **__: None)
+    assert caught.value.done == ("libauparse0 1:3.0.9-1 installed",)
+
+
+def test_the_end_of_life_is_said_of_the_release_and_not_of_its_profile(dict_host: DictHost) -> None:
+    dict_host.programs("zypper")
+    wanted = order("zypper", "sles-15.4")._replace(release=OsRelease("sles", "15.6"))
+    assert (
+        "sles 15.6 reached its end of life"
+        in refused(dict_host, wanted._replace(profile=wanted.profile._replace(eol="2025-12-31"))).remedy
+    )
 
 
 def test_a_manager_that_knows_no_files_does_not_say_that_there_are_none(dict_host: DictHost) -> None:

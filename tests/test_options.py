@@ -15,6 +15,7 @@ from fim_bootstrap.commands import ABOUT_A_HOST
 from fim_bootstrap.errors import BadConfig, BootstrapError
 from fim_bootstrap.model import Settings
 from fim_bootstrap.option_table import CONFIG, FLAG, OPTIONS, Option
+from fim_bootstrap.spelling import nearest
 from tests.conftest import Tree, needs_root
 
 VALUES = {"root": "/", "mode": "auto", "profile": "debian-12", "profiles": "/", "format": "text", "report": "/dev/null",
@@ -168,6 +169,14 @@ def test_wrong_words_are_named_and_never_guessed_at(typed: str, said: str, capsy
     told = capsys.readouterr()
     assert told.err.startswith(f"fim-bootstrap{'' if said.startswith(':') else ' '}{said}")
     assert told.out == ""
+
+
+@pytest.mark.parametrize(("word", "known", "near"), [
+    ("rule", ("rules", "policy"), "rules"), ("debian-1", ("debian-12", "debian-13"), ""), ("zzz", ("rules",), ""),
+    ("RULES", ("rules",), "rules"), ("x", (), ""),
+])  # fmt: skip
+def test_a_guess_is_made_where_one_name_alone_is_near(word: str, known: tuple[str, ...], near: str) -> None:
+    assert nearest(word, known) == near
 
 
 @pytest.mark.parametrize(("typed", "values"), [

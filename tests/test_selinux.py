@@ -336,6 +336,21 @@ def test_the_capability_is_asked_for_where_a_folder_is_another_users_alone(dict_
     assert "capability" in look(host).source
 
 
+def test_ours_without_the_capability_is_kept_where_another_module_grants_it(dict_host: DictHost) -> None:
+    """The agent's folders became another user's after ours was loaded, and the agent's own module covers that."""
+    granted = {**serving("auditd_t", "usr_t"), ("auditd_t", "auditd_t", "capability"): {"dac_override"}}
+    host = machine(dict_host, fresh(granted), USR, owner=1000)
+    load(host, *selinux.render("auditd_t", False))
+    assert (judge(look(host)).status, judge(look(host)).changes) == (Status.OK, ())
+
+
+def test_ours_loses_the_capability_where_the_folders_are_roots_again(dict_host: DictHost) -> None:
+    host = machine(dict_host, fresh(serving("auditd_t", "usr_t")), USR)
+    load(host, *selinux.render("auditd_t", True))
+    assert judge(look(host)).status is Status.CHANGE
+    assert "capability" not in look(host).source
+
+
 def test_where_there_is_no_folder_yet_it_will_have_the_usual_label(dict_host: DictHost) -> None:
     host = machine(dict_host, fresh({}))
     assert look(host).denied == tuple(f"auditd_t usr_t:{cls} {name}" for cls, name in SERVING)

@@ -14,7 +14,7 @@ from ..model import Obstacle
 from ..redact import shown
 
 SWITCHED_OFF = re.compile(r"(?<![\w.-])audit=\"?(?:0|off)(?![\w.-])", re.IGNORECASE)
-A_WORD = re.compile(rf"(?<![^\s\"]){SWITCHED_OFF.pattern}", re.IGNORECASE)
+A_WORD = rf"(?i)(?<![^\s\"]){SWITCHED_OFF.pattern}"
 # what the tools write menus from: GRUB, kernel-install, dracut, bootc, zipl, Raspberry Pi
 SETTINGS = (
     "/etc/default/grub", "/etc/default/grub.d/*.cfg", "/boot/grub*/grubenv", "/boot/efi/EFI/*/grubenv",
@@ -26,7 +26,7 @@ MENUS = (
     "/boot/grub*/grub.cfg", "/boot/efi/EFI/*/grub.cfg", "/boot/grub/grub.conf", "/boot/grub/menu.lst",
     "/boot/extlinux/extlinux.conf", "/boot/syslinux/syslinux.cfg", "/etc/zipl.conf",
 )  # fmt: skip
-ENTRY = re.compile(r"\s*(?:options|linux\w*|kernel|append|parameters)\b[\s=]", re.IGNORECASE)
+ENTRY = r"(?i)\s*(?:options|linux\w*|kernel|append|parameters)\b[\s=]"
 REMEDY = "take it from the boot command line (grubby, update-grub, kernelstub, …), then reboot"
 NEXT = "auditing is switched off for the next boot"
 
@@ -35,12 +35,14 @@ def look(host: Reader, live: bool) -> Iterator[Obstacle]:
     """What keeps the kernel from auditing. `live`: this system runs, so that its next boot is not what is asked."""
     if live:
         yield from _of_this_boot(host)
-    for file in _files(host, SETTINGS):
-        for where, line in numbered(file):
+    settings, menus = _files(host, SETTINGS), _files(host, MENUS)
+    for file in settings:
+        for where, line in numbered(file) if SWITCHED_OFF.search(file.text) else ():
             if SWITCHED_OFF.search(line):
                 yield Obstacle(where, NEXT, REMEDY, certain=not live)
+    yield from _in_menus(menus, live)
+    for file in (*settings, *menus):
         yield from unread(file)
-    yield from _in_menus(_files(host, MENUS), live)
 
 
 def numbered(file: File) -> Iterator[tuple[str, str]]:
@@ -58,7 +60,7 @@ def unread(file: File) -> Iterator[Obstacle]:
 
 def _of_this_boot(host: Reader) -> Iterator[Obstacle]:
     booted = host.read("/proc/cmdline")
-    if booted and A_WORD.search(booted.text):
+    if booted and re.search(A_WORD, booted.text):
         where = f"/proc/cmdline: {shown(booted.text.strip())}"
         yield Obstacle(where, "this kernel was booted with auditing switched off", REMEDY)
     # every process has it, where the kernel was built with audit (fs/proc/base.c)
@@ -69,15 +71,15 @@ def _of_this_boot(host: Reader) -> Iterator[Obstacle]:
 
 def _in_menus(files: Sequence[File], live: bool) -> Iterator[Obstacle]:
     """In all entries, or in what all of them use, it is certain."""
+    if not any(SWITCHED_OFF.search(file.text) for file in files):
+        return
     lines = [(where, line) for file in files for where, line in numbered(file)]
-    entries = [bool(SWITCHED_OFF.search(line)) for _, line in lines if ENTRY.match(line)]
+    every_entry = all(SWITCHED_OFF.search(line) for _, line in lines if re.match(ENTRY, line))
     for where, line in lines:
         if SWITCHED_OFF.search(line):
-            every = all(entries) or not ENTRY.match(line)
+            every = every_entry or not re.match(ENTRY, line)
             why = NEXT if every else "auditing is switched off in one entry of the boot menu"
             yield Obstacle(where, why, REMEDY, certain=every and not live)
-    for file in files:
-        yield from unread(file)
 
 
 def _files(host: Reader, patterns: Sequence[str]) -> Sequence[File]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Optional
 
 from ..host.reader import File, Stat
+from ..model import AgentFacts
 from . import auditd_conf
 
 VALUES: Mapping[str, tuple[str, ...]] = {
@@ -50,6 +51,16 @@ def unfit(program: Stat, by_group: bool) -> str:
     if mode & wanted != wanted or (not by_group and mode & 0o022):
         return f"has mode {mode:04o}; 0750 is accepted"
     return ""
+
+
+def warnings(agent: AgentFacts, by_group: bool) -> tuple[str, ...]:
+    """Why the agent's plugin will not start, as a warning; `by_group`: before audit 4.2 the group may write to it."""
+    found = []
+    if agent.registration_problem:
+        found.append(f"the plugin is registered but will not start: {agent.registration_problem}")
+    if agent.plugin_file and (problem := unfit(agent.plugin_file, by_group)):
+        found.append(f"{agent.plugin_file.path} {problem}: the dispatcher skips it")
+    return tuple(found)
 
 
 def unfit_audispd(target: Optional[Stat]) -> str:

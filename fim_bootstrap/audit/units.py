@@ -23,8 +23,8 @@ RULES_UNIT = "audit-rules.service"
 NAMES = ("auditd.service", RULES_UNIT, "augenrules.service")
 OWN_RULES = ("/etc/audit/audit.rules", "/etc/audit/rules.d/")  # the rules requirement judges these, and mends them
 EXEC = re.compile(r"\s*Exec\w+\s*=(.*)")
-RUN = re.compile(r"\bauditctl\s+([^;&|]*)")
-LOADED = re.compile(r"(?<!\S)-R\s*(\S+)")
+RUN = r"\bauditctl\s+([^;&|]*)"
+LOADED = r"(?<!\S)-R\s*(\S+)"
 PATH = re.compile(r"(?<![\w./])/[\w./+-]+")
 LARGEST = 65536  # bytes of a script
 REMEDY = "take it out, then systemctl daemon-reload"
@@ -83,7 +83,7 @@ def _commands(file: File) -> Iterator[tuple[str, str]]:
 
 def _done_by(host: Reader, where: str, command: str, seen: set[str]) -> Iterator[Obstacle]:
     """What a command does, and the scripts and files of rules that it names."""
-    if RUN.search(command):
+    if re.search(RUN, command):
         yield from _run(host, where, command, True, seen)
         return
     for path in [path for path in PATH.findall(command) if path not in seen]:
@@ -97,11 +97,11 @@ def _done_by(host: Reader, where: str, command: str, seen: set[str]) -> Iterator
 
 def _run(host: Reader, where: str, command: str, certain: bool, seen: set[str]) -> Iterator[Obstacle]:
     """What auditctl is told in a command; the quotes of a shell do not matter."""
-    for words in RUN.findall(re.sub("[\"']", " ", command)):
+    for words in re.findall(RUN, re.sub("[\"']", " ", command)):
         for rule in auditctl.parse(f"{words.strip()}\n"):
             if harm := _harm(rule):
                 yield Obstacle(where, f"this unit {harm} each time it starts", REMEDY, certain=certain)
-        for path in [path for path in LOADED.findall(words) if path not in seen and not path.startswith(OWN_RULES)]:
+        for path in [path for path in re.findall(LOADED, words) if path not in seen and not path.startswith(OWN_RULES)]:
             seen.add(path)
             if found := _first_harm(host, path):
                 said, harm = found

@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..errors import BootstrapError
 from ..host.reader import Host
-from ..managers.lookup import Order
+from ..managers.lookup import Order, inventory
 from ..managers.rows import MANAGERS
 from .journal import Record
 
@@ -34,7 +35,7 @@ class InstallPackages(NamedTuple):
         """Write down what is chosen, and install it.
 
         What goes into the system of the next boot is written down afterwards: a later run believes that entry,
-        since it cannot look there.
+        since it cannot look there. Where it fails, the error tells what the package database has besides.
         """
         from ..managers.install import install  # not for a run that has nothing to install
 
@@ -43,8 +44,13 @@ class InstallPackages(NamedTuple):
         def note(names: Sequence[str]) -> None:
             record("install", manager=manager.name, packages=list(names), boot=boot if manager.staged else "")
 
-        with _no_services(host):
-            names = install(host, self.order, (lambda _: None) if manager.staged else note)
+        before = inventory(host, manager)
+        try:
+            with _no_services(host):
+                names = install(host, self.order, (lambda _: None) if manager.staged else note)
+        except BootstrapError as error:
+            error.done = tuple(sorted(inventory(host, manager) - before))
+            raise
         if manager.staged:
             note(names)
 

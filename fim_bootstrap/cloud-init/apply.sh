@@ -57,6 +57,7 @@ if ! $$program --version >/dev/null; then
     if [ -d /etc/fapolicyd ] && pidof fapolicyd >/dev/null; then
         echo "fapolicyd refuses it; allow it in /etc/fapolicyd/rules.d/30-fim-bootstrap.rules, then fagenrules --load:" >&2
         echo "allow perm=execute all : path=$$program" >&2
+        echo "allow perm=execute all : path=$$program.new" >&2 # it remembers the name at the first opening
         echo "allow perm=any exe=$$program : all" >&2
     fi
     fail 1 "$$program does not start"

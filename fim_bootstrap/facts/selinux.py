@@ -111,11 +111,12 @@ def gather(
     roots = [f"{store}/{kind}/active/modules" for store in STORES]
     module = stored(host, kind)
     held = _held(host, module)
-    # a daemon that an administrator started by hand runs in his domain, for which nothing has to be granted
-    domains = dict.fromkeys((type_of(context), usual))
+    # a daemon that an administrator started by hand runs in his domain, for which nothing has to be granted; and the
+    # capability may be granted by the agent's own module
+    domains, capability = dict.fromkeys((type_of(context), usual)), dict.fromkeys((override, False))
     watching = (render(domain, own, True) for domain in domains for own in (False, True))
     watch = guard and (deaf == WATCHED_TYPE or any(_holds(held, module) for module in watching))
-    modules = [render(domain, override, watch) for domain in domains]
+    modules = [render(domain, own, watch) for own in capability for domain in domains]
     kept = [module for module in modules if _holds(held, module)]
     wanted = kept[0] if kept and answers.effective else modules[0]
     facts = SELinuxFacts(

@@ -1,4 +1,4 @@
-"""Why a package cannot be had, read off the manager's own output, and what a person can type next.
+"""The causes for which a package cannot be had: each with its sign in the managers' own output, and its remedy.
 
 The lines are those of apt, dnf 4, dnf5, yum 3, tdnf, zypper and libcurl in the C locale. A remedy is one line for
 a shell; what has to be known besides stands behind its #.
@@ -6,17 +6,14 @@ a shell; what has to be known besides stands behind its #.
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Optional
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from ..host.reader import TIMED_OUT, Output, Reader
-from ..model import OsRelease, Profile
-from .rows import NETWORK, Manager
+from ..host.reader import TIMED_OUT
+from .rows import NETWORK, answered
 
 LOOK: Mapping[str, str] = {
-    "apt": "grep -rs ^deb /etc/apt/sources.list /etc/apt/sources.list.d",
+    "apt": "grep -rsE '^(deb|URIs)' /etc/apt/sources.list /etc/apt/sources.list.d",
     "zypper": "zypper repos --uri",
     "transactional-update": "zypper repos --uri",
     "yum": "yum repolist all",
@@ -37,9 +34,6 @@ WITHOUT: Mapping[str, str] = {  # the repository that does not answer
     "yum": "yum --disablerepo={repo} install {names}  # or skip_if_unavailable=1 in its file below /etc/yum.repos.d",
     "": "{program} --disablerepo={repo} install {names}  # or skip_if_unavailable=1 in its file below /etc/yum.repos.d",
 }
-VERSION_LOCKS = ("/etc/dnf/plugins/versionlock.list", "/etc/dnf/versionlock.toml",
-                 "/etc/yum/pluginconf.d/versionlock.list")  # fmt: skip
-LONGEST = 400  # characters of a line that is quoted
 CLOCK = "chronyc makestep || timedatectl set-ntp true"
 SWAP = "fallocate -l 2G /swapfile && chmod 600 /swapfile && mkswap /swapfile && swapon /swapfile"
 SUSE_CODE = "SUSEConnect -r CODE"
@@ -50,11 +44,7 @@ OWN_CA: Mapping[str, str] = {  # a proxy that looks into TLS
     "transactional-update": "cp CA.pem /etc/pki/trust/anchors/ && update-ca-certificates",
     "": "cp CA.pem /etc/pki/ca-trust/source/anchors/ && update-ca-trust",
 }
-REFUSED = (
-    r"Status code: 40[13]|HTTPS? Error 40[13]|40[13] when downloading|returned error: 40[13]"
-    r"|\b40[13] +(?:Forbidden|Unauthorized)"
-    r"|Permission to access '[^']*' denied"
-)
+REFUSED = rf"{answered('(?:401|403|451)')}|Permission to access '[^']*' denied"
 REPOSITORY = (
     r"for repo(?:sitory)?:? '(?P<a>[^']+)'|for repository \"(?P<b>[^\"]+)\"|(?m:^\[(?P<c>[^|\]\s]+)\|)"
     r"|repomd\.xml from (?P<f>[\w.-]+): \[Errno"
@@ -74,7 +64,8 @@ class Cause(NamedTuple):
 
 CAUSES = (
     Cause("the manager was killed, most likely because memory ran out",
-          r"exit status 137$|MemoryError|Cannot allocate memory|std::bad_alloc|Out of memory", {"": SWAP}),
+          r"exit status 137$|MemoryError|Cannot allocate memory|std::bad_alloc|Out of memory|received signal 9\b"
+          r"|scriptlet failed, signal 9", {"": SWAP}),
     Cause("it did not end in time", rf"exit status {TIMED_OUT}$", LOOK, "a mirror or a proxy may not answer"),
     Cause("the disk is full",
           r"No space left on device|enough free space|more space (?:needed )?on the|Disk quota exceeded"
@@ -83,6 +74,8 @@ CAUSES = (
           {"apt": "apt-get clean; df -h / /var", "zypper": "zypper clean --all; df -h / /var",
            "transactional-update": "snapper list; df -h / /var", "rpm-ostree": "rpm-ostree cleanup -bpm; df -h / /var",
            "": "{program} clean all; df -h / /var"}),
+    Cause("a file system is read-only", r"Read-only file system|configured to be read-only", {"": "findmnt -O ro"},
+          "mount it writable, or use the system's own update tool"),
     Cause("the clock of this host is behind", r"is not valid yet|not yet valid|not yet activated", {"": CLOCK}),
     Cause("a certificate or the index of a repository has expired",
           r"certificate has expired|CERT_HAS_EXPIRED|certificate is expired|[Ee]xpired certificate"
@@ -102,16 +95,50 @@ CAUSES = (
           r"Permission to access '[^']*(?:scc|updates)\.suse\.com[^']*' denied", {"": SUSE_CODE}),
     Cause("a proxy refuses", r"407 +Proxy|Status code: 407|returned error: 407|Proxy Authentication Required"
           r"|HTTP code 40[37] from proxy|CONNECT tunnel failed", {"": "env | grep -i proxy; {look}"},
-          "https_proxy=http://USER:PASSWORD@HOST:PORT, or the proxy in the file of the manager"),
+          "user and password stand in https_proxy, or in the configuration of the manager"),
     Cause("a certificate is not trusted",
           r"SSL certificate problem|certificate verif|SSL peer certificate|self.signed certificate"
           r"|local issuer certificate|SSL connect error|[Cc]url(?: error \(?|#)(?:35|51|58|60|77)\b"
           r"|certificate is NOT trusted|TLS handshake|SSL_ERROR|SSL/TLS", OWN_CA,
           "where a proxy looks into TLS; else install ca-certificates anew"),
     Cause("a name does not resolve",
-          r"Temporary failure (?:in name resolution|resolving)|(?:Could not|Couldn't|Cannot) resolve (?:host|proxy|')"
-          r"|Name or service not known", {"": "cat /etc/resolv.conf; getent hosts {host}"}),
+          r"Temporary failure (?:in name resolution|resolving '(?P<host>[^']+))"
+          r"|(?:Could not|Couldn't|Cannot) resolve (?:host: |proxy: |')(?P<server>[\w.-]+)"
+          r"|(?:Could not|Couldn't|Cannot) resolve (?:host|proxy)|Name or service not known",
+          {"": "cat /etc/resolv.conf; getent hosts {host}"}),
+    Cause("a download is not what its repository announces",
+          r"Hash Sum mismatch|File has unexpected size|checksum doesn't match|incorrect checksum"
+          r"|seems to be corrupted|[Dd]igest verification failed|Curl error \(37\)",
+          {"apt": "apt-get clean && apt-get update", "zypper": "zypper clean --all && zypper refresh",
+           "transactional-update": "zypper clean --all && zypper refresh",
+           "rpm-ostree": "rpm-ostree refresh-md --force",
+           "": "{program} clean all && {program} makecache"},
+          "a mirror is being updated, or a proxy keeps old files: try again later, or use another mirror"),
+    Cause("the server of a repository is in trouble",
+          rf"{answered('(?:429|5[0-9][0-9])')}|is temporarily unaccessible", {"": "curl -sSI {url}"},
+          "try again later; a proxy may answer in its place"),
+    Cause("what answers is no repository",
+          r"got 'NODATA'|Bad repomd file|repomd\.xml parser error|Parsing unsuccessful|Parse error at line"
+          r"|Document is empty|StartTag: invalid",
+          {"": "curl -sSi {url}"}, "a portal or a proxy may want a login first"),
     Cause("the network does not carry", NETWORK, {"": "curl -sSI {url}"}, "a proxy is taken from https_proxy"),
+    Cause("apt does not accept that a release was renamed", r"changed its '\w+' value",
+          {"apt": "apt-get --allow-releaseinfo-change update"}, "as a stable release becomes oldstable"),
+    Cause("apt cannot speak https here", r"method driver \S*/https could not be found",
+          {"apt": "apt-get install apt-transport-https ca-certificates"}, "from a repository without https"),
+    Cause("the configuration of the manager is wrong",
+          r"[Mm]alformed (?:entry|line|stanza)|Conflicting values set for|Type '[^']*' is not known"
+          r"|Error in configuration file|contains garbage|(?i:config error)|No valid source \(baseurl"
+          r"|has no or invalid url", LOOK),
+    Cause("the database of the packages is broken",
+          r"rpmdb open failed|Thread died in Berkeley DB|DB_RUNRECOVERY|disk image is malformed"
+          r"|cannot open Packages (?:index|database)", {"": "cp -a /var/lib/rpm /var/lib/rpm.kept && rpm --rebuilddb"}),
+    Cause("the manager itself does not run",
+          r"No module named '?(?:dnf|yum|cli|libdnf|hawkey|librepo|rpm|gpg|urlgrabber)\b"
+          r"|problem importing one of the Python modules|bad interpreter|error while loading shared libraries"
+          r"|symbol lookup error|exit status (?:126|139)$",
+          {"": "{program} --version; head -n 1 /usr/bin/{program}"},
+          "its Python or a library was replaced or removed"),
     Cause("this host is not registered",
           r"not registered (?:with|to) an entitlement|Unable to read consumer identity|no valid subscription"
           r"|System is not registered|subscription manifest",
@@ -130,7 +157,7 @@ CAUSES = (
            "": "rpm --import KEY-FILE"},
           "or get the key of that repository from its vendor, and compare its fingerprint"),
     Cause("a repository is gone",
-          r"does not have a Release file|404 +Not Found|Status code: 404|HTTP Error 404|No URLs in mirrorlist"
+          rf"does not have a Release file|{answered('(?:404|410)')}|No URLs in mirrorlist"
           r"|Cannot find a valid baseurl|Couldn't open file|Could not open file|File not found - \S+"
           r"|not found on medium|is not a directory|Valid metadata not found", LOOK),
     Cause("no repository is enabled", r"there are no package lists after it", LOOK),
@@ -139,16 +166,19 @@ CAUSES = (
           {"": "{program} versionlock delete {name}"}, answered=True),
     Cause("the package is excluded",
           r"exclude filtering for argument: (?P<name>\S+)|'(?P<other>\S+)' matches only excluded packages",
-          {"dnf5": "dnf5 --setopt=disable_excludes='*' install {names}", "": "{program} --disableexcludes=all install"
-           " {names}"}, "excludepkgs stands in the configuration of the manager or of a repository", answered=True),
+          {"dnf5": "dnf5 --setopt=disable_excludes='*' --setopt='*.module_hotfixes=1' install {names}",
+           "": "{program} --disableexcludes=all install {names}"},
+          "excludepkgs or includepkgs in the configuration of the manager or of a repository", answered=True),
     Cause("the package is hidden by a module", r"modular filtering for argument: (?P<name>\S+)",
           {"": "{program} --setopt='*.module_hotfixes=1' install {names}"}, answered=True),
     Cause("the package is pinned",
           r"(?m)^(?P<name>\S+):\n  Installed: .*\n  Candidate: \(none\)\n  Version table:\n"
           r" (?:\*\*\*|   ) (?P<version>\S+) -\d+$",
-          {"": "apt-get install {name}={version}"}, "the pin stands in /etc/apt/preferences.d", answered=True),
+          {"": "apt-get install {pinned}"}, "the pin stands in /etc/apt/preferences.d", answered=True),
     Cause("the package is locked", r"remove lock to allow (?:installation|removal) of (?P<name>\S+?)-[^-\s]+-[^-\s]+$",
           {"": "zypper removelock {name}"}, answered=True),
+    Cause("the installed packages do not fit together", r"[Uu]nmet dependencies\. Try '?apt",
+          {"apt": "apt-get --fix-broken install"}, answered=True),
     Cause("a dependency cannot be had",
           r"(?:Pre)?Depends: (?P<name>[^\s:]+)[^\n]*(?:but|to be installed|not installable|not going)"
           r"|nothing provides '?(?P<other>[^\s']+)|requires (?P<third>[^\s,]+)[^\n]*none of the providers"
@@ -156,113 +186,17 @@ CAUSES = (
           {"apt": "apt-mark unhold {name}; apt-get install {name} {names}", "zypper": "zypper install {name}",
            "transactional-update": "zypper install {name}", "rpm-ostree": "rpm-ostree status",
            "": "{program} install {name}"}, answered=True),
+    Cause("a file of it belongs to another package",
+          r"trying to overwrite '[^']+', which is also in package (?P<name>\S+)"
+          r"|file \S+ from install of \S+ conflicts with file from package (?P<other>\S+)"
+          r"|conflicts with file\s+(?:/\S+\s+)?from package\s+(?P<third>\S+)",
+          {"apt": "dpkg -L {name}", "": "rpm -ql {name}"}, "remove that package, or leave this one out"),
     Cause("another package would have to be removed",
-          r"remove is disabled|packages? will be REMOVED|conflicts with|[Ff]ile conflict", INSTALL,
+          r"remove is disabled|packages? will be REMOVED|conflicts with", INSTALL,
           "it asks before it removes anything", answered=True),
+    Cause("the script of a package failed",
+          r"installed (?P<name>\S+) package \S+ script subprocess|new (?P<other>\S+) package \S+ script subprocess"
+          r"|scriptlet in rpm package (?P<third>\S+)|%\w+\((?P<fourth>\S+?)-[^-\s]+-[^-\s)]+\) scriptlet failed"
+          r"|Error in %\w+ scriptlet: (?P<fifth>\S+?)-\d+:",
+          {**INSTALL, "apt": "dpkg --configure -a"}, "what it said is in /var/log/fim-bootstrap.log"),
 )  # fmt: skip
-# what tells that a repository was passed over, although the manager exits with 0
-PASSED_OVER = (
-    r"Ignoring repositor|Skipping repository|Failed to fetch|Failed to download metadata|have been ignored"
-    r"|index files failed|Usable URL not found|One of the configured repositories failed"
-)
-ERROR = r"(?i)\b(error|failed|cannot|could not|unable to (?!detect release))"
-
-
-class Why(NamedTuple):
-    """What stands in the way: the manager's decisive line, and what to type."""
-
-    what: str
-    remedy: str  # one line for a shell, then # and what has to be known
-    answered: bool = False  # the repositories were asked, and have it
-
-
-def why(
-    host: Reader, manager: Manager, release: OsRelease, names: Sequence[str], said: Sequence[Output]
-) -> Optional[Why]:
-    """Why these names cannot be had, where the manager's output has the sign of a cause."""
-    texts = [_readable(host, output) for output in said]
-    for cause in CAUSES:
-        for output, text in zip(said, texts):
-            found = next(reversed([*re.finditer(cause.sign, text, re.MULTILINE)]), None)  # the last says most
-            if found and (command := _filled(host, manager, release, cause, found, names, "\n".join(texts))):
-                what = f"{cause.name}: {_line(text, found)}{_status(output)}"
-                return Why(what, with_notes(command, cause.note), cause.answered)
-    return None
-
-
-def trouble(host: Reader, manager: Manager, said: Sequence[Output]) -> Optional[Why]:
-    """What a manager complained of while it was asked, where no cause is known."""
-    for output in said:
-        text = _readable(host, output)
-        unasked = output.status not in manager.good and not re.search(manager.absent, text)
-        if unasked or re.search(PASSED_OVER, text):
-            return Why(_telling(output, text) + _status(output), shlex.join(output.argv))
-    return None
-
-
-def _telling(output: Output, text: str) -> str:
-    lines = [line.strip() for line in text.splitlines()]
-    return next((line for sign in (ERROR, PASSED_OVER) for line in lines if re.search(sign, line)), output.why())
-
-
-def _readable(host: Reader, output: Output) -> str:
-    """The output, with what the manager leaves to its exit status and to its files."""
-    text = (output.stdout + "\n" + output.stderr).replace("&apos;", "'").replace("&quot;", '"')
-    found = re.search(r"exclude filtering for argument: ([\w.+-]+)|'([\w.+-]+)' matches only excluded", text)
-    name = (found[1] or found[2]) if found else ""
-    if name and any(host.holds(path, name.encode()) for path in VERSION_LOCKS):
-        text += f"\nversionlock ({name})"
-    return f"{text}\n{output.argv[0]}: exit status {output.status}" if output.status else text
-
-
-def _status(output: Output) -> str:
-    return f" ({output.argv[0]} exit status {output.status})" if output.status else ""
-
-
-def _line(text: str, found: re.Match[str]) -> str:
-    """The line in which a sign ends."""
-    begin = text.rfind("\n", 0, max(found.start(), found.end() - 1)) + 1
-    end = text.find("\n", found.end())
-    return re.sub(r"^(?:[EW]: |- |>>> )|\s+", " ", text[begin : end if end >= 0 else None].strip()).strip()[:LONGEST]
-
-
-def _filled(
-    host: Reader, manager: Manager, release: OsRelease, cause: Cause, found: re.Match[str], names: Sequence[str],
-    text: str,
-) -> str:  # fmt: skip
-    """The remedy with its fields filled in, or '' where the cause has none for this system."""
-    keys = (release.id, manager.name, "")
-    template = next((cause.remedy[key] for key in keys if key in cause.remedy), "")
-    groups = {key: value for key, value in found.groupdict().items() if value}
-    repository = re.search(REPOSITORY, text)
-    url = re.search(r"https?://[^\s'\"<>|\])]+", text)
-    fields = {
-        "program": manager.program,
-        "names": shlex.join(names),
-        "name": shlex.quote(next((value for key, value in groups.items() if key != "version"), "")),
-        "version": shlex.quote(groups.get("version", "")),
-        "repo": shlex.quote(next(filter(None, repository.groups()), "")) if repository else "",
-        "url": shlex.quote(url[0]) if url else "https://HOST",
-        "host": shlex.quote(url[0].split("/")[2].rpartition("@")[2].partition(":")[0]) if url else "HOST",
-        "look": LOOK.get(manager.name, LOOK[""]).format(program=manager.program),
-    }
-    if "{repo}" in template and not fields["repo"]:
-        return fields["look"]
-    if "resolv.conf" in template and host.root != "/" and not host.stat("/etc/resolv.conf"):
-        return shlex.join(("cp", "-L", "--remove-destination", "/etc/resolv.conf", f"{host.root}/etc/resolv.conf"))
-    return template.format_map(fields)
-
-
-def end_of_life(profile: Profile, today: str, who: str, said: str) -> str:
-    """What to do where the release is past its end of life, or where its repositories are gone by the output."""
-    what = profile.eol_advice or "upgrade it"
-    if profile.eol and profile.eol < today:
-        return f"{who or profile.title} reached its end of life on {profile.eol}: {what}"
-    gone = bool(profile.eol_signature) and re.search(profile.eol_signature, said) is not None
-    return f"the repositories of {who or profile.title} may have been moved away: {what}" if gone else ""
-
-
-def with_notes(remedy: str, *notes: str) -> str:
-    """A remedy of one line, with what has to be known besides behind a #."""
-    more = "; ".join(note for note in notes if note)
-    return remedy + ("; " if "  # " in remedy else "  # ") * bool(more) + more

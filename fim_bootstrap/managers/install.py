@@ -16,7 +16,7 @@ from ..host.reader import Host, Output, Reader
 from ..model import Profile
 from . import retry
 from .lookup import Lookup, Order, bare, enough, first_names, half_installed, heard, names_of, questions_for, unaskable
-from .retry import NETWORK_TRIES, await_network
+from .retry import await_network, hopeless
 from .rows import NETWORK, Manager
 
 
@@ -84,7 +84,7 @@ def _search(host: Host, order: Order, deadline: float) -> Lookup:
     """Look for all names; where one is lacking, refresh, and wait for a network that is not there yet."""
     manager, names = order.manager, names_of(order)
     lookup = Lookup(frozenset()) if bare(host, manager) else _resolve(host, order, names, deadline)
-    give_up, failures = time.monotonic() + order.network, 0
+    begun, failures = time.monotonic(), 0
     while not enough(order, lookup):
         refreshed = retry.run(host, order, manager.refresh, deadline, strict=False)
         if not refreshed.status and bare(host, manager):
@@ -93,10 +93,10 @@ def _search(host: Host, order: Order, deadline: float) -> Lookup:
         lookup = Lookup(found, (refreshed, *said))
         if enough(order, lookup) or not any(re.search(NETWORK, retry.text_of(output)) for output in lookup.said):
             break
-        if failures >= NETWORK_TRIES and time.monotonic() >= give_up:
+        if hopeless(failures, begun, order.network):
             break
         failures += 1
-        await_network(host, failures, refreshed, give_up)
+        await_network(host, failures, refreshed, begun + order.network)
     return lookup
 
 
@@ -116,7 +116,7 @@ def _resolve(host: Host, order: Order, names: Sequence[str], deadline: float) ->
 
 def _unknown(host: Host, order: Order, command: str, said: Sequence[Output]) -> BootstrapError:
     """Why there is no package for a command: its name could not be asked for, is kept out, or is not there."""
-    from . import causes  # only where something failed
+    from . import diagnosis  # only where something failed
 
     manager, profile, names = order.manager, order.profile, order.wanted[command]
     listed = ", ".join(names)
@@ -126,18 +126,18 @@ def _unknown(host: Host, order: Order, command: str, said: Sequence[Output]) -> 
              f"this name is not certain ({doubt})" if doubt else ""]  # fmt: skip
     if cannot := unaskable(manager, names):
         what, remedy, notes = cannot, "fim-bootstrap profiles", ["choose one with --profile"]
-    elif reason := causes.why(host, manager, order.release, wanted, said) or causes.trouble(host, manager, said):
+    elif reason := diagnosis.why(host, manager, order.release, wanted, said) or diagnosis.trouble(host, manager, said):
         kept = f"{listed} cannot be taken" if reason.answered else f"the repositories could not be asked for {listed}"
         what, remedy = f"{kept}: {reason.what}", reason.remedy
         notes = []
     elif manager.rehearse and (
-        reason := causes.why(host, manager, order.release, wanted, [_rehearse(host, order, names)])
+        reason := diagnosis.why(host, manager, order.release, wanted, [_rehearse(host, order, names)])
     ):
         what, remedy, notes = f"{listed} cannot be taken: {reason.what}", reason.remedy, []
     else:
         what = f"the repositories of this host have none of {listed}"
         remedy = shlex.join(next(iter(questions_for(manager, names).values())))
-    remedy = causes.with_notes(remedy, retry.end_of_life(order, said), *notes)
+    remedy = diagnosis.with_notes(remedy, retry.end_of_life(order, said), *notes)
     return BootstrapError(f"no package for the command {command}: {what}", remedy)
 
 

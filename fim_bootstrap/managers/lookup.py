@@ -16,6 +16,7 @@ from ..host.reader import RAW_LIMIT, Output, Reader
 from ..model import OsRelease, Profile
 from .rows import MANAGERS, Manager
 
+GONE = (" not-installed", " config-files")  # dpkg's states of a package that is not there
 RESOLVE_TIMEOUT = 600.0  # the metadata may have to be fetched first
 
 
@@ -42,6 +43,12 @@ def half_installed(host: Reader, manager: Manager) -> frozenset[str]:
             raise Blocked(f"{why}: which packages are half installed is not known", f"ls -l {path}")
         texts.append(text or b"")
     return frozenset(name.decode() for text in texts for name in re.findall(manager.half_installed.encode(), text))
+
+
+def inventory(host: Reader, manager: Manager) -> frozenset[str]:
+    """Each package that the database has, with its version, and where the manager tells it with its state."""
+    (listed,) = host.query(manager.listing)
+    return frozenset(line for line in listed.stdout.splitlines() if not line.endswith(GONE))
 
 
 class Order(NamedTuple):
@@ -75,10 +82,10 @@ def available(host: Reader, order: Order) -> tuple[frozenset[str], str]:
     lookup = heard(manager, questions, host.query(*questions.values(), timeout=RESOLVE_TIMEOUT))
     if enough(order, lookup):
         return lookup.found, ""
-    from . import causes  # only where something is lacking
+    from . import diagnosis  # only where something is lacking
 
     said = [*lookup.said, *(host.query((*manager.rehearse, *first_names(order))) if manager.rehearse else ())]
-    reason = causes.why(host, manager, order.release, names, said) or causes.trouble(host, manager, lookup.said)
+    reason = diagnosis.why(host, manager, order.release, names, said) or diagnosis.trouble(host, manager, lookup.said)
     return lookup.found, f"{reason.what}; {reason.remedy}" if reason else unaskable(manager, names)
 
 

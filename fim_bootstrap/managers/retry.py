@@ -15,7 +15,8 @@ from .rows import NETWORK
 
 INSTALL_TIMEOUT = 1800.0  # seconds; a slow mirror is no error
 LONGEST_PAUSE = 10.0
-NETWORK_TRIES = 3  # at least, however short the patience
+# at least, however short the patience: so many tries, or so many seconds of a manager that tries again by itself
+NETWORK_TRIES, NETWORK_SECONDS = 3, 20.0
 
 
 class Stale(BootstrapError):
@@ -31,8 +32,8 @@ def run(host: Host, order: Order, argv: Sequence[str], deadline: float, strict: 
 
     Not `strict`: any answer will do that is not about a lock.
     """
-    manager, failures, finished = order.manager, 0, False
-    give_up, timeout = time.monotonic() + order.network, INSTALL_TIMEOUT if strict else RESOLVE_TIMEOUT
+    manager, failures, finished, begun = order.manager, 0, False, time.monotonic()
+    timeout = INSTALL_TIMEOUT if strict else RESOLVE_TIMEOUT
     while True:
         if (pid := lock.holder_of(host, manager.locks)) is not None:
             lock.wait(host, manager, pid, deadline)
@@ -49,11 +50,17 @@ def run(host: Host, order: Order, argv: Sequence[str], deadline: float, strict: 
                 host.run(*manager.finish, ok=range(256), timeout=INSTALL_TIMEOUT, env=manager.env)
         elif not strict:
             return output
-        elif re.search(NETWORK, said) and (failures < NETWORK_TRIES or time.monotonic() < give_up):
+        elif re.search(NETWORK, said) and not hopeless(failures, begun, order.network):
             failures += 1
-            await_network(host, failures, output, give_up)
+            await_network(host, failures, output, begun + order.network)
         else:
             raise _failure(host, order, argv, output)
+
+
+def hopeless(failures: int, begun: float, patience: float) -> bool:
+    """Whether a network that has failed so often since `begun` (monotonic seconds) is not waited for any longer."""
+    waited = time.monotonic() - begun
+    return waited >= patience and (failures >= NETWORK_TRIES or waited >= NETWORK_SECONDS)
 
 
 def await_network(host: Host, failures: int, output: Output, give_up: float) -> None:
@@ -69,19 +76,21 @@ def text_of(output: Output) -> str:
 
 
 def _failure(host: Reader, order: Order, argv: Sequence[str], output: Output) -> BootstrapError:
-    from . import causes  # only where something failed
+    from . import diagnosis  # only where something failed
 
     manager, said = order.manager, text_of(output)
     kinds = {manager.stale: Stale, manager.needs_reinstall: NeedsReinstall}
     kind = next((kind for pattern, kind in kinds.items() if re.search(pattern, said)), BootstrapError)
-    reason = causes.why(host, manager, order.release, first_names(order), [output])
-    reason = reason or causes.Why(f"{output.why()} (exit status {output.status})", shlex.join(argv))
-    remedy = causes.with_notes(reason.remedy, end_of_life(order, [output]))
+    reason = diagnosis.why(host, manager, order.release, first_names(order), [output])
+    reason = reason or diagnosis.Why(f"{output.why()} (exit status {output.status})", shlex.join(argv))
+    remedy = diagnosis.with_notes(reason.remedy, end_of_life(order, [output]))
     return kind(f"{shlex.join(argv)} failed: {reason.what}", remedy)
 
 
 def end_of_life(order: Order, said: Sequence[Output]) -> str:
     """What to do where the release is past its end of life, or ''."""
-    from . import causes  # only where something failed
+    from . import diagnosis  # only where something failed
 
-    return causes.end_of_life(order.profile, order.today, order.release.name, "\n".join(map(text_of, said)))
+    release = order.release
+    who = release.name or (f"{release.id} {release.version}" if release.version else "")
+    return diagnosis.end_of_life(order.profile, order.today, who, "\n".join(map(text_of, said)))

@@ -10,12 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+
+def answered(codes: str) -> str:
+    """The pattern of an HTTP status in what apt, librepo, yum 3, tdnf, libzypp and libcurl say of an answer."""
+    before = r"Status code: |HTTPS? Error |HTTP response: |returned error: "
+    return rf"(?:(?:{before}){codes}\b|\b{codes} when downloading|\s{codes}  (?:[A-Z][a-z]|\[IP))"
+
+
 NETWORK = (
     r"Temporary failure resolving|Temporary failure in name resolution|(?:Could not|Couldn't) resolve (?:host|proxy|')"
     r"|Could not connect|Couldn't connect|Failed to connect|Connection timed out|(?<!code: )Connection failed"
     r"|Connection reset|Operation too slow|Timeout was reached|Hash Sum mismatch|Timeout exceeded"
-    r"|Network is unreachable|No route to host|Connection refused|Status code: 50[234]"
-    r"|\b50[234] +(?:Bad|Service|Gateway)"
+    r"|Network is unreachable|No route to host|Connection refused|Undetermined Error|[Cc]url error \((?:18|52|55|92)\)"
+    rf"|is temporarily unaccessible|{answered('(?:429|50[0234])')}"
 )
 RPM_LOCKS = ("/var/lib/rpm/.rpm.lock", "/usr/lib/sysimage/rpm/.rpm.lock")
 
@@ -33,6 +40,7 @@ class Manager(NamedTuple):
     locks: tuple[str, ...]  # files that a manager at work has locked (fcntl)
     locked: str  # pattern in the output of a run that met a lock; a group `pid` may name the holder
     installed: tuple[str, ...] = ("rpm", "-q")  # exits 0 where a package is there
+    listing: tuple[str, ...] = ("rpm", "-qa", "--qf", r"%{NAME} %{VERSION}-%{RELEASE}\n")  # all that is there
     remove: tuple[str, ...] = ("rpm", "-e")  # not the manager itself, which would remove all that depends on it
     provides: tuple[str, ...] = ()  # resolves the path of a file; empty: the manager cannot
     rehearse: tuple[str, ...] = ()  # an installation that changes nothing, and says why it would fail
@@ -62,7 +70,8 @@ _ZYPPER_SEARCH = ("zypper", "--non-interactive", "--quiet", "--xmlout", "search"
 _NAME_LINE = r"(?m)^([\w.+-]+)$"
 _LIST_LINE = r"(?m)^([\w.+-]+)\.(?:noarch|\w*86\w*|aarch64|ppc64\w*|s390x)\s+[\w:.~^+-]*\d[\w:.~^+-]*\s+@?\S+"
 _XML_NAME = r'<solvable [^>]*name="([^"]+)"'
-_RPM_LOCKED = r"can't create transaction lock|Failed to obtain rpm transaction lock"
+# the same words with another reason, such as a read-only file system, are about no lock
+_RPM_LOCKED = r"can't create transaction lock on \S+ \(Resource temporarily|Failed to obtain rpm transaction lock"
 
 MANAGERS: Mapping[str, Manager] = {
     manager.name: manager
@@ -77,6 +86,7 @@ MANAGERS: Mapping[str, Manager] = {
                        "install"),
             rehearse=("apt-get", "-q", "-s", "install"),
             installed=("dpkg-query", "-W"),
+            listing=("dpkg-query", "-W", "-f", r"${Package} ${Version} ${db:Status-Status}\n"),
             remove=("dpkg", "--remove"),
             locks=("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock",
                    "/var/cache/apt/archives/lock"),

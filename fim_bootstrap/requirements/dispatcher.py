@@ -89,8 +89,9 @@ def _dispatching(facts: Facts) -> Finding:
     if not audit.plugin_dir_present:
         said = f"the plugin directory {audit.plugin_dir} is missing, or none"
         return _blocked(said, "reinstall the audit package")
+    warnings = plugin_file.warnings(facts.agent, by_group=auditd_conf.HALT not in audit.dialect)
     how = f"audit {audit.generation}.x dispatches" + ("" if audit.generation == 2 else " by itself")
-    return Finding(ID, TITLE, Status.OK, f"{how}; plugins in {audit.plugin_dir}", warnings=_warnings(facts))
+    return Finding(ID, TITLE, Status.OK, f"{how}; plugins in {audit.plugin_dir}", warnings=warnings)
 
 
 def _moved(facts: Facts) -> Optional[Finding]:
@@ -113,13 +114,3 @@ def _blocked(summary: str, remedy: str) -> Finding:
 
 def _faulty(line: auditd_conf.Line) -> str:
     return f"{auditd_conf.PATH}:{line.number}: {line.text.strip()!r}: {line.problem}"
-
-
-def _warnings(facts: Facts) -> tuple[str, ...]:
-    agent, found = facts.agent, []
-    if agent.registration_problem:
-        found.append(f"the plugin is registered but will not start: {agent.registration_problem}")
-    by_group = auditd_conf.HALT not in facts.audit.dialect  # before audit 4.2
-    if agent.plugin_file and (problem := plugin_file.unfit(agent.plugin_file, by_group)):
-        found.append(f"{agent.plugin_file.path} {problem}: the dispatcher skips it")
-    return tuple(found)

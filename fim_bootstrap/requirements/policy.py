@@ -82,9 +82,8 @@ def _granted(facts: Facts) -> Finding:
         )  # fmt: skip
     if not facts.environment.live:
         return Finding(ID, TITLE, Status.OK, f"the module {MODULE} is in the store of this tree")
-    proven = "loaded; the kernel could not be asked for the access"
-    if state.effective:
-        proven = "granted by the kernel" + ("" if state.module_present else ", without a module of ours")
+    by_the_kernel = "granted by the kernel" + ("" if state.module_present else ", without a module of ours")
+    proven = by_the_kernel if state.effective else "in the module; the kernel could not be asked for the access"
     return Finding(ID, TITLE, Status.OK, f"{state.mode}: the plugin's access is {proven}", warnings=warnings)
 
 

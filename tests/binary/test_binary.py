@@ -121,6 +121,13 @@ def test_its_control_ids_and_its_reader_of_xml_are_those_of_the_source(tree: Tre
         assert "content_profile_cis" in mine or form in ("markdown", "ansible-lockdown")
 
 
+def test_text_from_the_host_is_escaped_as_from_source(tree: Tree) -> None:
+    tree.write("/etc/audit/rules.d/x.rules", "-e 2 # \x1b[2J\u202e\u2028\n")
+    seen = ran("check", "--root", str(tree.folder))
+    assert seen.status == 3
+    assert "-e 2 # \\x1b[2J\\u202e\\u2028" in seen.out
+
+
 def test_a_damaged_download_says_so(tmp_path: Path) -> None:
     content = bytearray(BINARY.read_bytes())
     content[len(content) // 2] ^= 0xFF  # in one of the two large things that are packed

@@ -18,7 +18,7 @@ from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.host.reader import LIMIT, File, Output, Stat
 from fim_bootstrap.layout import Style
 from fim_bootstrap.managers import lock, lookup, rows
-from fim_bootstrap.managers.causes import trouble, why
+from fim_bootstrap.managers.diagnosis import trouble, why
 from fim_bootstrap.model import OsRelease, Profile, Settings
 from fim_bootstrap.redact import redact
 from fim_bootstrap.resources import profile_folder

@@ -52,12 +52,16 @@ data: {{module: {name}, stream: "{default}"}}
 
 
 class Answering(http.server.BaseHTTPRequestHandler):
-    """Answers each request with the status that its path begins with."""
+    """Answers each request with the status that its path begins with; after /cut/ it hangs up in between."""
 
     def do_GET(self) -> None:
-        status = int(self.path.split("/")[1]) if self.path.startswith("/4") else 407
-        self.send_response(status)
+        begin = self.path.partition("/")[2].partition("/")[0]
+        body = b"<html>Please log in</html>\n" if begin in ("200", "cut") else b""
+        self.send_response(200 if begin == "cut" else int(begin) if begin.isdecimal() else 407)
+        self.send_header("Content-Length", str(len(body) * (2 if begin == "cut" else 1)))
         self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     do_HEAD = do_CONNECT = do_GET  # noqa: N815 - the library's names
 
@@ -125,8 +129,31 @@ def hidden_by_a_module(here: Root) -> None:
     here.run("modifyrepo_c --mdtype=modules /modules.yaml /repo/repodata")
 
 
-def pinned(here: Root) -> None:
-    (here.path / "etc/apt/preferences.d/none").write_text("Package: auditd\nPin: version *\nPin-Priority: -1\n")
+def pinned(here: Root, name: str = "auditd", what: str = "version *") -> None:
+    (here.path / "etc/apt/preferences.d/none").write_text(f"Package: {name}\nPin: {what}\nPin-Priority: -1\n")
+
+
+def through(here: Root, proxy: str, scheme: str = "http") -> None:
+    """The only way to the repository is a proxy."""
+    at(here, f"{scheme}://mirror.example/repo")
+    (here.path / "etc/apt/apt.conf.d/90proxy").write_text(f'Acquire::{scheme}::Proxy "http://{proxy}";\n')
+
+
+def owned_by_another(here: Root) -> None:
+    """A file of ours is in somebody else's package; it is no program, so that ours is still missing."""
+    folder = here.path / ("build/other/usr/sbin" if here.rpm else "other/sbin")
+    folder.mkdir(parents=True)
+    (folder / "auditd").write_text("something else\n")
+    (folder / "auditd").chmod(0o644)
+    if here.rpm:
+        here._rpmbuild("other", ordinary("other", "1", "/usr/sbin/auditd"))
+        here.run("rpm -i /rpms/other-1.rpm")
+        return
+    (here.path / "other/DEBIAN").mkdir()
+    (here.path / "other/DEBIAN/control").write_text(
+        "Package: other\nVersion: 1\nArchitecture: all\nMaintainer: x <x@x>\nDescription: x\n"
+    )
+    here.run("dpkg-deb --build /other && dpkg -i /other.deb")
 
 
 def locked(here: Root) -> None:
@@ -135,7 +162,7 @@ def locked(here: Root) -> None:
 
 def killed(here: Root, when: str = "") -> None:
     """Somebody sends the manager SIGKILL, as the kernel does where memory runs out."""
-    program = {"debian-12": "apt-get", "el8": "dnf", "fedora": "dnf5"}[here.profile.id]
+    program = {"debian-12": "apt-get", "el8": "dnf", "fedora": "dnf5", "sles-15.4": "zypper"}[here.profile.id]
     real = here.path / "usr/bin" / program
     real.rename(f"{real}.real")
     real.write_text(f'#!/bin/sh\ncase " $* " in *" {when}"*) kill -9 $$;; esac\nexec $0.real "$@"\n')
@@ -156,6 +183,40 @@ def needing(here: Root) -> None:
              "dpkg-deb -R /repo/auditd_*.deb /r; sed -i 's/^Depends: /Depends: libdep (>= 2), /' /r/DEBIAN/control;"
              "dpkg-deb -b /r /repo/auditd_1%3a3.0.9-1_amd64.deb; cd /repo && apt-ftparchive packages . > Packages",
              )  # fmt: skip
+
+
+def damaged(here: Root, pattern: str) -> None:
+    """Files of the repository whose last bytes are not those that it announces."""
+    for path in here.path.glob(f"repo/{pattern}"):
+        content = bytearray(path.read_bytes())
+        content[-20] ^= 255
+        path.write_bytes(content)
+
+
+def out_of_step(here: Root) -> None:
+    """The index of the repository is newer than what it is announced by."""
+    here.run("cd /repo && apt-ftparchive release . > Release && echo >> Packages")
+
+
+def badly_written(here: Root, text: str) -> None:
+    """A file that names repositories holds something else."""
+    for name in ("etc/yum.repos.d/page.repo", "etc/zypp/repos.d/page.repo", "etc/apt/sources.list"):
+        (here.path / name).write_text(text)
+
+
+def without_https(here: Root, url: str) -> None:
+    """An apt that came in two packages, of which one is not there."""
+    here.run("rm /usr/lib/apt/methods/https")
+    at(here, url)
+
+
+def unmet(here: Root) -> None:
+    """Somebody has installed a package without what it depends on."""
+    (here.path / "other/DEBIAN").mkdir(parents=True)
+    (here.path / "other/DEBIAN/control").write_text(
+        "Package: other\nVersion: 1\nArchitecture: all\nMaintainer: x <x@x>\nDescription: x\nDepends: nothere\n"
+    )
+    here.run("dpkg-deb --build /other && dpkg -i --force-depends /other.deb")
 
 
 class Situation(NamedTuple):
@@ -184,10 +245,10 @@ SITUATIONS = {
         "SUSEConnect -r CODE", 'ID="sles"\nVERSION_ID="12.5"\n'),
     "no-sources": Situation(
         "debian-12", lambda here, _: nowhere(here), "no repository is enabled", "there are no package lists",
-        "grep -rs ^deb /etc/apt"),
+        "grep -rsE '^(deb|URIs)' /etc/apt"),
     "forbidden-apt": Situation(
         "debian-12", lambda here, url: at(here, f"http://{url}/403"), "a repository refuses this host",
-        "403 Forbidden", "grep -rs ^deb"),
+        "403 Forbidden", "grep -rsE"),
     "forbidden-dnf": Situation(
         "el8", lambda here, url: at(here, f"http://{url}/403"), "a repository refuses this host", "Status code: 403",
         "dnf --disablerepo=fim install audit"),
@@ -223,7 +284,7 @@ SITUATIONS = {
         "Status code: 407", "env | grep -i proxy"),
     "gone-apt": Situation(
         "debian-12", lambda here, url: at(here, f"http://{url}/404"), "a repository is gone", "404 Not Found",
-        "grep -rs ^deb"),
+        "grep -rsE"),
     "gone-dnf": Situation(
         "el8", lambda here, url: at(here, f"http://{url}/404", "skip_if_unavailable=1\n"), "a repository is gone",
         "Status code: 404", "dnf repolist --all"),
@@ -294,6 +355,121 @@ SITUATIONS = {
     "dependency-zypper": Situation(
         "sles-15.4", lambda here, _: needing(here), "a dependency cannot be had", "nothing provides libdep >= 2",
         "zypper install libdep"),
+    "gone-410-dnf": Situation(
+        "el8", lambda here, url: at(here, f"http://{url}/410"), "a repository is gone", "Status code: 410",
+        "dnf repolist --all"),
+    "gone-410-apt": Situation(
+        "debian-12", lambda here, url: at(here, f"http://{url}/410"), "a repository is gone", "410 Gone", "grep -rsE"),
+    "forbidden-by-law-dnf5": Situation(
+        "fedora", lambda here, url: at(here, f"http://{url}/451"), "a repository refuses this host",
+        "Status code: 451", "dnf5 "),
+    "too-many-requests-zypper": Situation(
+        "sles-15.4", lambda here, url: at(here, f"http://{url}/429"), "the server of a repository is in trouble",
+        "429", "curl -sSI http://127.0.0.1"),
+    "server-error-apt": Situation(
+        "debian-12", lambda here, url: at(here, f"http://{url}/500"), "the server of a repository is in trouble",
+        "500 Internal Server Error", "curl -sSI http://127.0.0.1"),
+    "server-error-dnf": Situation(
+        "el8", lambda here, url: at(here, f"http://{url}/500"), "the server of a repository is in trouble",
+        "Status code: 500", "curl -sSI http://127.0.0.1"),
+    "server-error-dnf5": Situation(
+        "fedora", lambda here, url: at(here, f"http://{url}/500"), "the server of a repository is in trouble",
+        "Status code: 500", "curl -sSI http://127.0.0.1"),
+    "portal-apt": Situation(
+        "debian-12", lambda here, url: at(here, f"http://{url}/200"), "what answers is no repository", "NODATA",
+        "curl -sSi http://127.0.0.1"),
+    "portal-dnf": Situation(
+        "el8", lambda here, url: at(here, f"http://{url}/200"), "what answers is no repository",
+        "repomd.xml parser error", "dnf repolist --all"),
+    "portal-dnf5": Situation(
+        "fedora", lambda here, url: at(here, f"http://{url}/200"), "what answers is no repository",
+        "Parsing unsuccessful", "dnf5 repolist --all"),
+    "cut-short-apt": Situation(
+        "debian-12", lambda here, url: at(here, f"http://{url}/cut"), "the network does not carry", "127.0.0.1",
+        "curl -sSI http://127.0.0.1"),
+    "cut-short-dnf": Situation(
+        "el8", lambda here, url: at(here, f"http://{url}/cut"), "the network does not carry", "Curl error (18)",
+        "curl -sSI http://127.0.0.1"),
+    "cut-short-dnf5": Situation(
+        "fedora", lambda here, url: at(here, f"http://{url}/cut"), "the network does not carry", "Curl error (18)",
+        "curl -sSI http://127.0.0.1"),
+    "damaged-package-apt": Situation(
+        "debian-12", lambda here, _: damaged(here, "auditd_*"), "a download is not what its repository announces",
+        "Hash Sum mismatch", "apt-get clean && apt-get update"),
+    "damaged-package-dnf": Situation(
+        "el8", lambda here, _: damaged(here, "audit-*"), "a download is not what its repository announces",
+        "incorrect checksum", "dnf clean all && dnf makecache"),
+    "damaged-package-dnf5": Situation(
+        "fedora", lambda here, _: damaged(here, "audit-*"), "a download is not what its repository announces",
+        "checksum doesn't match", "dnf5 clean all && dnf5 makecache"),
+    "damaged-package-zypper": Situation(
+        "sles-15.4", lambda here, _: damaged(here, "audit-*"), "a download is not what its repository announces",
+        "seems to be corrupted", "zypper clean --all && zypper refresh"),
+    "damaged-index-apt": Situation(
+        "debian-12", lambda here, _: out_of_step(here), "a download is not what its repository announces",
+        "Hash Sum mismatch", "apt-get clean && apt-get update"),
+    "damaged-index-dnf": Situation(
+        "el8", lambda here, _: damaged(here, "repodata/*primary*"), "a download is not what its repository announces",
+        "checksum doesn't match", "dnf clean all && dnf makecache"),
+    "damaged-index-dnf5": Situation(
+        "fedora", lambda here, _: damaged(here, "repodata/*primary*"),
+        "a download is not what its repository announces", "checksum doesn't match", "dnf5 clean all"),
+    "file-conflict-dnf": Situation(
+        "el8", lambda here, _: owned_by_another(here), "a file of it belongs to another package",
+        "conflicts with file from package other-1-1", "rpm -ql other-1-1"),
+    "file-conflict-dnf5": Situation(
+        "fedora", lambda here, _: owned_by_another(here), "a file of it belongs to another package",
+        "conflicts with file from package other-1-1", "rpm -ql other-1-1"),
+    "file-conflict-zypper": Situation(
+        "sles-15.4", lambda here, _: owned_by_another(here), "a file of it belongs to another package", "other-1-1",
+        "rpm -ql other-1-1"),
+    "unmet-apt": Situation(
+        "debian-12", lambda here, _: unmet(here), "the installed packages do not fit together", "Unmet dependencies",
+        "apt-get --fix-broken install"),
+    "no-https-apt": Situation(
+        "debian-12", lambda here, url: without_https(here, f"https://{url}/404"),
+        "apt cannot speak https here", "method driver", "apt-get install apt-transport-https"),
+    "malformed-apt": Situation(
+        "debian-12", lambda here, _: badly_written(here, "deb\n"), "the configuration of the manager is wrong",
+        "Malformed entry 1", "grep -rsE"),
+    "malformed-dnf5": Situation(
+        "fedora", lambda here, _: badly_written(here, "<html></html>\n"), "the configuration of the manager is wrong",
+        "page.repo", "dnf5 repolist --all"),
+    "malformed-zypper": Situation(
+        "sles-15.4", lambda here, _: badly_written(here, "<html></html>\n"),
+        "the configuration of the manager is wrong", "contains garbage", "zypper repos --uri"),
+    "no-url-zypper": Situation(
+        "sles-15.4", lambda here, _: at(here, ""), "the configuration of the manager is wrong",
+        "has no or invalid url", "zypper repos --uri"),
+    "no-python-dnf": Situation(
+        "el8", lambda here, _: here.run("mv /usr/lib/python3/dist-packages/dnf /dnf"),
+        "the manager itself does not run", "No module named 'dnf'", "dnf --version"),
+    "pinned-as-a-whole": Situation(
+        "debian-12", lambda here, _: pinned(here, "*", "release *"), "the package is pinned", "auditd: 1:3.0.9-1 -1",
+        "apt-get install auditd=1:3.0.9-1 procps="),
+    "excluded-by-a-repository-dnf": Situation(
+        "el8", lambda here, _: at(here, "file:///repo", "includepkgs=other\n"), "the package is excluded",
+        "exclude filtering for argument: audit", "dnf --disableexcludes=all install audit"),
+    "excluded-by-a-repository-dnf5": Situation(
+        "fedora", lambda here, _: at(here, "file:///repo", "excludepkgs=audit*\n"), "the package is excluded",
+        "matches only excluded packages", "dnf5 --setopt=disable_excludes='*'"),
+    "module-dnf5": Situation(
+        "fedora", lambda here, _: hidden_by_a_module(here), "the package is excluded",
+        "matches only excluded packages", "dnf5 --setopt=disable_excludes='*' --setopt='*.module_hotfixes=1'"),
+    "killed-zypper": Situation(
+        "sles-15.4", lambda here, _: killed(here), "the manager was killed, most likely because memory ran out",
+        "zypper exit status 137", "fallocate -l 2G /swapfile"),
+    "proxy-that-has-no-address": Situation(
+        "el8", lambda here, _: at(here, "http://mirror.example/repo", "proxy=http://nowhere.invalid:3128\n"),
+        "a name does not resolve", "nowhere.invalid", "cat /etc/resolv.conf; getent hosts nowhere.invalid"),
+    "proxy-apt": Situation(
+        "debian-12", through, "a proxy refuses", "407 Proxy Authentication Required",
+        "env | grep -i proxy"),
+    "proxy-apt-https": Situation(
+        "debian-12", lambda here, url: through(here, url, "https"), "a proxy refuses", "407", "env | grep -i proxy"),
+    "proxy-dnf5": Situation(
+        "fedora", lambda here, url: at(here, "https://mirror.example/repo", f"proxy=http://{url}\n"),
+        "a proxy refuses", "CONNECT tunnel failed, response 407", "env | grep -i proxy"),
 }  # fmt: skip
 
 
@@ -508,3 +684,66 @@ def test_resolve_never_takes_silence_for_an_answer(name: str, server: str) -> No
         assert "not looked up" in text.out
         assert "NOT IN THE REPOSITORIES" not in text.out
         assert situation.cause in text.err
+
+
+def failing(here: Root, command: str, script: str) -> str:
+    """Have the package of a command end its script with an error; the package's name."""
+    name = here.profile.packages[command][0]
+    if here.rpm:
+        spec = ordinary(name, "2", "").replace("%files", f"%{script}\nexit 1\n%files")
+        (here.path / "new.spec").write_text(spec)
+        here.run("rpmbuild -bb -D '_rpmdir /repo' -D '_build_name_fmt %%{NAME}-%%{VERSION}.rpm' --buildroot /build/new "
+                 f"/new.spec && rm -f /repo/{name}-1* && createrepo_c -q /repo")  # fmt: skip
+        return name
+    here.run(f"dpkg-deb -R /repo/{name}_*.deb /r; rm /repo/{name}_*;"
+             f"printf '#!/bin/sh\\nexit 3\\n' > /r/DEBIAN/{script};"
+             f"chmod 755 /r/DEBIAN/{script}; dpkg-deb -b /r /repo/{name}_9_all.deb; cd /repo;"
+             "apt-ftparchive packages . > Packages")  # fmt: skip
+    return name
+
+
+@pytest.mark.parametrize("name", ["debian-12", "el8", "fedora", "sles-15.4"])
+def test_a_transaction_that_fails_half_way_tells_what_it_has_installed(name: str) -> None:
+    """auditd's script fails; what is installed beside it is named, and once more there is nothing new to tell."""
+    with release_root(name) as (here, _):
+        unselinux(here)
+        ours = failing(here, "auditd", "pre" if here.rpm else "preinst")
+        others = here.profile.packages["pkill"][0]
+        failed = here.fim("apply")
+        (done,) = failed.report["done"]
+        assert (failed.status, failed.report["changed"]) == (1, True), failed.out
+        assert re.search(rf"\(begun, not finished; done so far: .*{others} \d", done), done
+        item = next(item for item in failed.report["requirements"] if item["id"] == "packages")
+        assert re.search(rf"the script of a package failed: .*\b{ours}\b", item["summary"]), item
+        again = here.fim("apply")
+        assert (again.status, again.report["changed"], again.report["done"]) == (1, False, []), again.out
+
+
+FOLDERS = {"debian-12": "var/lib/dpkg", "el8": "var/lib/rpm", "fedora": "usr", "sles-15.4": "usr"}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_file_system_that_is_read_only(name: str) -> None:
+    """It is no lock that could be waited for, whatever rpm says of it."""
+    with release_root(name) as (here, _):
+        unselinux(here)
+        place = here.path / FOLDERS[name]
+        run("mount", "--bind", str(place), str(place))
+        run("mount", "-o", "remount,bind,ro", str(place))
+        try:
+            failed = here.fim("apply --lock-timeout 600")
+        finally:
+            run("umount", "-l", str(place))
+        told(failed, Situation(name, lambda *_: None, "a file system is read-only", "", "findmnt -O ro"))
+
+
+def test_a_file_of_ours_that_another_package_has() -> None:
+    """dpkg finds out when it unpacks it: what came before is there."""
+    with release_root("debian-12") as (here, _):
+        unselinux(here)
+        owned_by_another(here)
+        failed = here.fim("apply")
+        item = next(item for item in failed.report["requirements"] if item["id"] == "packages")
+        assert failed.status == 1
+        assert "a file of it belongs to another package: trying to overwrite '/sbin/auditd'" in item["summary"], item
+        assert item["remedy"].startswith("dpkg -L other")

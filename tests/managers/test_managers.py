@@ -112,7 +112,7 @@ def test_a_repository_that_is_gone(name: str) -> None:
         assert failed.status == 1, failed.out
         assert "no package for the command" in failed.out
         if name == "el7":
-            assert "CentOS, Oracle Linux 7 reached its end of life on 2024-06-30: point baseurl at" in failed.out
+            assert "centos 7 reached its end of life on 2024-06-30: point baseurl at" in failed.out
 
 
 @pytest.mark.parametrize("name", FAMILIES)
