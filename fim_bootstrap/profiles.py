@@ -21,6 +21,7 @@ from .model import OsRelease, Profile
 from .resources import profile_folder
 from .spelling import guess
 
+MOST_DOTS = 100  # in a line of TOML: the time that a dotted key takes grows with the square of its length
 DROP_INS = "/etc/fim-bootstrap/profiles.d"
 KINDS = (".toml", ".json")
 KEYS = {*Profile._fields} - {"id", "nearest"} | {"like"}
@@ -85,6 +86,8 @@ def read_table(path: str, pipe: bool = False) -> dict[str, Any]:
     toml = "tomllib" if sys.version_info >= (3, 11) else "tomli"
     kind, reader = ("JSON", "json") if path.endswith(".json") else ("TOML", toml)
     text = _text(path, pipe)
+    if kind == "TOML" and any(line.count(".") > MOST_DOTS for line in text.splitlines()):
+        raise BadConfig(f"{path}: a line with more than {MOST_DOTS} dots", "mend that line")
     try:
         table = importlib.import_module(reader).loads(text.encode().decode())
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or brackets without end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -314,3 +315,15 @@ def test_the_recipes_name_files_that_are_there() -> None:
     named = re.findall(r"^\| `([^`]+)`", CONTRIBUTING, re.MULTILINE)
     assert len(named) > 10
     assert [name for name in named if not list(PROJECT.glob(name.replace("NAME", "guard")))] == []
+
+
+@pytest.mark.parametrize("shape", ["{} = 1\n", "[{}]\n", "a = 1\n{} = 1\n"])
+def test_a_key_of_many_dots_takes_no_time(tmp_path: Path, shape: str) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(shape.format(".".join("b" * 20_000)))
+    begun = time.process_time()
+    with pytest.raises(BadConfig, match="more than 100 dots"):
+        read_table(str(path))
+    assert time.process_time() - begun < 2
+    path.write_text(shape.format(".".join("b" * 101)))
+    assert read_table(str(path))
