@@ -98,7 +98,7 @@ mutants: $(VENV)/dev  ## small mistakes, one at a time: how many do the fast tes
 
 test-all: check test-fuzz test-binary test-managers test-faults test-ansible test-images test-fleet test-scap test-salt test-live  ## all of them (as root, hours)
 
-table: $(VENV)/run  ## write what is made from tables: releases (README.md), docs/options.md, docs/requirements.md, the man page
+table: $(VENV)/run  ## write what is made from tables: docs/releases.md, docs/options.md, docs/requirements.md, the man page
 	@PYTHONPATH=. $(PY) packaging/support_table.py
 	@PYTHONPATH=. $(PY) packaging/manual_pages.py
 

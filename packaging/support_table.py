@@ -1,4 +1,4 @@
-"""Write the table of supported releases into README.md, from the profiles: `make table`."""
+"""Write the table of supported releases into docs/releases.md, from the profiles: `make table`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fim_bootstrap.model import Profile
 from fim_bootstrap.profiles import load
 from fim_bootstrap.resources import profile_folder
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs/releases.md"
 BEGIN, END = "<!-- releases -->\n", "<!-- /releases -->\n"
 PROOF = {"live": "live", "real manager": "with the real manager", "replay": "replay", "from facts": "from facts"}
 HEAD = """\
@@ -31,11 +31,11 @@ def table() -> str:
     return HEAD + "".join(row(profile) for profile in load([profile_folder()]) if profile.ids)
 
 
-def filled(readme: str) -> str:
-    """README with the table as the profiles have it now."""
-    before, _, rest = readme.partition(BEGIN)
+def filled(page: str) -> str:
+    """The page with the table as the profiles have it now."""
+    before, _, rest = page.partition(BEGIN)
     return before + BEGIN + table() + END + rest.partition(END)[2]
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text()))
+    PAGE.write_text(filled(PAGE.read_text()))

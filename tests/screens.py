@@ -119,7 +119,7 @@ SCREENS: Mapping[str, Screen] = {
     "ready": Screen(HOST),
     "ready-verbose": Screen(HOST, verbose=True),
     "ready-warned": Screen(HOST._replace(audit=HOST.audit._replace(status={**STATUS, "backlog_limit": 320}))),
-    "ready-without-agent": Screen(HOST._replace(agent=HOST.agent._replace(installed=False))),
+    "ready-without-agent": Screen(HOST._replace(agent=AgentFacts())),
     "left-out": Screen(HOST, settings={"skip": ("rules", "policy")}),
     "not-known": Screen(
         HOST._replace(privileged=False, unseen=("the kernel's audit state (auditctl needs root)",),

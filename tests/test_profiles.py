@@ -18,7 +18,7 @@ from fim_bootstrap.model import OsRelease, Profile, Settings, Status
 from fim_bootstrap.profiles import _snippet, load, read_table, select
 from fim_bootstrap.requirements import packages
 from fim_bootstrap.resources import profile_folder
-from tests.conftest import Tree
+from tests.conftest import PROJECT, Tree
 from tests.test_requirements import READY
 
 SHIPPED = load([profile_folder()])
@@ -293,3 +293,24 @@ def test_a_rebuild_is_like_no_other_vendors_product() -> None:
     assert len(unsure) == 8
     assert {tables[name]["like"] for name in unsure} == {"el8-rebuild", "el9-rebuild"}
     assert not any("ids" in tables[name] for name in ("el8-rebuild", "el9-rebuild"))
+
+
+CONTRIBUTING = (PROJECT / "docs/contributing.md").read_text()
+
+
+def test_the_recipe_for_a_release_works_as_it_is_written(tree: Tree, tmp_path: Path) -> None:
+    (block,) = re.findall(r"(?s)```toml\n(.*?)```", CONTRIBUTING)
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    (folder / "mylinux.toml").write_text(block)
+    tree.write("/etc/os-release", 'ID="mylinux"\nVERSION_ID="9.4"\nNAME="My Linux"\n')
+    told = tree.fim("check", "--profiles", str(folder), "--format", "json").report["host"]
+    assert (told["profile"], told["os"]["id"]) == ("mylinux-9", "mylinux")
+    (made,) = [profile for profile in load([profile_folder(), str(folder)]) if profile.id == "mylinux-9"]
+    assert (made.packages["awk"], made.tested) == (("gawk", "busybox-awk"), "from facts")
+
+
+def test_the_recipes_name_files_that_are_there() -> None:
+    named = re.findall(r"^\| `([^`]+)`", CONTRIBUTING, re.MULTILINE)
+    assert len(named) > 10
+    assert [name for name in named if not list(PROJECT.glob(name.replace("NAME", "guard")))] == []

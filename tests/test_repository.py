@@ -123,8 +123,42 @@ def test_every_requirement_has_its_page_in_the_schema() -> None:
 
 def test_the_table_of_releases_is_the_one_of_the_profiles() -> None:
     """`make table` writes it."""
-    readme = (PROJECT / "README.md").read_text()
-    assert runpy.run_path(str(PROJECT / "packaging/support_table.py"))["filled"](readme) == readme
+    page = (PROJECT / "docs/releases.md").read_text()
+    assert runpy.run_path(str(PROJECT / "packaging/support_table.py"))["filled"](page) == page
+
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"(?ms)^```.*?^```|`[^`\n]*`")
+HEADING = re.compile(r"(?m)^#+ (.*)$")
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = CODE.sub(lambda code: "" if code[0].startswith("```") else code[0], page.read_text())
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(text)}
+
+
+def broken_links(page: Path) -> list[str]:
+    """The links of a page to files and headings of the project that are not there."""
+    found = []
+    for link in LINK.findall(CODE.sub("", page.read_text())):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if "://" not in link and (not target.exists() or (anchor and anchor not in anchors(target))):
+            found.append(link)
+    return found
+
+
+def test_no_link_leads_nowhere(tmp_path: Path) -> None:
+    """The documents' links among each other."""
+    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert {page: broken for page in listed.stdout.split() if (broken := broken_links(PROJECT / page))} == {}
+    (tmp_path / "a.md").write_text("# A `b` c\n[x](#a-b-c) [y](b.md) [z](a.md#d) `[code](c.md)`\n")
+    assert broken_links(tmp_path / "a.md") == ["b.md", "a.md#d"]
+
+
+def test_the_readme_is_a_page_and_not_a_book() -> None:
+    assert len((PROJECT / "README.md").read_bytes()) <= 8192
 
 
 @needs_root

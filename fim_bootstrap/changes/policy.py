@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -133,19 +135,29 @@ class LabelTree(NamedTuple):
         """setfiles -F -m: works on a kernel without SELinux; the labels are derived, so nothing is recorded."""
         if host.run(*LABELS_POSSIBLE, ok=(0, 1)).status:
             raise Blocked(NO_LABELS, without_proc(host.root))
-        mounts = _read_only(host.run("cat", "/proc/self/mountinfo").stdout)
-        left_out = [word for mount in mounts for word in ("-e", mount)]
+        lent = _lent(host, host.run("cat", "/proc/self/mountinfo").stdout)
+        left_out = [word for place in lent for word in ("-e", place)]
         host.run("setfiles", "-F", "-m", *left_out, self.file_contexts, "/", timeout=SEMODULE_TIMEOUT)
 
 
-def _read_only(mountinfo: str) -> list[str]:
-    """The mounts in a tree that cannot take a label, such as those by which an image builder lends its own files.
+def _lent(host: Host, mountinfo: str) -> list[str]:
+    """What takes no label in a tree: read-only mounts, such as those by which an image builder lends its own files.
 
+    setfiles -e leaves out folders alone: of a mounted file it is the folder, if that holds nothing but mounts. So
+    what mkosi lends stays as it is, also its source folder, which is not read-only (/work/src).
     proc_pid_mountinfo(5): the mount's options are the sixth field, those of its file system the last.
     """
     lines = [line.split(" ") for line in mountinfo.splitlines()]
-    places = [fields[4] for fields in lines if "ro" in (*fields[5].split(","), *fields[-1].split(","))]
-    return [re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), place) for place in places if place != "/"]
+    points = {_unescaped(fields[4]): {*fields[5].split(","), *fields[-1].split(",")} for fields in lines}
+    read_only = [place for place, options in points.items() if "ro" in options and place != "/"]
+    folders = {place: os.path.dirname(place) for place in read_only}
+    whole = {folder for folder in {*folders.values()} - {"/"} if {*host.glob(f"{glob.escape(folder)}/*")} <= {*points}}
+    return [*dict.fromkeys(folder if folder in whole else place for place, folder in folders.items())]
+
+
+def _unescaped(place: str) -> str:
+    """A path of mountinfo, in which a blank is written as its octal number."""
+    return re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), place)
 
 
 def without_proc(root: str) -> str:

@@ -144,6 +144,7 @@ def test_mkosi_builds_the_example_and_leaves_the_build_host_as_it_was(tmp_path: 
         assert os.path.lexists(f"{image}{path}")
     assert not (image / "opt/fim-bootstrap").exists()
     assert state(BUILD_HOST) == before
+    assert os.listxattr(tmp_path / "image/mkosi.conf") == []  # /work/src of the script: no label of the image's policy
 
 
 def linted(*argv: str) -> int:

@@ -200,7 +200,7 @@ def _comment(report: Mapping[str, Any]) -> str:
     """The verdict and the next step in one line, for those who work with Salt; below it what failed in full."""
     troubles = [item for item in report.get("requirements", ()) if item["status"] in TROUBLE]
     remedies = [item["remedy"] for item in troubles if item["remedy"]]
-    step = remedies[0] if remedies else _reboot(report)
+    step = remedies[0] if remedies else _run_or_reboot(report)
     said = report["comment"].partition("; -> ")[0]  # behind that stands what to type on the host itself
     lines = [f"{said} -> {step.splitlines()[0]}" if step else report["comment"]]
     for item in troubles:
@@ -210,15 +210,24 @@ def _comment(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _reboot(report: Mapping[str, Any]) -> str:
-    """What to do about a reboot that is required, or would be after a real run."""
+def _run_or_reboot(report: Mapping[str, Any]) -> str:
+    """What to do where nothing stands in the way: have it done for real, or reboot."""
     if report.get("reboot_required"):
         masterless = __opts__["file_client"] == "local"
         return "reboot this host" if masterless else f"salt-run fim_bootstrap.reboot tgt={__opts__['id']}"
-    return "plan a reboot after it" if report.get("reboot_after_apply") else ""
+    afterwards = ", and plan a reboot after it" if report.get("reboot_after_apply") else ""
+    return f"run it without test=True{afterwards}" if __opts__["test"] and report["changed"] else ""
 
 
 def _planned(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What is wrong, and what would be done about it, for each requirement with work to do."""
+    """What is wrong, and what would be done about it, for each requirement with work to do.
+
+    `expected`, apart from it, is what will follow once the packages are there.
+    """
     items = [item for item in report.get("requirements", ()) if item["changes"]]
-    return {item["id"]: {"old": item["summary"], "new": "\n".join(item["changes"])} for item in items}
+    planned: dict[str, Any] = {
+        item["id"]: {"old": item["summary"], "new": "\n".join(item["changes"])} for item in items
+    }
+    if expected := {item["id"]: "\n".join(item["changes"]) for item in report.get("expected", ())}:
+        planned["expected"] = expected
+    return planned
