@@ -228,3 +228,7 @@ def test_listing() -> None:
     assert parse_listing("No rules\n") == ()
     assert parse_listing("LIST_RULES: task,never\n") == ("-a never,task",)
     assert parse_listing("-a never,task\n-w /x -p wa\n") == ("-a never,task", "-w /x -p wa")
+
+
+def test_a_digit_that_is_no_decimal_is_no_number_of_a_system_call() -> None:
+    assert not only("-a always,exit -S \N{SUPERSCRIPT TWO}\n").aborts  # a name that is not known here

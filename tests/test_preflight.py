@@ -165,3 +165,8 @@ def test_a_text_with_a_nul_is_not_handed_over(dict_host: DictHost) -> None:
     dict_host.write(auditd_conf.PATH, AUDITD_CONF)
     assert preflight.ask(dict_host, "a\0").accepted is None
     assert dict_host.asked == []
+
+
+def test_a_digit_that_is_no_decimal_is_no_number(dict_host: DictHost) -> None:
+    dict_host.write(auditd_conf.PATH, f"{AUDITD_CONF}priority_boost = \N{SUPERSCRIPT TWO}\n")
+    assert preflight.ask(dict_host).accepted is None  # there is no auditd, and no mistake of ours

@@ -309,7 +309,7 @@ def _condition(line: _Line, name: str, value: str, after: Sequence[str]) -> str:
     if name == "S":
         if kind in ("task", "user", "filesystem", "exclude"):
             return f"the {kind} list takes no system calls"
-        if value.isdigit() and int(value[:9]) >= fields.SYSCALLS:
+        if value.isascii() and value.isdigit() and int(value[:9]) >= fields.SYSCALLS:
             return f"there is no system call {value}"
         line.syscalls = line.keyed = True
         return ""

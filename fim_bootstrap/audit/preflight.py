@@ -54,7 +54,7 @@ def ask(host: Reader, text: str = "") -> Answer:
         return Answer(None, f"{auditd_conf.PATH} is missing")
     judged = text or file.text
     boost = auditd_conf.settings(auditd_conf.parse(judged)).get("priority_boost")
-    if boost and boost.value.isdigit() and int(boost.value) == 0:
+    if boost and boost.value.isascii() and boost.value.isdigit() and int(boost.value) == 0:
         judged = auditd_conf.with_line(judged, "priority_boost = 4\n")
     put = "" if judged == file.text else judged
     if "\0" in put or len(put) > LONGEST:
