@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple, Optional, Union
 
 EXIT_ONLY = frozenset((
@@ -88,6 +88,7 @@ class Field(NamedTuple):
     value: str
 
 
+@functools.lru_cache(maxsize=1024)
 def field_of(text: str) -> Field:
     """A field as it is written behind -F or -C."""
     found = re.match(r"([^=!<>&]*)(!=|[<>&]=|[=<>&])(.*)", text, re.DOTALL)
@@ -193,7 +194,8 @@ def value_of(field: Field) -> Value:
     return value if found is None else found
 
 
-def meaning(options: Sequence[tuple[str, str]]) -> Meaning:
+@functools.lru_cache(maxsize=1024)  # the same rules are parsed file by file, and as they are joined
+def meaning(options: tuple[tuple[str, str], ...]) -> Meaning:
     """What a rule is for the kernel; two of the same meaning are one rule. The options begin with list and action.
 
     A watch stands apart from -F path and -F dir: which of the two it is depends on what lies there.
