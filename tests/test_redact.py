@@ -205,7 +205,7 @@ def test_what_a_package_manager_says_about_a_repository_is_redacted(
     said = Output(("apt-get", "update"), 100, "", f"E: Failed to fetch {URL}/dists\nE: ActivationId={ID}\n")
     order = Order(MANAGERS["apt"], Profile("debian-12", "Debian 12"), {"auditd": ("auditd",)}, 1)
 
-    def fails(values: object, begun: float) -> int:
+    def fails(call: object) -> int:
         raise _failure(LiveHost(), order, said.argv, said)
 
     monkeypatch.setitem(cli.COMMANDS, "check", fails)
