@@ -164,14 +164,14 @@ gate() { # nothing in it may need a newer glibc, an executable stack or text rel
     done
 }
 
-# what a step does, and how many seconds that takes on two idle cores
+# what a step does, and how long that takes on two idle cores
 declare -A STEPS=(
-    [fetch]="fetch the pinned sources, 100 MB: a minute, or 1 s once they are here"
-    [toolchain]="unpack the toolchain, a gcc whose sysroot is glibc 2.17: 15 s, once"
-    [libraries]="compile zlib, libdeflate, bzip2 and libffi, to be linked in: 40 s"
-    [python]="compile CPython 3.13 with Debian's security patches: 100 s, the longest step"
-    [bootloader]="compile PyInstaller's bootloader, with our patch: 10 s"
-    [freeze]="put the program, the used part of the standard library and libpython into one file: 15 s"
+    [fetch]="fetch the pinned sources, 76 MB: a minute, or 3 s once they are here"
+    [toolchain]="unpack the toolchain, a gcc whose sysroot is glibc 2.17: 5 s, once"
+    [libraries]="compile zlib, libdeflate, bzip2 and libffi, to be linked in: 20 s"
+    [python]="compile CPython 3.13 with Debian's security patches: 2 minutes, the longest step"
+    [bootloader]="compile PyInstaller's bootloader, with our patch: 5 s"
+    [freeze]="put the program, the used part of the standard library and libpython into one file: 10 s"
     [gate]="look for symbols newer than glibc 2.17, an executable stack and text relocations: 1 s"
 )
 
