@@ -313,12 +313,18 @@ def _fleet(call: Call) -> int:
     return outcome.status
 
 
+def _topic(call: Call, known: Sequence[str], what: str) -> str:
+    """What a page is asked for, or '' for all of them; raises Usage where there is none of that name."""
+    topic = next(iter(call.values["topic"]), "")
+    if topic and topic not in known:
+        raise Usage(f"there is no {what} {topic}{guess(topic, known)}", " ".join(known))
+    return topic
+
+
 def _help(call: Call) -> int:
     from . import manual
 
-    topic = next(iter(call.values["topic"]), "")
-    if topic and topic not in NAMES:
-        raise Usage(f"there is no command {topic}{guess(topic, NAMES)}", " ".join(NAMES))
+    topic = _topic(call, NAMES, "command")
     _print(manual.page(topic) if topic else manual.index())
     return 0
 
@@ -326,9 +332,7 @@ def _help(call: Call) -> int:
 def _explain(call: Call) -> int:
     from . import explanations
 
-    topic = next(iter(call.values["topic"]), "")
-    if topic and topic not in IDS:
-        raise Usage(f"{topic}: no such requirement{guess(topic, IDS)}", " ".join(IDS))
+    topic = _topic(call, IDS, "requirement")
     _print(explanations.page(topic) if topic else explanations.index())
     return 0
 

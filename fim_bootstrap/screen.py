@@ -168,7 +168,9 @@ class _Screen:
         seen = [line for line in item["evidence"] if _place(line) not in edited]
         yield from self.capped([self.labelled("at", line) for line in seen])
         if self.style.verbose:
-            yield from (f"{'':14}{shown(line)}" for line in item["diff"].splitlines())
+            from . import unified
+
+            yield from (f"{'':14}{shown(line)}" for line in unified.lines(item["diff"]))
             return
         before: Sequence[str] = ()
         for place, lines in edits:

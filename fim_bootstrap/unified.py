@@ -6,11 +6,16 @@ import re
 from collections.abc import Iterator, Sequence
 
 
+def lines(diff: str) -> Sequence[str]:
+    """The lines of a diff: what else str.splitlines() takes for an end stands within a line of the file."""
+    return diff.removesuffix("\n").split("\n") if diff else []
+
+
 def edits(diff: str) -> Iterator[tuple[str, Sequence[str]]]:
     """The places of a unified diff, each with the lines that go (- ) and that come (+ )."""
     path, number, old, new = "", 0, 0, 0  # the file, its line, and how many lines of each side the hunk still has
     changed: list[str] = []
-    for line in diff.splitlines():
+    for line in lines(diff):
         if line.startswith("\\"):  # no newline at the end
             continue
         if changed and not (old + new and line[:1] in "-+"):

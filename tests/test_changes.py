@@ -280,16 +280,16 @@ def test_what_an_image_builder_mounts_read_only_takes_no_label(host: DictHost) -
     host.programs("setfiles", "test")
     host.answers["cat /proc/self/mountinfo"] = (
         "21 20 254:0 / / ro,relatime - ext4 /dev/vda rw\n"
-        "22 21 254:0 /w /work/a\\040b ro,relatime shared:1 - ext4 /dev/vda rw\n"
-        "23 21 254:0 /w /work/src rw,relatime - ext4 /dev/vda rw\n"
+        "22 21 254:0 /w /lent/a\\040b ro,relatime shared:1 - ext4 /dev/vda rw\n"
+        "23 21 254:0 /w /lent/src rw,relatime - ext4 /dev/vda rw\n"
         "24 21 0:5 / /media rw,relatime - squashfs /dev/loop0 ro,errors=continue\n"
         "25 21 254:1 / /var rw,relatime - ext4 /dev/vdb rw,errors=remount-ro\n"
         "26 21 0:5 / /mnt/disc ro,relatime - iso9660 /dev/loop1 ro\n"
     )
-    for path in ("/work/a b", "/work/src", "/mnt/disc/x", "/mnt/own"):
+    for path in ("/lent/a b", "/lent/src", "/mnt/disc/x", "/mnt/own"):
         host.write(path)
     apply(LabelTree("/contexts"), host)
-    assert commands(host)[-1] == "setfiles -F -m -e /work -e /media -e /mnt/disc /contexts /"
+    assert commands(host)[-1] == "setfiles -F -m -e /lent -e /media -e /mnt/disc /contexts /"
 
 
 def test_a_trees_packages_start_no_services(dict_host: DictHost, monkeypatch: pytest.MonkeyPatch) -> None:

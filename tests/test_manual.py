@@ -94,4 +94,4 @@ def test_explain_alone_lists_the_requirements_and_a_wrong_word_is_refused(capsys
     rows = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in rows[1 : len(IDS) + 1]] == list(IDS)
     assert cli.main(["explain", "rule"]) == 64
-    assert "fim-bootstrap explain: rule: no such requirement; did you mean rules?" in capsys.readouterr().err
+    assert "fim-bootstrap explain: there is no requirement rule; did you mean rules?" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fim_bootstrap import screen, unified
 from fim_bootstrap.layout import COLOURS, PLAIN, Style
 from fim_bootstrap.requirements import IDS
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, Tree
 from tests.screens import FOLDER, SCREENS, TTY, files
 
 SCHEMA = json.loads((PROJECT / "schemas/report-1.json").read_text())
@@ -135,6 +135,16 @@ def test_the_lines_that_differ_are_shown_with_their_place() -> None:
         ("/etc/b:2", ["+ ++ come"]),
         ("/etc/b:9", ["- x", "+ y"]),
     ]
+
+
+@pytest.mark.parametrize("end", ["\v", "\f", "\r", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"])
+@pytest.mark.parametrize("option", ["", "-v"])
+def test_what_python_takes_for_the_end_of_a_line_is_none_in_a_file(tree: Tree, end: str, option: str) -> None:
+    tree.write("/etc/audit/rules.d/x.rules", f"# kept{end}{end}\n-e 2 # one{end}{end}{end}two\n# kept{end}\n")
+    seen = tree.fim("check", *option.split())
+    assert seen.status == 3, seen.err
+    sign = end.encode("unicode_escape").decode()
+    assert f"-e 2 # one{sign}{sign}{sign}two" in seen.out
 
 
 @pytest.mark.parametrize(("name", "said"), [

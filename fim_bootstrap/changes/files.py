@@ -49,13 +49,13 @@ def difference(before: str, after: str, path: str) -> str:
     """A unified diff of two texts of a file."""
     import difflib  # as long as any import here: not for a run that finds nothing to change
 
-    from .merge import comparable
+    from .merge import comparable, lines_of
 
-    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    old, new = lines_of(before), lines_of(after)
     if not comparable(old, new):
         return f"--- {path}\n+++ {path}\ntoo many differences to show\n"
-    lines = difflib.unified_diff(old, new, path, path, n=1)
-    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+    rows = difflib.unified_diff(old, new, path, path, n=1)
+    return "".join(row if row.endswith("\n") else f"{row}\n\\ No newline at end of file\n" for row in rows)
 
 
 class EditAuditdConf(EditFile):

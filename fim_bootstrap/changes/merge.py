@@ -19,7 +19,7 @@ def taken_back(before: str, after: str, now: str) -> Optional[str]:
     there are more or fewer copies than were written is refused: one could not tell which copy is ours.
     None, too, where comparing them would take too long (WORK).
     """
-    old, new, present = _lines(before), _lines(after), _lines(now)
+    old, new, present = lines_of(before), lines_of(after), lines_of(now)
     kept, changed = _blocks(new, present), _blocks(new, old)
     if kept is None or changed is None:
         return None
@@ -41,13 +41,14 @@ def taken_back(before: str, after: str, now: str) -> Optional[str]:
 
 def standing(before: str, after: str, now: str) -> list[tuple[int, str]]:
     """Those lines of `now`, with their numbers, that the change from `before` to `after` had put there."""
-    old, new = _lines(before), _lines(after)
+    old, new = lines_of(before), lines_of(after)
     changed = _blocks(new, old)
     ours = {line for start, end, _ in _hunks(old, changed) for line in new[start:end]} if changed else {*new} - {*old}
-    return [(number, line) for number, line in enumerate(_lines(now), 1) if line in ours]
+    return [(number, line) for number, line in enumerate(lines_of(now), 1) if line in ours]
 
 
-def _lines(text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
+    """The lines with their ends, as a file has them: other characters end none."""
     return list(StringIO(text, newline="\n"))
 
 

@@ -144,7 +144,7 @@ def _lent(host: Host, mountinfo: str) -> list[str]:
     """What takes no label in a tree: read-only mounts, such as those by which an image builder lends its own files.
 
     setfiles -e leaves out folders alone: of a mounted file it is the folder, if that holds nothing but mounts. So
-    what mkosi lends stays as it is, also its source folder, which is not read-only (/work/src).
+    what mkosi lends stays as it is, also its source folder, which is not read-only.
     proc_pid_mountinfo(5): the mount's options are the sixth field, those of its file system the last.
     """
     lines = [line.split(" ") for line in mountinfo.splitlines()]

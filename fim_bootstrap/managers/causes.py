@@ -108,7 +108,7 @@ CAUSES = (
           {"": "cat /etc/resolv.conf; getent hosts {host}"}),
     Cause("a download is not what its repository announces",
           r"Hash Sum mismatch|File has unexpected size|checksum doesn't match|incorrect checksum"
-          r"|seems to be corrupted|[Dd]igest verification failed|Curl error \(37\)",
+          r"|seems to be corrupted|[Dd]igest verification failed",
           {"apt": "apt-get clean && apt-get update", "zypper": "zypper clean --all && zypper refresh",
            "transactional-update": "zypper clean --all && zypper refresh",
            "rpm-ostree": "rpm-ostree refresh-md --force",

@@ -144,7 +144,7 @@ def test_mkosi_builds_the_example_and_leaves_the_build_host_as_it_was(tmp_path: 
     assert not (image / "opt/fim-bootstrap").exists()
     assert state(BUILD_HOST) == before
     assert "mkosi" not in Path("/proc/self/mounts").read_text()
-    assert os.listxattr(tmp_path / "image/mkosi.conf") == []  # /work/src of the script: no label of the image's policy
+    assert os.listxattr(tmp_path / "image/mkosi.conf") == []  # lent to the script: no label of the image's policy
 
 
 def linted(*argv: str) -> int:

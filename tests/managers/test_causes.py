@@ -317,7 +317,7 @@ SITUATIONS = {
         "dnf --disableexcludes=all install audit"),
     "excluded-dnf5": Situation(
         "fedora", lambda here, _: excluded(here), "the package is excluded", "matches only excluded packages",
-        "dnf5 --setopt=disable_excludes='*' install audit"),
+        "dnf5 --setopt=disable_excludes='*' --setopt='*.module_hotfixes=1' install audit"),
     "versionlock-dnf5": Situation(
         "fedora", lambda here, _: version_locked(here), "the package is locked to a version", "audit",
         "dnf5 versionlock delete audit"),
@@ -431,7 +431,7 @@ SITUATIONS = {
         "apt cannot speak https here", "method driver", "apt-get install apt-transport-https"),
     "malformed-apt": Situation(
         "debian-12", lambda here, _: badly_written(here, "deb\n"), "the configuration of the manager is wrong",
-        "Malformed entry 1", "grep -rsE"),
+        "Malformed line 1", "grep -rsE"),
     "malformed-dnf5": Situation(
         "fedora", lambda here, _: badly_written(here, "<html></html>\n"), "the configuration of the manager is wrong",
         "page.repo", "dnf5 repolist --all"),

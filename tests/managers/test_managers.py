@@ -120,7 +120,7 @@ def test_a_lock_is_waited_for(name: str) -> None:
     with release_root(name) as (here, release), here.holding(release.holder, 6):
         applied = here.fim("apply")
         assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out
-        assert re.search(rf"held by process \d+ \({HOLDERS[release.manager]}", log(here))
+        assert re.search(rf"locked by process \d+ \({HOLDERS[release.manager]}", log(here))
         assert re.search(r"\] wait  packages: .* is locked by process .*, \d+ s at most", applied.err)
 
 
