@@ -58,9 +58,14 @@ musl() { # and no glibc besides
 fapolicyd() { # whether it decides here what may run
     [ -d /etc/fapolicyd ] && has pidof && pidof fapolicyd >/dev/null
 }
-RULES='put these lines into /etc/fapolicyd/rules.d/30-fim-bootstrap.rules, then fagenrules --load:
-allow perm=execute all : path=/usr/local/sbin/fim-bootstrap
-allow perm=any exe=/usr/local/sbin/fim-bootstrap : all'
+refused() { # words: it did not let the program run; it knows a program by its path
+    how="put these lines into /etc/fapolicyd/rules.d/30-fim-bootstrap.rules, then fagenrules --load:
+allow perm=execute all : path=$target/fim-bootstrap
+allow perm=any exe=$target/fim-bootstrap : all"
+    [ "${program:-}" != "$target/fim-bootstrap" ] || fail 126 "fapolicyd refuses $program" "$how"
+    fail 126 'fapolicyd lets no program run that it does not know, so it has to be installed' \
+        "sh -s -- install $*, in the place of sh -s -- $*; before that $how"
+}
 
 private() { # a folder: nobody but root and who runs this may put something else in the place of what lies there
     above=$1
@@ -74,6 +79,10 @@ private() { # a folder: nobody but root and who runs this may put something else
     done
 }
 
+refused_by_rules() { # a program that would run here but for fapolicyd: from no folder then, but where a rule names it
+    [ -x "$1" ] && fapolicyd && UNKNOWN=yes
+}
+
 executable_folder() { # a private folder from which programs may run, whatever is mounted noexec
     for place in "${TMPDIR:-}" /tmp /var/tmp /run /var/lib /root; do
         place=$(CDPATH='' cd -P -- "${place:-/nowhere}" 2>/dev/null && pwd -P) || continue
@@ -81,13 +90,12 @@ executable_folder() { # a private folder from which programs may run, whatever i
         FOLDER=$(mktemp -d "$place/fim-bootstrap.XXXXXXXX" 2>/dev/null) || continue
         printf '#!/bin/sh\n' >"$FOLDER/try"
         chmod 700 "$FOLDER" "$FOLDER/try"
-        if "$FOLDER/try" 2>/dev/null; then
+        if "$FOLDER/try" 2>/dev/null || refused_by_rules "$FOLDER/try"; then
             rm "$FOLDER/try"
             return 0
         fi
         rm -r "$FOLDER"
     done
-    ! fapolicyd || fail 1 'fapolicyd lets no program run that it does not know' "$RULES"
     fail 1 'no folder of root alone from which a program may run' 'set TMPDIR to one that is not mounted noexec'
 }
 
@@ -184,7 +192,9 @@ main() {
     [ -n "$URL" ] || fail 64 'where to fetch from is not known' 'set FIM_INSTALL_URL to the URL or folder of a release'
     mask=$(umask)
     umask 077
+    target=${FIM_INSTALL_DIR:-/usr/local/sbin}
     executable_folder
+    [ -z "${UNKNOWN:-}" ] || [ "${1:-}" = install ] || refused "$@"
     NEW=$FOLDER/new PAGE=$FOLDER/page
     trap 'rm -rf "$FOLDER" "$NEW" "$PAGE"' EXIT
     trap 'exit 130' INT
@@ -194,7 +204,6 @@ main() {
     program=$FOLDER/$FILE
     if [ "${1:-}" = install ]; then
         shift
-        target=${FIM_INSTALL_DIR:-/usr/local/sbin}
         if ! { folder "$target" && NEW=$(mktemp "$target/.fim-bootstrap-install.XXXXXXXX") &&
             cp "$program" "$NEW" && chmod 755 "$NEW" && mv -f "$NEW" "$target/fim-bootstrap"; }; then
             fail 1 "cannot install into $target" 'run it as root, or set FIM_INSTALL_DIR'
@@ -209,7 +218,7 @@ main() {
     umask "$mask"
     status=0
     TMPDIR=$FOLDER "$program" "$@" </dev/null || status=$?
-    [ "$status" != 126 ] || ! fapolicyd || fail 126 "fapolicyd refuses $program" "$RULES"
+    [ "$status" != 126 ] || ! fapolicyd || refused "$@"
     exit "$status"
 }
 

@@ -23,7 +23,7 @@ from tests.conftest import PROJECT, Ran
 from tests.documented import block, blocks
 
 PROGRAM = '#!/bin/sh\n[ ! -e $0.refused ] || exit 126\n[ $1 != reboot-required ] || exit 1\necho "ran $*"\n'
-TOOLS = ("sh", "cp", "mv", "mkdir", "chmod", "sha256sum", "grep", "sleep", "cat", "rm", "date", "uname",
+TOOLS = ("sh", "cp", "mv", "touch", "mkdir", "chmod", "sha256sum", "grep", "sleep", "cat", "rm", "date", "uname",
          "tr")  # fmt: skip
 SYSTEM = (
     "/usr/local/sbin",

@@ -1,4 +1,4 @@
-"""The real fapolicyd decides what may run: what cloud-init runs names it, and the rules that it names are enough.
+"""The real fapolicyd decides what may run: what we run names it, and the rules that it names are enough.
 
 It watches the mounts of a namespace of its own; nothing else on this machine is asked.
 """
@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fim_bootstrap.cloud_init import user_data
 from tests.cache import kept, run
-from tests.conftest import Ran
+from tests.conftest import PROJECT, Ran
 from tests.managers.roots import ENVIRONMENT, Root, root
 
 pytestmark = pytest.mark.managers
@@ -54,42 +55,75 @@ def _download(made: Path) -> None:
     run("sh", "-c", f"cd '{made}' && apt-get -q download {names}")
 
 
+NAME = "fim-bootstrap-linux-x86_64"
+INSTALL = "FIM_INSTALL_URL=/release FIM_INSTALL_SHA256={} sh /install.sh {}\n"
+
+
 def guarded(here: Root) -> Ran:
-    """What becomes of the script that cloud-init runs, with fapolicyd at work."""
+    """What becomes of the script /part, with fapolicyd at work."""
     alone = ("unshare", "-mpf", "--kill-child", "--propagation", "private", "chroot", str(here.path), "sh", "-c", PART)
     done = subprocess.run(alone, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False,
                           env=ENVIRONMENT)  # fmt: skip
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def test_what_fapolicyd_refuses_runs_with_the_rules_that_are_named(debs: Path) -> None:
-    with root("bookworm", 'ID=debian\nVERSION_ID="12"\n', "debian-12") as here:
+@pytest.fixture
+def here(debs: Path) -> Iterator[Root]:
+    """A root with fapolicyd, and a release of a program that says its version, and fails at any other word."""
+    with root("bookworm", 'ID=debian\nVERSION_ID="12"\n', "debian-12") as made:
         for deb in debs.iterdir():
-            shutil.copy(deb, here.path / "tmp")
-        here.run("dpkg -i --force-depends /tmp/*.deb")
-        conf = here.path / "etc/fapolicyd/fapolicyd.conf"
+            shutil.copy(deb, made.path / "tmp")
+        made.run("dpkg -i --force-depends /tmp/*.deb")
+        conf = made.path / "etc/fapolicyd/fapolicyd.conf"
         own = {"watch_fs = ": "watch_fs = overlay,", "trust = rpmdb,": "trust = ", "id = fapolicyd": "id = root"}
         text = conf.read_text()
         for before, after in own.items():
             text = text.replace(before, after)
         conf.write_text(text)
-        rules = here.path / "etc/fapolicyd/rules.d"
+        rules = made.path / "etc/fapolicyd/rules.d"
         (rules / "10-trusted.rules").write_text(TRUSTED)
         (rules / "95-allow-open.rules").write_text("allow perm=open all : all\n")
-        here.run("fagenrules --load", check=False)  # it can tell no daemon of it, there is none yet
-        program = here.path / "usr/bin/env"  # a program that says its version, and fails at any other word
-        shutil.copy(program, here.path / "release")
-        digest = hashlib.sha256(program.read_bytes()).hexdigest()
-        (here.path / "part").write_text(user_data("file:///release", digest, "script", {}))
+        made.run("fagenrules --load", check=False)  # it can tell no daemon of it, there is none yet
+        (made.path / "release").mkdir()
+        shutil.copy(made.path / "usr/bin/env", made.path / "release" / NAME)
+        shutil.copy(PROJECT / "packaging/install.sh", made.path)
+        yield made
 
-        refused = guarded(here)
-        assert (refused.status, refused.out) == (1, ""), refused
-        assert "fapolicyd refuses it" in refused.err
-        named = [line for line in refused.err.splitlines() if line.startswith("allow perm=")]
-        assert len(named) == 3, refused
 
-        (rules / "30-fim-bootstrap.rules").write_text("\n".join(named) + "\n")
-        here.run("fagenrules --load", check=False)
-        ran = guarded(here)
-        assert "fapolicyd refuses" not in ran.err
-        assert (ran.status, "'apply': No such file" in ran.err) == (127, True), ran
+def digest(here: Root) -> str:
+    """The checksum of the release's program."""
+    return hashlib.sha256((here.path / "release" / NAME).read_bytes()).hexdigest()
+
+
+def allowed(here: Root, refused: Ran) -> None:
+    """The rules that were named are put where that was said."""
+    named = [line for line in refused.err.splitlines() if line.startswith("allow perm=")]
+    assert len(named) == 2, refused
+    (here.path / "etc/fapolicyd/rules.d/30-fim-bootstrap.rules").write_text("\n".join(named) + "\n")
+    here.run("fagenrules --load", check=False)
+
+
+def test_what_cloud_init_runs_is_allowed_by_the_rules_that_are_named(here: Root) -> None:
+    (here.path / "part").write_text(user_data(f"file:///release/{NAME}", digest(here), "script", {}))
+    refused = guarded(here)
+    assert (refused.status, refused.out) == (1, ""), refused
+    assert "fapolicyd refuses it" in refused.err
+    allowed(here, refused)
+    ran = guarded(here)
+    assert "fapolicyd refuses" not in ran.err
+    assert (ran.status, "'apply': No such file" in ran.err) == (127, True), ran
+
+
+@pytest.mark.parametrize("words", ["apply", "install apply"])
+def test_install_sh_is_let_through_by_the_rules_that_it_names(here: Root, words: str) -> None:
+    """A program in a folder of a moment has no name that a rule could have, so it has to be installed."""
+    (here.path / "part").write_text(INSTALL.format(digest(here), words))
+    refused = guarded(here)
+    assert (refused.status, refused.out) == (126, ""), refused
+    assert ("install apply" in refused.err) == (words == "apply"), refused
+    assert (here.path / "usr/local/sbin/fim-bootstrap").exists() == (words != "apply")
+    allowed(here, refused)
+    (here.path / "part").write_text(INSTALL.format(digest(here), "install apply"))
+    ran = guarded(here)
+    assert "fapolicyd" not in ran.err
+    assert (ran.status, "'apply': No such file" in ran.err) == (127, True), ran
