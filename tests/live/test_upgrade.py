@@ -12,6 +12,7 @@ from tests.live.guest import FIM, guest
 from tests.live.test_scenarios import ready
 
 EARLIER = "63a445d"  # the last commit before the agent was known as it is
+MODULE = "/var/lib/selinux/default/active/modules/400/fim_bootstrap/cil"
 RULES = "/etc/audit/rules.d"
 
 
@@ -39,7 +40,7 @@ def test_what_an_earlier_release_did_is_healed_and_taken_back(earlier: Path) -> 
         machine.fim("apply")  # with an agent as it really is it ends with 1
         machine.program = mine
         machine.run(f"grep -q '^# fim-bootstrap.*: -e 2' {RULES}/99-end.rules")
-        module = machine.run("cat /var/lib/selinux/default/active/modules/400/fim_bootstrap/cil | bunzip2").out
+        module = machine.run(f"python3 -c 'import bz2; print(bz2.open(\"{MODULE}\").read())'").out
         assert "connectto" in module
         applied = machine.fim("apply")
         assert (applied.status, applied.report["changed"]) == (0, True), applied.out + applied.err
