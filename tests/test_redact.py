@@ -18,7 +18,7 @@ from fim_bootstrap.managers.retry import _failure
 from fim_bootstrap.managers.rows import MANAGERS
 from fim_bootstrap.model import Profile
 from fim_bootstrap.redact import redact, shown
-from tests.conftest import AUDITD_CONF, PROJECT, RULES, Ran, Tree, needs_root
+from tests.conftest import ALONE, AUDITD_CONF, PROJECT, RULES, Ran, Tree, needs_root
 
 ID = "5ec2e7a1-0000-4000-8000-0123456789ab"
 PASSWORD = "s3cr3t-p4ssw0rd"
@@ -91,7 +91,7 @@ def test_no_pattern_goes_back_over_what_it_has_seen() -> None:
     """Every pair of pieces, repeated; in a process of its own, which is ended where a pattern takes quadratic time."""
     script = "from tests.test_redact import PIECES\nfrom fim_bootstrap.redact import redact\n"
     script += "for a in PIECES:\n for b in PIECES:\n  redact((a + b) * (48_000 // len(a + b)))"
-    subprocess.run([sys.executable, "-c", script], cwd=PROJECT, check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", script], cwd=PROJECT, check=True, timeout=300, env=ALONE)
 
 
 @given(st.text(), st.integers(1, 300))
