@@ -58,9 +58,11 @@ musl() { # and no glibc besides
 fapolicyd() { # whether it decides here what may run
     [ -d /etc/fapolicyd ] && has pidof && pidof fapolicyd >/dev/null
 }
-RULES='put these lines into /etc/fapolicyd/rules.d/30-fim-bootstrap.rules, then fagenrules --load:
-allow perm=execute all : path=/usr/local/sbin/fim-bootstrap
-allow perm=any exe=/usr/local/sbin/fim-bootstrap : all'
+allow() { # what to type so that it lets a program run, and that program open the libraries that it unpacks
+    # the daemon reads its rules only at its start
+    printf "(echo 'allow perm=execute all : path=%s'; echo 'allow perm=any exe=%s : all')" "$1" "$1"
+    printf ' >/etc/fapolicyd/rules.d/30-fim-bootstrap.rules && fagenrules --load && systemctl restart fapolicyd'
+}
 
 private() { # a folder: nobody but root and who runs this may put something else in the place of what lies there
     above=$1
@@ -87,7 +89,8 @@ executable_folder() { # a private folder from which programs may run, whatever i
         fi
         rm -r "$FOLDER"
     done
-    ! fapolicyd || fail 1 'fapolicyd lets no program run that it does not know' "$RULES"
+    # what it refuses here can be installed, and be allowed there
+    if fapolicyd && private /var/lib && FOLDER=$(mktemp -d /var/lib/fim-bootstrap.XXXXXXXX); then return 0; fi
     fail 1 'no folder of root alone from which a program may run' 'set TMPDIR to one that is not mounted noexec'
 }
 
@@ -162,6 +165,12 @@ verify() {
     chmod 755 "$FOLDER/$FILE"
 }
 
+refused() { # by fapolicyd, as the exit status tells
+    [ "$program" != "$FOLDER/$FILE" ] || fail "$status" 'fapolicyd refuses it, and nothing can be allowed whose folder has a random name' \
+        'have it installed, and its path can be allowed: take install as the first word'
+    fail "$status" "fapolicyd refuses $program" "$(allow "$program")"
+}
+
 folder() { (umask 022 && mkdir -p "$1"); } # a new one is for all to look into
 
 man_page() { # where man(1) looks beside the program's folder; without a page the program is installed all the same
@@ -200,6 +209,7 @@ main() {
             fail 1 "cannot install into $target" 'run it as root, or set FIM_INSTALL_DIR'
         fi
         program=$target/fim-bootstrap
+        touch "$program" # else fapolicyd may still know it by the name under which it was first opened
         if has restorecon; then restorecon "$program" 2>/dev/null || true; fi
         say "installed $program"
         man_page
@@ -209,7 +219,7 @@ main() {
     umask "$mask"
     status=0
     TMPDIR=$FOLDER "$program" "$@" </dev/null || status=$?
-    [ "$status" != 126 ] || ! fapolicyd || fail 126 "fapolicyd refuses $program" "$RULES"
+    case $status in 126 | 255) ! fapolicyd || refused ;; esac # 255: it refuses a library
     exit "$status"
 }
 

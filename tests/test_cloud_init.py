@@ -24,7 +24,7 @@ from tests.documented import block, blocks
 
 PROGRAM = '#!/bin/sh\n[ ! -e $0.refused ] || exit 126\n[ $1 != reboot-required ] || exit 1\necho "ran $*"\n'
 TOOLS = ("sh", "cp", "mv", "mkdir", "chmod", "sha256sum", "grep", "sleep", "cat", "rm", "date", "uname",
-         "tr")  # fmt: skip
+         "tr", "touch")  # fmt: skip
 SYSTEM = (
     "/usr/local/sbin",
     "/var/log",

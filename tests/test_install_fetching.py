@@ -7,10 +7,28 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Ran
 from tests.test_install import SCRIPT, Release, piped, release
 
 __all__ = ["release"]  # the fixture
-TOOLS = ("sh", "uname", "mktemp", "chmod", "rm", "cp", "mv", "mkdir", "cut", "tr", "sha256sum", "cat", "ls", "id", "wc")
+TOOLS = (
+    "sh",
+    "uname",
+    "mktemp",
+    "chmod",
+    "rm",
+    "cp",
+    "mv",
+    "mkdir",
+    "cut",
+    "tr",
+    "sha256sum",
+    "cat",
+    "ls",
+    "id",
+    "wc",
+    "touch",
+)
 
 
 def tools(folder: Path, fetcher: str) -> str:
@@ -54,12 +72,23 @@ def test_musl_is_refused_before_anything_is_fetched(
     assert (ran.status, "musl instead of glibc" in ran.err) == ((69, True) if refused else (0, False)), ran.err
 
 
-def test_fapolicyd_that_refuses_it_is_named_with_the_rule_to_add(release: Release, tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", ["126", "255"], ids=["the program", "a library of it"])
+def test_fapolicyd_that_refuses_it_is_named_with_what_allows_it(release: Release, tmp_path: Path, status: str) -> None:
     (tmp_path / "fapolicyd").mkdir()
     path = f"{tools(tmp_path / 'bin', 'curl')}"
     (tmp_path / "bin/pidof").symlink_to("/bin/true")
     script = SCRIPT.replace("[ -d /etc/fapolicyd ]", f"[ -d {tmp_path}/fapolicyd ]")
-    ran = piped(script, "check", shell=[str(shutil.which("sh"))], FIM_INSTALL_URL=release.url, PATH=path,
-                FIM_INSTALL_SHA256=release.sha256, STATUS="126")  # fmt: skip
-    assert ran.status == 126
-    assert "allow perm=any exe=/usr/local/sbin/fim-bootstrap : all" in ran.err
+
+    def run(*words: str) -> Ran:
+        return piped(script, *words, shell=[str(shutil.which("sh"))], FIM_INSTALL_URL=release.url, PATH=path,
+                     FIM_INSTALL_SHA256=release.sha256, STATUS=status,
+                     FIM_INSTALL_DIR=str(tmp_path / "sbin"))  # fmt: skip
+
+    once, installed = run("check"), run("install", "check")
+    assert {once.status, installed.status} == {int(status)}
+    assert "take install as the first word" in once.err
+    program = tmp_path / "sbin/fim-bootstrap"
+    assert (
+        f"-> (echo 'allow perm=execute all : path={program}'; echo 'allow perm=any exe={program} : all')"
+        in installed.err
+    )
