@@ -15,7 +15,7 @@ from fim_bootstrap.agent import vendor
 from fim_bootstrap.audit import auditd_conf
 from fim_bootstrap.audit.service_restart import ACTIONS
 from fim_bootstrap.changes import journal
-from fim_bootstrap.engine import Outcome
+from fim_bootstrap.engine import Failure, Outcome
 from fim_bootstrap.errors import Blocked, BootstrapError, Busy
 from fim_bootstrap.facts import audit, commands, system
 from fim_bootstrap.facts.gather import gather
@@ -26,7 +26,7 @@ from tests.conftest import AUDITD_CONF, PROGRAMS, RULES
 from tests.dict_host import BOOT, DictHost
 from tests.test_requirements import READY
 
-PACKAGES = dict.fromkeys(commands.AUDIT_COMMANDS, ("auditd",))
+PACKAGES = {**dict.fromkeys(commands.AUDIT_COMMANDS, ("auditd",)), "pkill": ("procps",)}
 PROFILE = Profile("debian-12", "Debian 12", managers=("apt",), packages=PACKAGES)
 LINE = "dispatcher = /sbin/audispd\n"
 CONF = auditd_conf.PATH
@@ -497,7 +497,7 @@ def test_exit_status_of_an_error(machine: Machine, error: BootstrapError, done: 
     machine.change_conf()
     outcome = machine.apply()
     assert outcome.done
-    failed = outcome._replace(error=error, done=outcome.done if done else ())
+    failed = outcome._replace(failures=(Failure("auditd", error),), done=outcome.done if done else ())
     assert report.exit_code("apply", failed) == status
 
 
@@ -589,6 +589,49 @@ def test_what_a_failed_installation_brought_besides_is_a_change(
     document = report.as_json("apply", machine.apply(), PROFILE, Settings(), 0.1)
     assert document["changed"] is True
     assert document["done"][0].endswith("(begun, not finished; done so far: libauparse0 1:3.0.9-1 installed)")
+
+
+@pytest.mark.parametrize(
+    ("missing", "error", "goes_on"),
+    [
+        ("pkill", BootstrapError("no package"), True),
+        ("augenrules", BootstrapError("no package"), False),
+        ("pkill", Busy("locked"), False),
+        ("pkill", Blocked("/dev/null"), False),
+    ],
+)
+def test_the_rest_is_done_without_a_package_that_the_audit_daemon_does_not_need(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, missing: str, error: BootstrapError, goes_on: bool
+) -> None:
+    tries = []
+
+    def install(*_: Any) -> None:
+        tries.append(missing)
+        raise error
+
+    monkeypatch.setattr("fim_bootstrap.managers.install.install", install)
+    del machine.host.nodes[f"/usr/sbin/{missing}"]
+    machine.change_conf()
+    outcome = machine.apply()
+    assert [change.describe() for change in outcome.done] == (["restart auditd"] if goes_on else [])
+    packages = next(finding for finding in outcome.findings if finding.id == "packages")
+    assert (packages.status, packages.summary, tries) == (Status.FAILED, str(error), [missing])
+    assert report.exit_code("apply", outcome) == error.exit_code
+
+
+def test_all_that_failed_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def install(*_: Any) -> None:
+        raise BootstrapError("no package")
+
+    monkeypatch.setattr("fim_bootstrap.managers.install.install", install)
+    del machine.host.nodes["/usr/sbin/pkill"]
+    machine.change_conf()
+    machine.starts = lambda _: False
+    document = report.as_json("apply", machine.apply(), PROFILE, Settings(), 0.1)
+    failed = {item["id"]: item["summary"] for item in document["requirements"] if item["status"] == "failed"}
+    assert failed["packages"] == "no package"
+    assert failed["auditd"].startswith("systemctl restart auditd.service failed")
+    assert document["done"] == ["restart auditd (begun, not finished)"]
 
 
 def test_whoever_is_not_root_does_not_ask_and_says_so(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -719,6 +719,27 @@ def test_a_transaction_that_fails_half_way_tells_what_it_has_installed(name: str
         assert (again.status, again.report["changed"], again.report["done"]) == (1, False, []), again.out
 
 
+@pytest.mark.parametrize(
+    ("name", "script"),
+    [("debian-12", "preinst"), ("debian-12", "postinst"), ("el8", "pre"), ("fedora", "pre"), ("sles-15.4", "pre")],
+)
+def test_without_a_policy_tool_the_rest_is_done(name: str, script: str) -> None:
+    """The script of checkpolicy's package fails: audit is there, and is made right; the run fails all the same."""
+    with release_root(name) as (here, _):
+        (here.path / "etc/audit/rules.d").mkdir(parents=True)
+        (here.path / "etc/audit/rules.d/99-finalize.rules").write_text("-e 2\n")
+        ours = failing(here, "checkmodule", script)
+        failed = here.fim("apply")
+        assert (failed.status, failed.report["changed"]) == (1, True), failed.out
+        item = next(item for item in failed.report["requirements"] if item["id"] == "packages")
+        assert re.search(rf"the script of a package failed: .*\b{ours}\b", item["summary"]), item
+        assert failed.status_of("rules") == failed.status_of("dispatcher") == "ok", failed.out
+        assert failed.status_of("policy") == "waiting"
+        assert not (here.path / "etc/audit/rules.d/99-finalize.rules").read_text().startswith("-e 2")
+        again = here.fim("apply")
+        assert (again.status, again.report["changed"], again.report["done"]) == (1, False, []), again.out
+
+
 FOLDERS = {"debian-12": "var/lib/dpkg", "el8": "var/lib/rpm", "fedora": "usr", "sles-15.4": "usr"}
 
 
