@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
-from ..host.reader import Output, Reader
+from ..host.reader import Output, Reader, Stat
 from ..model import OsRelease, Profile
 from .causes import CAUSES, LOOK, REPOSITORY, Cause
 from .rows import Manager
@@ -16,7 +16,13 @@ VERSION_LOCKS = ("/etc/dnf/plugins/versionlock.list", "/etc/dnf/versionlock.toml
                  "/etc/yum/pluginconf.d/versionlock.list")  # fmt: skip
 # what a transaction writes to; rpm keeps the system's word to itself where it fails
 WRITTEN_TO = ("/usr", "/etc", "/var", "/var/lib/rpm", "/usr/lib/sysimage/rpm", "/var/cache")
-SILENT = r"Error unpacking rpm package|unpacking of archive failed|Transaction failed|rpmdb open failed"
+SILENT = (
+    r"Error unpacking rpm package|unpacking of archive failed|Transaction failed|rpmdb open failed"
+    r"|cannot open Packages database|Document is empty"
+)
+FULL = 1 << 20  # bytes that are left; no database can be opened with less
+# what zypper has fetched: without signatures it takes any page for a repository that has nothing
+FETCHED = "/var/cache/zypp/raw/*/repodata/repomd.xml"
 LONGEST = 400  # characters of a line that is quoted
 # what tells that a repository was passed over, although the manager exits with 0
 PASSED_OVER = (
@@ -84,9 +90,16 @@ def _readable(host: Reader, output: Output) -> str:
     if name and any(host.holds(path, name.encode()) for path in VERSION_LOCKS):
         text += f"\nversionlock ({name})"
     if re.search(SILENT, text):
-        text += "".join(f"\nRead-only file system: {path}" for path in WRITTEN_TO
-                        if (seen := host.stat(path)) and seen.read_only)  # fmt: skip
+        text += "".join(_unwritable(path, seen) for path in WRITTEN_TO if (seen := host.stat(path)))
+    if "No matching items found" in text:
+        text += "".join(f"\nBad repomd file: {path}" for path in host.glob(FETCHED) if not host.holds(path, b"<repomd"))
     return f"{text}\n{output.argv[0]}: exit status {output.status}" if output.status else text
+
+
+def _unwritable(path: str, seen: Stat) -> str:
+    """What the system says where nothing can be written."""
+    full = f"\nNo space left on device: {path}" if 0 <= seen.free < FULL else ""
+    return f"\nRead-only file system: {path}" if seen.read_only else full
 
 
 def _status(output: Output) -> str:

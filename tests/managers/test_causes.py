@@ -384,6 +384,9 @@ SITUATIONS = {
     "portal-dnf5": Situation(
         "fedora", lambda here, url: at(here, f"http://{url}/200"), "what answers is no repository",
         "Parsing unsuccessful", "dnf5 repolist --all"),
+    "portal-zypper": Situation(
+        "sles-15.4", lambda here, url: at(here, f"http://{url}/200"), "what answers is no repository",
+        "Bad repomd file: /var/cache/zypp/raw/fim", "zypper repos --uri"),
     "cut-short-apt": Situation(
         "debian-12", lambda here, url: at(here, f"http://{url}/cut"), "the network does not carry", "127.0.0.1",
         "curl -sSI http://127.0.0.1"),
@@ -467,6 +470,10 @@ SITUATIONS = {
         "env | grep -i proxy"),
     "proxy-apt-https": Situation(
         "debian-12", lambda here, url: through(here, url, "https"), "a proxy refuses", "407", "env | grep -i proxy"),
+    "proxy-zypper": Situation(
+        "sles-15.4", lambda here, url: at(here, "http://mirror.example/repo?proxy=127.0.0.1&proxyport="
+                                          + url.partition(":")[2]),
+        "a proxy refuses", "returned error: 407", "env | grep -i proxy"),
     "proxy-dnf5": Situation(
         "fedora", lambda here, url: at(here, "https://mirror.example/repo", f"proxy=http://{url}\n"),
         "a proxy refuses", "CONNECT tunnel failed, response 407", "env | grep -i proxy"),
@@ -516,28 +523,72 @@ def test_a_network_that_is_not_there(name: str, word: str) -> None:
         told(failed, Situation(name, lambda *_: None, cause, word.partition(":")[0], remedy))
 
 
-@pytest.mark.parametrize("name", ["debian-12", "el8", "sles-15.4"])
+@pytest.mark.parametrize("name", ["debian-12", "el8", "fedora", "sles-15.4"])
 def test_a_certificate_that_nobody_trusts(name: str, tmp_path: Path) -> None:
-    with release_root(name) as (here, _), tls(tmp_path) as port:
+    with release_root(name) as (here, _), tls(certified(tmp_path, "20350101000000Z")) as port:
         unselinux(here)
         at(here, f"https://127.0.0.1:{port}/repo")
-        remedy = {"debian-12": "cp CA.crt /usr/local", "el8": "cp CA.pem /etc/pki/ca-trust",
-                  "sles-15.4": "cp CA.pem /etc/pki/trust"}[name]  # fmt: skip
+        remedy = {"debian-12": "cp CA.crt /usr/local", "sles-15.4": "cp CA.pem /etc/pki/trust"}
         failed = here.fim("apply --network-timeout 0")
-        told(failed, Situation(name, lambda *_: None, "a certificate is not trusted", "certificate", remedy))
+        told(failed, Situation(name, lambda *_: None, "a certificate is not trusted", "cert",
+                               remedy.get(name, "cp CA.pem /etc/pki/ca-trust")))  # fmt: skip
+
+
+# Debian's dnf 4 speaks TLS by GnuTLS, which says nothing of the date
+@pytest.mark.parametrize("name", ["debian-12", "fedora", "sles-15.4"])
+def test_a_certificate_that_has_expired(name: str, tmp_path: Path) -> None:
+    with release_root(name) as (here, _), tls(certified(tmp_path, "20200201000000Z")) as port:
+        unselinux(here)
+        at(here, f"https://127.0.0.1:{port}/repo")
+        trusted = here.path / "etc/ssl/certs/ca-certificates.crt"
+        trusted.parent.mkdir(parents=True, exist_ok=True)
+        trusted.write_text((tmp_path / "certificate.pem").read_text())
+        here.run("openssl rehash /etc/ssl/certs", check=False)  # where there is one
+        failed = here.fim("apply --network-timeout 0")
+        cause = "a certificate or the index of a repository has expired"
+        told(failed, Situation(name, lambda *_: None, cause, "expired", "chronyc makestep"))
+
+
+CA = """\
+[ca]
+default_ca = own
+[own]
+database = {folder}/index
+serial = {folder}/serial
+new_certs_dir = {folder}
+default_md = sha256
+policy = name
+x509_extensions = address
+[name]
+commonName = supplied
+[address]
+subjectAltName = IP:127.0.0.1
+[req]
+distinguished_name = name
+"""
+
+
+def certified(folder: Path, end: str) -> Path:
+    """The folder, with a key and a certificate that it signed itself, good from 2020 to then (ASN.1 time)."""
+    (folder / "ca.cnf").write_text(CA.format(folder=folder))
+    (folder / "index").touch()
+    (folder / "serial").write_text("01\n")
+    asked = ("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-keyout", "key.pem",
+             "-out", "request.pem")  # fmt: skip
+    signed = ("openssl", "ca", "-batch", "-selfsign", "-config", "ca.cnf", "-keyfile", "key.pem", "-in", "request.pem",
+              "-out", "certificate.pem", "-notext", "-startdate", "20200101000000Z", "-enddate", end)  # fmt: skip
+    for argv in (asked, signed):
+        subprocess.run(argv, cwd=folder, check=True, capture_output=True)
+    return folder
 
 
 @contextlib.contextmanager
 def tls(folder: Path) -> Iterator[int]:
-    """The port of a server with a certificate that it signed itself."""
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "2",
-                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
-                   check=True, capture_output=True)  # fmt: skip
+    """The port of a server with this certificate."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as here:
         here.socket = context.wrap_socket(here.socket, server_side=True)
         threading.Thread(target=here.serve_forever, daemon=True).start()
@@ -577,6 +628,40 @@ def test_a_full_disk(disk: Disk) -> None:
         finally:
             run("umount", str(place))
         told(failed, Situation(disk.release, lambda *_: None, "the disk is full", "", disk.remedy))
+
+
+@contextlib.contextmanager
+def almost_full(here: Root, folder: str, tmp_path: Path, size: str) -> Iterator[None]:
+    """So much can be written below a folder of the root, and no more."""
+    place = here.path / folder
+    run("mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(tmp_path))
+    (tmp_path / "upper").mkdir()
+    (tmp_path / "work").mkdir()
+    try:
+        run("mount", "-t", "overlay", "-o", f"lowerdir={place},upperdir={tmp_path}/upper,workdir={tmp_path}/work",
+            "overlay", str(place))  # fmt: skip
+        try:
+            yield
+        finally:
+            run("umount", "-l", str(place))
+    finally:
+        run("umount", "-l", str(tmp_path))
+
+
+@pytest.mark.parametrize(("folder", "size"), [("usr", "700k"), ("var", "300k")])
+@pytest.mark.parametrize("name", ["debian-12", "el8", "fedora", "sles-15.4"])
+def test_a_disk_that_is_full_before_all_is_installed(name: str, folder: str, size: str, tmp_path: Path) -> None:
+    """Or before the manager can open its database: nobody is told to mend that. With space again, all is done."""
+    with release_root(name) as (here, _):
+        unselinux(here)
+        with almost_full(here, folder, tmp_path, size):
+            failed = here.fim("apply --network-timeout 0")
+        item = next(item for item in failed.report["requirements"] if item["id"] == "packages")
+        assert failed.status == 1
+        assert "the disk is full: " in item["summary"], item
+        assert item["remedy"].partition("  # ")[0].endswith("df -h / /var"), item
+        healed = here.fim("apply")
+        assert (healed.status, healed.report["verdict"]) == (0, "ready"), healed.out
 
 
 @contextlib.contextmanager
@@ -686,28 +771,12 @@ def test_resolve_never_takes_silence_for_an_answer(name: str, server: str) -> No
         assert situation.cause in text.err
 
 
-def failing(here: Root, command: str, script: str) -> str:
-    """Have the package of a command end its script with an error; the package's name."""
-    name = here.profile.packages[command][0]
-    if here.rpm:
-        spec = ordinary(name, "2", "").replace("%files", f"%{script}\nexit 1\n%files")
-        (here.path / "new.spec").write_text(spec)
-        here.run("rpmbuild -bb -D '_rpmdir /repo' -D '_build_name_fmt %%{NAME}-%%{VERSION}.rpm' --buildroot /build/new "
-                 f"/new.spec && rm -f /repo/{name}-1* && createrepo_c -q /repo")  # fmt: skip
-        return name
-    here.run(f"dpkg-deb -R /repo/{name}_*.deb /r; rm /repo/{name}_*;"
-             f"printf '#!/bin/sh\\nexit 3\\n' > /r/DEBIAN/{script};"
-             f"chmod 755 /r/DEBIAN/{script}; dpkg-deb -b /r /repo/{name}_9_all.deb; cd /repo;"
-             "apt-ftparchive packages . > Packages")  # fmt: skip
-    return name
-
-
 @pytest.mark.parametrize("name", ["debian-12", "el8", "fedora", "sles-15.4"])
 def test_a_transaction_that_fails_half_way_tells_what_it_has_installed(name: str) -> None:
     """auditd's script fails; what is installed beside it is named, and once more there is nothing new to tell."""
     with release_root(name) as (here, _):
         unselinux(here)
-        ours = failing(here, "auditd", "pre" if here.rpm else "preinst")
+        ours = here.script("auditd", "pre" if here.rpm else "preinst", "exit 3")
         others = here.profile.packages["pkill"][0]
         failed = here.fim("apply")
         (done,) = failed.report["done"]
@@ -728,7 +797,7 @@ def test_without_a_policy_tool_the_rest_is_done(name: str, script: str) -> None:
     with release_root(name) as (here, _):
         (here.path / "etc/audit/rules.d").mkdir(parents=True)
         (here.path / "etc/audit/rules.d/99-finalize.rules").write_text("-e 2\n")
-        ours = failing(here, "checkmodule", script)
+        ours = here.script("checkmodule", script, "exit 3")
         failed = here.fim("apply")
         assert (failed.status, failed.report["changed"]) == (1, True), failed.out
         item = next(item for item in failed.report["requirements"] if item["id"] == "packages")
