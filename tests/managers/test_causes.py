@@ -9,19 +9,21 @@ import contextlib
 import http.server
 import re
 import shlex
+import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.cache import run
+from tests.cache import kept, run
 from tests.conftest import Ran
 from tests.live.guest import FIM
 from tests.managers.roots import Root, ordinary
-from tests.managers.test_managers import release_root
+from tests.managers.test_managers import FAMILIES, release_root
 
 pytestmark = pytest.mark.managers
 
@@ -122,6 +124,23 @@ def version_locked(here: Root) -> None:
         'version = "1.0"\n[[packages]]\nname = "audit"\n[[packages.conditions]]\nkey = "evr"\ncomparator = "="\n'
         'value = "0.9-1"\n'
     )
+
+
+def version_locked_by_a_plugin(here: Root) -> None:
+    """By that one of dnf 4's plugins; another one would add a repository."""
+    for deb in kept("dnf-plugins-bookworm", _plugins).iterdir():
+        shutil.copy(deb, here.path / "plugins.deb")
+    here.run("dpkg-deb -x /plugins.deb /plugins && cd /plugins/usr/lib/python3/dist-packages"
+             " && find dnf-plugins -name '*.py' ! -name versionlock.py -delete"
+             " && cp -a . /usr/lib/python3/dist-packages"
+             " && cp /plugins/etc/dnf/plugins/versionlock.conf /etc/dnf/plugins"
+             " && echo 'audit-0:0.9-1.*' > /etc/dnf/plugins/versionlock.list")  # fmt: skip
+
+
+def _plugins(made: Path) -> None:
+    made.mkdir()
+    made.chmod(0o755)
+    run("sh", "-c", f"cd '{made}' && apt-get -q download dnf-plugins-core/bookworm")
 
 
 def hidden_by_a_module(here: Root) -> None:
@@ -321,6 +340,9 @@ SITUATIONS = {
     "versionlock-dnf5": Situation(
         "fedora", lambda here, _: version_locked(here), "the package is locked to a version", "audit",
         "dnf5 versionlock delete audit"),
+    "versionlock-dnf": Situation(
+        "el8", lambda here, _: version_locked_by_a_plugin(here), "the package is locked to a version", "audit",
+        "dnf versionlock delete audit"),
     "module-dnf": Situation(
         "el8", lambda here, _: hidden_by_a_module(here), "the package is hidden by a module",
         "modular filtering for argument: audit", "dnf --setopt='*.module_hotfixes=1' install audit"),
@@ -509,7 +531,7 @@ def told(failed: Ran, situation: Situation) -> None:
     assert shlex.split(item["remedy"].partition("  # ")[0])
 
 
-@pytest.mark.parametrize("name", ["debian-12", "el8", "fedora", "sles-15.4"])
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("word", ["nowhere.invalid", "127.0.0.1:9"])
 def test_a_network_that_is_not_there(name: str, word: str) -> None:
     cause = "a name does not resolve" if "invalid" in word else "the network does not carry"
@@ -523,7 +545,7 @@ def test_a_network_that_is_not_there(name: str, word: str) -> None:
         told(failed, Situation(name, lambda *_: None, cause, word.partition(":")[0], remedy))
 
 
-@pytest.mark.parametrize("name", ["debian-12", "el8", "fedora", "sles-15.4"])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_certificate_that_nobody_trusts(name: str, tmp_path: Path) -> None:
     with release_root(name) as (here, _), tls(certified(tmp_path, "20350101000000Z")) as port:
         unselinux(here)
@@ -649,7 +671,7 @@ def almost_full(here: Root, folder: str, tmp_path: Path, size: str) -> Iterator[
 
 
 @pytest.mark.parametrize(("folder", "size"), [("usr", "700k"), ("var", "300k")])
-@pytest.mark.parametrize("name", ["debian-12", "el8", "fedora", "sles-15.4"])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_disk_that_is_full_before_all_is_installed(name: str, folder: str, size: str, tmp_path: Path) -> None:
     """Or before the manager can open its database: nobody is told to mend that. With space again, all is done."""
     with release_root(name) as (here, _):
@@ -694,7 +716,7 @@ def serving(folder: Path, after: float = 0) -> Iterator[str]:
         here.server_close()
 
 
-@pytest.mark.parametrize("name", ["debian-12", "el8", "fedora", "sles-15.4"])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_only_what_was_asked_is_said_to_have_nothing(name: str) -> None:
     with release_root(name, without="checkpolicy") as (here, _):
         failed = here.fim("apply")
@@ -745,15 +767,42 @@ def test_resolve_on_empty_lists_says_that_it_did_not_look() -> None:
         assert here.fim("profiles --resolve").status in (0, 3)
 
 
-def test_a_late_network_is_waited_for() -> None:
-    """The repository answers 15 s after the run began."""
-    for name in ("debian-12", "el8"):
-        with release_root(name) as (here, _):
-            unselinux(here)
-            with serving(here.path / "repo", after=15) as address:
-                at(here, f"http://{address}")
-                applied = here.fim("apply --network-timeout 120")
-            assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_late_server_is_waited_for(name: str) -> None:
+    """The repository answers 15 s after the run began; connections are refused until then."""
+    with release_root(name) as (here, _):
+        unselinux(here)
+        with serving(here.path / "repo", after=15) as address:
+            at(here, f"http://{address}")
+            applied = here.fim("apply --network-timeout 120")
+        assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out
+
+
+UP = """\
+import fcntl, http.server, os, socket, struct, sys, threading, time
+def up():
+    time.sleep(int(sys.argv[1]))
+    request = struct.pack("16sh22x", b"lo", 1 | 64) # SIOCSIFFLAGS: IFF_UP, IFF_RUNNING
+    fcntl.ioctl(socket.socket(), 0x8914, request)
+threading.Thread(target=up, daemon=True).start()
+os.chdir("/repo")
+http.server.test(http.server.SimpleHTTPRequestHandler, port=80, bind="0.0.0.0")
+"""
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_late_network_is_waited_for(name: str) -> None:
+    """It is there 15 s after the run began: until then the network is unreachable."""
+    with release_root(name) as (here, _):
+        unselinux(here)
+        at(here, "http://127.0.0.1")
+        (here.path / "up.py").write_text(UP)
+        began = time.monotonic()
+        applied = here.run(f"unshare -n sh -c 'python3 /up.py 15 2>/dev/null & {FIM} apply --network-timeout 120"
+                           " --format json; status=$?; kill $!; exit $status'", check=False)  # fmt: skip
+        assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out
+        assert time.monotonic() - began > 15
+        assert re.search(r"\] wait  packages: the network is not there yet, \d+ s at most", applied.err), applied.err
 
 
 @pytest.mark.parametrize("name", ["forbidden-dnf", "forbidden-dnf5", "forbidden-zypper", "sles-not-registered",
@@ -771,7 +820,7 @@ def test_resolve_never_takes_silence_for_an_answer(name: str, server: str) -> No
         assert situation.cause in text.err
 
 
-@pytest.mark.parametrize("name", ["debian-12", "el8", "fedora", "sles-15.4"])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_transaction_that_fails_half_way_tells_what_it_has_installed(name: str) -> None:
     """auditd's script fails; what is installed beside it is named, and once more there is nothing new to tell."""
     with release_root(name) as (here, _):
