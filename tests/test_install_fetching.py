@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Ran
 from tests.test_install import SCRIPT, Release, piped, release
+from tests.tls import certified, tls
 
 __all__ = ["release"]  # the fixture
 TOOLS = (
@@ -54,6 +56,14 @@ def test_whatever_fetches_says_why_it_cannot(release: Release, tmp_path: Path, f
         failed = piped(SCRIPT, "check", shell=shell, FIM_INSTALL_URL=url, **good)
         assert failed.status == 1
         assert any(word in failed.err for word in words), failed.err
+
+
+@pytest.mark.parametrize("fetcher", ["curl", "wget"])  # busybox looks at no certificate; the checksum is what counts
+def test_a_certificate_that_nobody_trusts_is_named(release: Release, tmp_path: Path, fetcher: str) -> None:
+    with tls(SimpleHTTPRequestHandler, certified(tmp_path, "20350101000000Z")) as port:
+        failed = piped(SCRIPT, "check", shell=[str(shutil.which("sh"))], FIM_INSTALL_URL=f"https://127.0.0.1:{port}",
+                       FIM_INSTALL_SHA256=release.sha256, PATH=tools(tmp_path / "bin", fetcher))  # fmt: skip
+    assert (failed.status, "certificate" in failed.err) == (1, True), failed.err
 
 
 @pytest.mark.parametrize(("glibc", "refused"), [(False, True), (True, False)])

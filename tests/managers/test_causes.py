@@ -10,7 +10,6 @@ import http.server
 import re
 import shlex
 import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from tests.conftest import Ran
 from tests.live.guest import FIM
 from tests.managers.roots import Root, ordinary
 from tests.managers.test_managers import FAMILIES, release_root
+from tests.tls import certified, tls
 
 pytestmark = pytest.mark.managers
 
@@ -547,7 +547,7 @@ def test_a_network_that_is_not_there(name: str, word: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_certificate_that_nobody_trusts(name: str, tmp_path: Path) -> None:
-    with release_root(name) as (here, _), tls(certified(tmp_path, "20350101000000Z")) as port:
+    with release_root(name) as (here, _), tls(Answering, certified(tmp_path, "20350101000000Z")) as port:
         unselinux(here)
         at(here, f"https://127.0.0.1:{port}/repo")
         remedy = {"debian-12": "cp CA.crt /usr/local", "sles-15.4": "cp CA.pem /etc/pki/trust"}
@@ -559,7 +559,7 @@ def test_a_certificate_that_nobody_trusts(name: str, tmp_path: Path) -> None:
 # Debian's dnf 4 speaks TLS by GnuTLS, which says nothing of the date
 @pytest.mark.parametrize("name", ["debian-12", "fedora", "sles-15.4"])
 def test_a_certificate_that_has_expired(name: str, tmp_path: Path) -> None:
-    with release_root(name) as (here, _), tls(certified(tmp_path, "20200201000000Z")) as port:
+    with release_root(name) as (here, _), tls(Answering, certified(tmp_path, "20200201000000Z")) as port:
         unselinux(here)
         at(here, f"https://127.0.0.1:{port}/repo")
         trusted = here.path / "etc/ssl/certs/ca-certificates.crt"
@@ -569,53 +569,6 @@ def test_a_certificate_that_has_expired(name: str, tmp_path: Path) -> None:
         failed = here.fim("apply --network-timeout 0")
         cause = "a certificate or the index of a repository has expired"
         told(failed, Situation(name, lambda *_: None, cause, "expired", "chronyc makestep"))
-
-
-CA = """\
-[ca]
-default_ca = own
-[own]
-database = {folder}/index
-serial = {folder}/serial
-new_certs_dir = {folder}
-default_md = sha256
-policy = name
-x509_extensions = address
-[name]
-commonName = supplied
-[address]
-subjectAltName = IP:127.0.0.1
-[req]
-distinguished_name = name
-"""
-
-
-def certified(folder: Path, end: str) -> Path:
-    """The folder, with a key and a certificate that it signed itself, good from 2020 to then (ASN.1 time)."""
-    (folder / "ca.cnf").write_text(CA.format(folder=folder))
-    (folder / "index").touch()
-    (folder / "serial").write_text("01\n")
-    asked = ("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-keyout", "key.pem",
-             "-out", "request.pem")  # fmt: skip
-    signed = ("openssl", "ca", "-batch", "-selfsign", "-config", "ca.cnf", "-keyfile", "key.pem", "-in", "request.pem",
-              "-out", "certificate.pem", "-notext", "-startdate", "20200101000000Z", "-enddate", end)  # fmt: skip
-    for argv in (asked, signed):
-        subprocess.run(argv, cwd=folder, check=True, capture_output=True)
-    return folder
-
-
-@contextlib.contextmanager
-def tls(folder: Path) -> Iterator[int]:
-    """The port of a server with this certificate."""
-    import ssl
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as here:
-        here.socket = context.wrap_socket(here.socket, server_side=True)
-        threading.Thread(target=here.serve_forever, daemon=True).start()
-        yield here.server_port
-        here.shutdown()
 
 
 class Disk(NamedTuple):
