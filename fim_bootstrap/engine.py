@@ -53,6 +53,7 @@ class Failure(NamedTuple):
     requirement: str
     error: BootstrapError
     begun: str = ""  # the change in words, where it had changed something before it failed
+    after: int = 0  # how many changes had been made before it
 
     def account(self) -> list[str]:
         """What was done all the same, in words."""
@@ -85,10 +86,10 @@ class Outcome(NamedTuple):
 
     def account(self) -> list[str]:
         """What was done, in words."""
-        return [
-            *(change.describe() for change in self.done),
-            *(line for failure in self.failures for line in failure.account()),
-        ]
+        told = [change.describe() for change in self.done]
+        for failure in reversed(self.failures):
+            told[failure.after : failure.after] = failure.account()
+        return told
 
 
 def plan(facts: Facts, profile: Profile, settings: Settings) -> tuple[Finding, ...]:
@@ -302,7 +303,7 @@ class _Run:
             self.facts = self.look()
             moved = (before.commands, before.selinux) != (self.facts.commands, self.facts.selinux)
             effect = error.done or moved or any(_took_effect(self.host, step) for step in recorded)
-            self.failures.append(Failure(which, error, change.describe() if effect else ""))
+            self.failures.append(Failure(which, error, change.describe() if effect else "", len(self.done)))
             if not self._does_without(change, error):
                 raise _Stopped from None
         else:

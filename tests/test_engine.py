@@ -619,19 +619,26 @@ def test_the_rest_is_done_without_a_package_that_the_audit_daemon_does_not_need(
     assert report.exit_code("apply", outcome) == error.exit_code
 
 
-def test_all_that_failed_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def install(*_: Any) -> None:
+@pytest.mark.parametrize("comes_up", [True, False])
+def test_all_that_was_done_and_failed_is_told_in_its_order(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, comes_up: bool
+) -> None:
+    def install(host: DictHost, *_: Any) -> None:
+        host.answers["dpkg-query -W"] = "libproc2 4.0 installed\n"
         raise BootstrapError("no package")
 
     monkeypatch.setattr("fim_bootstrap.managers.install.install", install)
+    machine.host.programs("dpkg-query")
     del machine.host.nodes["/usr/sbin/pkill"]
     machine.change_conf()
-    machine.starts = lambda _: False
+    machine.starts = lambda _: comes_up
     document = report.as_json("apply", machine.apply(), PROFILE, Settings(), 0.1)
-    failed = {item["id"]: item["summary"] for item in document["requirements"] if item["status"] == "failed"}
-    assert failed["packages"] == "no package"
-    assert failed["auditd"].startswith("systemctl restart auditd.service failed")
-    assert document["done"] == ["restart auditd (begun, not finished)"]
+    failed = [item["id"] for item in document["requirements"] if item["status"] == "failed"]
+    assert failed == (["packages"] if comes_up else ["packages", "auditd"])
+    assert document["done"] == [
+        "install procps (for pkill) (begun, not finished; done so far: libproc2 4.0 installed)",
+        "restart auditd" if comes_up else "restart auditd (begun, not finished)",
+    ]
 
 
 def test_whoever_is_not_root_does_not_ask_and_says_so(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

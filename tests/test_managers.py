@@ -146,6 +146,10 @@ SAID = {
         "a repository refuses this host: https://repo.example", "yum --disablerepo=vendor install audit"),
     "yum 3, excluded": (
         "yum", "el7", "centos", Output(("yum",), 1, "", "Error: No matching Packages to list\n"),
+        "audit cannot be taken: the package is excluded: /etc/yum.conf: exclude=kernel* audit*, foo keeps out audit",
+        "yum --disableexcludes=all install audit"),
+    "yum 3, nothing of that name": (
+        "yum", "el7", "centos", Output(("yum",), 1, "", "Error: No matching Packages to list\n"),
         "the repositories of this host have none of audit", "yum -q --setopt=exit_on_lock=True list audit"),
     "microdnf, killed": (
         "microdnf", "el9", "rhel", Output(("microdnf",), 137), "the manager was killed", "fallocate -l 2G /swapfile"),
@@ -218,6 +222,7 @@ def test_a_replay_of_what_managers_say(dict_host: DictHost, name: str) -> None:
     dict_host.programs(said.argv[0], manager)
     dict_host.answers[said.argv[0]] = said
     dict_host.write(LISTS)
+    dict_host.write("/etc/yum.conf", f"[main]\nexclude=kernel* {'audit*' if 'excluded' in name else 'foo'}, foo\n")
     error = refused(dict_host, order(manager, profile, release=release))
     assert summary in str(error)
     assert error.remedy.startswith(remedy)

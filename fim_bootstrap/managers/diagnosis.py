@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import shlex
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ SILENT = (
     r"|cannot open Packages database|Document is empty"
 )
 FULL = 1 << 20  # bytes that are left; no database can be opened with less
+YUM_CONF = ("/etc/yum.conf", "/etc/yum.repos.d/*.repo")
 # what zypper has fetched: without signatures it takes any page for a repository that has nothing
 FETCHED = "/var/cache/zypp/raw/*/repodata/repomd.xml"
 LONGEST = 400  # characters of a line that is quoted
@@ -45,7 +47,7 @@ def why(
     host: Reader, manager: Manager, release: OsRelease, names: Sequence[str], said: Sequence[Output]
 ) -> Optional[Why]:
     """Why these names cannot be had, where the manager's output has the sign of a cause."""
-    texts = [_readable(host, output) for output in said]
+    texts = [_readable(host, output) + _kept_out(host, output, names) for output in said]
     for cause in CAUSES:
         for output, text in zip(said, texts):
             signs = [*re.finditer(cause.sign, text, re.MULTILINE)]
@@ -94,6 +96,17 @@ def _readable(host: Reader, output: Output) -> str:
     if "No matching items found" in text:
         text += "".join(f"\nBad repomd file: {path}" for path in host.glob(FETCHED) if not host.holds(path, b"<repomd"))
     return f"{text}\n{output.argv[0]}: exit status {output.status}" if output.status else text
+
+
+def _kept_out(host: Reader, output: Output, names: Sequence[str]) -> str:
+    """The lines by which yum 3 keeps packages out; it says nothing of them (yum.conf(5), exclude)."""
+    if "No matching Packages to list" not in output.stderr:
+        return ""
+    files = [file for pattern in YUM_CONF for path in host.glob(pattern) if (file := host.read(path))]
+    lines = ((file.path, line) for file in files for line in re.findall(r"(?m)^exclude\s*=.+", file.text))
+    kept = ((path, line, name) for path, line in lines for name in names
+            if any(fnmatch.fnmatchcase(name, word) for word in re.split(r"[\s,=]+", line)[1:]))  # fmt: skip
+    return "".join(f"\n{path}: {line} keeps out {name}" for path, line, name in kept)
 
 
 def _unwritable(path: str, seen: Stat) -> str:

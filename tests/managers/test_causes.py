@@ -806,6 +806,8 @@ def test_without_a_policy_tool_the_rest_is_done(name: str, script: str) -> None:
         assert re.search(rf"the script of a package failed: .*\b{ours}\b", item["summary"]), item
         assert failed.status_of("rules") == failed.status_of("dispatcher") == "ok", failed.out
         assert failed.status_of("policy") == "waiting"
+        assert re.search(rf"done so far: .*{here.profile.packages['auditd'][0]} ", failed.report["done"][0])
+        assert len(failed.report["done"]) > 1
         assert not (here.path / "etc/audit/rules.d/99-finalize.rules").read_text().startswith("-e 2")
         again = here.fim("apply")
         assert (again.status, again.report["changed"], again.report["done"]) == (1, False, []), again.out
