@@ -20,7 +20,7 @@ from .changes.packages import InstallPackages
 from .changes.policy import LABELS_POSSIBLE, NO_LABELS, LabelTree, LoadPolicy, ReloadPolicy, RestoreLabels, without_proc
 from .changes.services import RestartService, StopService
 from .errors import Blocked, BootstrapError, Busy
-from .facts.commands import AUDIT_COMMANDS
+from .facts.commands import AGENT_COMMANDS, AUDIT_COMMANDS
 from .host.reader import Host, Reader
 from .model import (
     DISABLED,
@@ -36,7 +36,7 @@ from .model import (
     Settings,
     Status,
 )
-from .requirements import REQUIREMENTS, agent, delivery, rules
+from .requirements import REQUIREMENTS, agent, delivery, packages, rules
 
 PASSES = 2  # a later change may make an earlier requirement see new work: an agent that registers its plugin
 # what the agent lacks does not stand in the way of preparing the host
@@ -310,9 +310,14 @@ class _Run:
             self.done.append(change)
 
     def _does_without(self, change: Change, error: BootstrapError) -> bool:
-        """Whether packages could not be installed, and the audit daemon is there without them."""
-        missed = isinstance(change, InstallPackages) and not isinstance(error, (Blocked, Busy))
-        return missed and all(command in self.facts.commands for command in AUDIT_COMMANDS)
+        """Whether packages could not be installed, and what they lack is for nothing but to build the policy.
+
+        Without a command that its script calls, an agent that is restarted may not come back.
+        """
+        if not isinstance(change, InstallPackages) or isinstance(error, (Blocked, Busy)):
+            return False
+        lacking = packages.lacking(self.facts, self.profile)
+        return not any(command in lacking for command in AUDIT_COMMANDS + AGENT_COMMANDS)
 
     def _rescued(self, change: RestartService, error: BootstrapError) -> BootstrapError:
         """auditd did not come up: put back what this run made of auditd.conf, and start it; what to tell."""

@@ -26,7 +26,8 @@ from tests.conftest import AUDITD_CONF, PROGRAMS, RULES
 from tests.dict_host import BOOT, DictHost
 from tests.test_requirements import READY
 
-PACKAGES = {**dict.fromkeys(commands.AUDIT_COMMANDS, ("auditd",)), "pkill": ("procps",)}
+PACKAGES = {**dict.fromkeys(commands.AUDIT_COMMANDS, ("auditd",)), "pkill": ("procps",),
+            "checkmodule": ("checkpolicy",)}  # fmt: skip
 PROFILE = Profile("debian-12", "Debian 12", managers=("apt",), packages=PACKAGES)
 LINE = "dispatcher = /sbin/audispd\n"
 CONF = auditd_conf.PATH
@@ -78,6 +79,12 @@ class Machine:
         host.process(601, "qualys-edr", parent=600, started=BOOT + 21)
         host.process(602, "edr-plugin", parent=500, started=BOOT + 22)
         self.watched = True
+
+    def selinux(self) -> None:
+        """SELinux is enforcing."""
+        self.host.write("/etc/selinux/config", "SELINUX=enforcing\nSELINUXTYPE=default\n")
+        self.host.write("/sys/fs/selinux/enforce", "1")
+        self.host.write("/sys/fs/selinux/policyvers", "33")
 
     def running(self, name: str) -> int:
         """The pid of a process, or 0."""
@@ -594,13 +601,14 @@ def test_what_a_failed_installation_brought_besides_is_a_change(
 @pytest.mark.parametrize(
     ("missing", "error", "goes_on"),
     [
-        ("pkill", BootstrapError("no package"), True),
+        ("checkmodule", BootstrapError("no package"), True),
         ("augenrules", BootstrapError("no package"), False),
-        ("pkill", Busy("locked"), False),
-        ("pkill", Blocked("/dev/null"), False),
+        ("pkill", BootstrapError("no package"), False),
+        ("checkmodule", Busy("locked"), False),
+        ("checkmodule", Blocked("/dev/null"), False),
     ],
 )
-def test_the_rest_is_done_without_a_package_that_the_audit_daemon_does_not_need(
+def test_the_rest_is_done_without_a_tool_that_only_the_policy_needs(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, missing: str, error: BootstrapError, goes_on: bool
 ) -> None:
     tries = []
@@ -610,6 +618,7 @@ def test_the_rest_is_done_without_a_package_that_the_audit_daemon_does_not_need(
         raise error
 
     monkeypatch.setattr("fim_bootstrap.managers.install.install", install)
+    machine.selinux()
     del machine.host.nodes[f"/usr/sbin/{missing}"]
     machine.change_conf()
     outcome = machine.apply()
@@ -629,14 +638,15 @@ def test_all_that_was_done_and_failed_is_told_in_its_order(
 
     monkeypatch.setattr("fim_bootstrap.managers.install.install", install)
     machine.host.programs("dpkg-query")
-    del machine.host.nodes["/usr/sbin/pkill"]
+    machine.selinux()
+    del machine.host.nodes["/usr/sbin/checkmodule"]
     machine.change_conf()
     machine.starts = lambda _: comes_up
     document = report.as_json("apply", machine.apply(), PROFILE, Settings(), 0.1)
     failed = [item["id"] for item in document["requirements"] if item["status"] == "failed"]
     assert failed == (["packages"] if comes_up else ["packages", "auditd"])
     assert document["done"] == [
-        "install procps (for pkill) (begun, not finished; done so far: libproc2 4.0 installed)",
+        "install checkpolicy (for checkmodule) (begun, not finished; done so far: libproc2 4.0 installed)",
         "restart auditd" if comes_up else "restart auditd (begun, not finished)",
     ]
 
