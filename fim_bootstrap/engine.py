@@ -19,7 +19,8 @@ from .changes.journal import moment
 from .changes.packages import InstallPackages
 from .changes.policy import LABELS_POSSIBLE, NO_LABELS, LabelTree, LoadPolicy, ReloadPolicy, RestoreLabels, without_proc
 from .changes.services import RestartService, StopService
-from .errors import BootstrapError
+from .errors import Blocked, BootstrapError, Busy
+from .facts.commands import AGENT_COMMANDS, AUDIT_COMMANDS
 from .host.reader import Host, Reader
 from .model import (
     DISABLED,
@@ -35,7 +36,7 @@ from .model import (
     Settings,
     Status,
 )
-from .requirements import REQUIREMENTS, agent, delivery, rules
+from .requirements import REQUIREMENTS, agent, delivery, packages, rules
 
 PASSES = 2  # a later change may make an earlier requirement see new work: an agent that registers its plugin
 # what the agent lacks does not stand in the way of preparing the host
@@ -48,19 +49,37 @@ LEFT_DOWN = "auditd was down after the agent's start had asked for `service audi
 COMMANDS = frozenset(("restart", "start", "stop", "enable", "rule"))
 
 
+class Failure(NamedTuple):
+    """A change that failed, and the requirement that it was made for."""
+
+    requirement: str
+    error: BootstrapError
+    begun: str = ""  # the change in words, where it had changed something before it failed
+    after: int = 0  # how many changes had been made before it
+
+    def account(self) -> list[str]:
+        """What was done all the same, in words."""
+        did = f"; done so far: {', '.join(self.error.done)}" if self.error.done else ""
+        return [f"{self.begun} (begun, not finished{did})"] if self.begun else []
+
+
 class Outcome(NamedTuple):
-    """What was found in the end, what was done on the way, and what stopped it."""
+    """What was found in the end, what was done on the way, and what failed."""
 
     findings: tuple[Finding, ...]
     facts: Facts
     done: tuple[Change, ...] = ()
-    error: Optional[BootstrapError] = None
-    begun: Optional[Change] = None  # the change that failed after it had changed something
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def error(self) -> Optional[BootstrapError]:
+        """What failed first: it may be the cause of the rest."""
+        return self.failures[0].error if self.failures else None
 
     @property
     def changed(self) -> bool:
         """Whether the host is not as it was."""
-        return bool(self.done or self.begun)
+        return bool(self.account())
 
     def probed(self, facts: Facts, findings: Sequence[Finding]) -> Outcome:
         """The same after a test event: of what is thought since, the finding about its delivery counts."""
@@ -69,9 +88,10 @@ class Outcome(NamedTuple):
 
     def account(self) -> list[str]:
         """What was done, in words."""
-        whole = [change.describe() for change in self.done]
-        did = f"; done so far: {', '.join(self.error.done)}" if self.error and self.error.done else ""
-        return [*whole, f"{self.begun.describe()} (begun, not finished{did})"] if self.begun else whole
+        told = [change.describe() for change in self.done]
+        for failure in reversed(self.failures):
+            told[failure.after : failure.after] = failure.account()
+        return told
 
 
 def plan(facts: Facts, profile: Profile, settings: Settings) -> tuple[Finding, ...]:
@@ -130,11 +150,7 @@ def converge(
     `look` gathers the facts anew; each change is made inside of what `tell` gives for it and its requirement's id,
     and `say` is called while the agent is waited for. That a reboot is due is noted, so that the next boot knows of it.
     """
-    run = _Run(host, look, profile, settings, tell, say)
-    try:
-        outcome = run.outcome()
-    except _Stopped as stopped:
-        outcome = stopped.outcome
+    outcome = _Run(host, look, profile, settings, tell, say).outcome()
     due = any((finding.id, finding.status) == (rules.ID, Status.REBOOT) for finding in outcome.findings)
     if due and not reboots.noted(journal.entries(host), outcome.facts.boot):
         journal.record(host, reboots.DUE, cause="kernel: enabled 2", **moment(host))
@@ -143,10 +159,6 @@ def converge(
 
 class _Stopped(Exception):
     """The run ends here."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__()
-        self.outcome = outcome
 
 
 class _Run:
@@ -160,24 +172,38 @@ class _Run:
         self.tell, self.say = tell, say
         self.facts = look()
         self.done: list[Change] = []
+        self.failures: list[Failure] = []
         self.notes: dict[str, tuple[str, ...]] = {}
         self.due: dict[str, tuple[str, RestartService]] = {}  # service -> requirement and restart
         self.restarted: set[str] = set()
         self.known = {step["id"] for step in journal.entries(host)}
 
     def outcome(self) -> Outcome:
+        """All of it, or as far as it came."""
+        try:
+            self.whole()
+            findings = tuple(self.judged(finding) for finding in self.plan())
+        except _Stopped:
+            findings = self.plan()
+        failed = {failure.requirement: failure.error for failure in self.failures}
+        findings = tuple(_failed(finding, failed.get(finding.id)) for finding in findings)
+        return Outcome(findings, self.facts, tuple(self.done), tuple(self.failures))
+
+    def whole(self) -> None:
         """All of it; raises where something stops it on the way."""
         self.quiet()
-        findings = self.plan()
-        if any(_holds_back(finding) for finding in findings):
-            return Outcome(findings, self.facts)
+        self.unhindered()
         for _ in range(PASSES):
             before = len(self.done)
             self.edit()
             self.restart()
             if not self.awaited() and len(self.done) == before:
                 break
-        return Outcome(tuple(self.judged(finding) for finding in self.plan()), self.facts, tuple(self.done))
+
+    def unhindered(self) -> None:
+        """Nothing that only a person may lift is in the way; raises else."""
+        if any(_holds_back(finding) for finding in self.plan()):
+            raise _Stopped
 
     def plan(self) -> tuple[Finding, ...]:
         """What the requirements think of the present facts."""
@@ -197,10 +223,13 @@ class _Run:
 
     def edit(self) -> None:
         """Everything but the restarts, in the order of the requirements."""
+        failed = [failure.requirement for failure in self.failures]
         for requirement in REQUIREMENTS:
             finding = _assess(requirement, self.facts, self.profile, self.settings)
             if _holds_back(finding):  # one that an earlier change brought to light
-                raise _Stopped(Outcome(self.plan(), self.facts, tuple(self.done)))
+                raise _Stopped
+            if finding.id in failed:
+                continue
             if finding.changes:
                 self.notes[finding.id] = finding.warnings
             self.due.update(_restarts(finding))
@@ -213,8 +242,7 @@ class _Run:
     def restart(self) -> None:
         """auditd and the agent, where one is due: auditd first, or the agent alone where it restarts auditd."""
         self.quiet()
-        if any(_holds_back(finding) for finding in self.plan()):
-            raise _Stopped(Outcome(self.plan(), self.facts, tuple(self.done)))
+        self.unhindered()
         due = {**self.due, **{name: found for finding in self.plan() for name, found in _restarts(finding).items()}}
         self.due = {}
         agents = None if SERVICE in self.restarted else due.get(SERVICE) or self._follows(due)
@@ -256,7 +284,7 @@ class _Run:
         self.facts = self.look()
 
     def make(self, which: str, change: Change) -> None:
-        """Make a change for a requirement; one that fails ends the run."""
+        """Make a change for a requirement; one that fails ends the run, but for packages that the rest does without."""
         recorded: list[dict[str, Any]] = []
 
         def record(kind: str, **details: Any) -> None:
@@ -279,10 +307,21 @@ class _Run:
             self.facts = self.look()
             moved = (before.commands, before.selinux) != (self.facts.commands, self.facts.selinux)
             effect = error.done or moved or any(_took_effect(self.host, step) for step in recorded)
-            begun = change if effect else None
-            failed = _failed(self.plan(), which, error)
-            raise _Stopped(Outcome(failed, self.facts, (*self.done,), error, begun)) from None
-        self.done.append(change)
+            self.failures.append(Failure(which, error, change.describe() if effect else "", len(self.done)))
+            if not self._does_without(change, error):
+                raise _Stopped from None
+        else:
+            self.done.append(change)
+
+    def _does_without(self, change: Change, error: BootstrapError) -> bool:
+        """Whether packages could not be installed, and what they lack is for nothing but to build the policy.
+
+        Without a command that its script calls, an agent that is restarted may not come back.
+        """
+        if not isinstance(change, InstallPackages) or isinstance(error, (Blocked, Busy)):
+            return False
+        lacking = packages.lacking(self.facts, self.profile)
+        return not any(command in lacking for command in AUDIT_COMMANDS + AGENT_COMMANDS)
 
     def _rescued(self, change: RestartService, error: BootstrapError) -> BootstrapError:
         """auditd did not come up: put back what this run made of auditd.conf, and start it; what to tell."""
@@ -328,8 +367,6 @@ def _holds_back(finding: Finding) -> bool:
     return finding.status is Status.BLOCKED and finding.id not in NEVER_BLOCKING
 
 
-def _failed(findings: Sequence[Finding], which: str, error: BootstrapError) -> tuple[Finding, ...]:
-    return tuple(
-        f._replace(status=Status.FAILED, summary=str(error), remedy=error.remedy) if f.id == which else f
-        for f in findings
-    )
+def _failed(finding: Finding, error: Optional[BootstrapError]) -> Finding:
+    """The finding, with the error of a change that was made for it."""
+    return finding._replace(status=Status.FAILED, summary=str(error), remedy=error.remedy) if error else finding

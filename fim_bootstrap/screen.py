@@ -309,7 +309,7 @@ class _Screen:
         made = len(self.document["done"])
         if not made:
             return f" in {names}: nothing was changed"
-        stands = f"{made} changes made before it stand" if made > 1 else "1 change made before it stands"
+        stands = f"{made} changes stand" if made > 1 else "1 change stands"
         return f" in {names}: {stands}; a second run goes on from there"
 
     def ready(self, right: int) -> tuple[str, str]:

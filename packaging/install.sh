@@ -58,13 +58,10 @@ musl() { # and no glibc besides
 fapolicyd() { # whether it decides here what may run
     [ -d /etc/fapolicyd ] && has pidof && pidof fapolicyd >/dev/null
 }
-refused() { # words: it did not let the program run; it knows a program by its path
-    how="put these lines into /etc/fapolicyd/rules.d/30-fim-bootstrap.rules, then fagenrules --load:
-allow perm=execute all : path=$target/fim-bootstrap
-allow perm=any exe=$target/fim-bootstrap : all"
-    [ "${program:-}" != "$target/fim-bootstrap" ] || fail 126 "fapolicyd refuses $program" "$how"
-    fail 126 'fapolicyd lets no program run that it does not know, so it has to be installed' \
-        "sh -s -- install $*, in the place of sh -s -- $*; before that $how"
+allow() { # what to type so that it lets a program run, and that program open the libraries that it unpacks
+    # the daemon reads its rules only at its start
+    printf "(echo 'allow perm=execute all : path=%s'; echo 'allow perm=any exe=%s : all')" "$1" "$1"
+    printf ' >/etc/fapolicyd/rules.d/30-fim-bootstrap.rules && fagenrules --load && systemctl restart fapolicyd'
 }
 
 private() { # a folder: nobody but root and who runs this may put something else in the place of what lies there
@@ -79,10 +76,6 @@ private() { # a folder: nobody but root and who runs this may put something else
     done
 }
 
-refused_by_rules() { # a program that would run here but for fapolicyd: from no folder then, but where a rule names it
-    [ -x "$1" ] && fapolicyd && UNKNOWN=yes
-}
-
 executable_folder() { # a private folder from which programs may run, whatever is mounted noexec
     for place in "${TMPDIR:-}" /tmp /var/tmp /run /var/lib /root; do
         place=$(CDPATH='' cd -P -- "${place:-/nowhere}" 2>/dev/null && pwd -P) || continue
@@ -90,12 +83,14 @@ executable_folder() { # a private folder from which programs may run, whatever i
         FOLDER=$(mktemp -d "$place/fim-bootstrap.XXXXXXXX" 2>/dev/null) || continue
         printf '#!/bin/sh\n' >"$FOLDER/try"
         chmod 700 "$FOLDER" "$FOLDER/try"
-        if "$FOLDER/try" 2>/dev/null || refused_by_rules "$FOLDER/try"; then
+        if "$FOLDER/try" 2>/dev/null; then
             rm "$FOLDER/try"
             return 0
         fi
         rm -r "$FOLDER"
     done
+    # what it refuses here can be installed, and be allowed there
+    if fapolicyd && private /var/lib && FOLDER=$(mktemp -d /var/lib/fim-bootstrap.XXXXXXXX); then return 0; fi
     fail 1 'no folder of root alone from which a program may run' 'set TMPDIR to one that is not mounted noexec'
 }
 
@@ -170,6 +165,12 @@ verify() {
     chmod 755 "$FOLDER/$FILE"
 }
 
+refused() { # by fapolicyd, as the exit status tells
+    [ "$program" != "$FOLDER/$FILE" ] || fail "$status" 'fapolicyd refuses it, and nothing can be allowed whose folder has a random name' \
+        'have it installed, and its path can be allowed: take install as the first word'
+    fail "$status" "fapolicyd refuses $program" "$(allow "$program")"
+}
+
 folder() { (umask 022 && mkdir -p "$1"); } # a new one is for all to look into
 
 man_page() { # where man(1) looks beside the program's folder; without a page the program is installed all the same
@@ -192,9 +193,7 @@ main() {
     [ -n "$URL" ] || fail 64 'where to fetch from is not known' 'set FIM_INSTALL_URL to the URL or folder of a release'
     mask=$(umask)
     umask 077
-    target=${FIM_INSTALL_DIR:-/usr/local/sbin}
     executable_folder
-    [ -z "${UNKNOWN:-}" ] || [ "${1:-}" = install ] || refused "$@"
     NEW=$FOLDER/new PAGE=$FOLDER/page
     trap 'rm -rf "$FOLDER" "$NEW" "$PAGE"' EXIT
     trap 'exit 130' INT
@@ -204,11 +203,13 @@ main() {
     program=$FOLDER/$FILE
     if [ "${1:-}" = install ]; then
         shift
+        target=${FIM_INSTALL_DIR:-/usr/local/sbin}
         if ! { folder "$target" && NEW=$(mktemp "$target/.fim-bootstrap-install.XXXXXXXX") &&
             cp "$program" "$NEW" && chmod 755 "$NEW" && mv -f "$NEW" "$target/fim-bootstrap"; }; then
             fail 1 "cannot install into $target" 'run it as root, or set FIM_INSTALL_DIR'
         fi
         program=$target/fim-bootstrap
+        touch "$program" # else fapolicyd may still know it by the name under which it was first opened
         if has restorecon; then restorecon "$program" 2>/dev/null || true; fi
         say "installed $program"
         man_page
@@ -218,7 +219,7 @@ main() {
     umask "$mask"
     status=0
     TMPDIR=$FOLDER "$program" "$@" </dev/null || status=$?
-    [ "$status" != 126 ] || ! fapolicyd || refused "$@"
+    case $status in 126 | 255) ! fapolicyd || refused ;; esac # 255: it refuses a library
     exit "$status"
 }
 

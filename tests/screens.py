@@ -17,7 +17,7 @@ from fim_bootstrap import engine, report, screen
 from fim_bootstrap.again import Again
 from fim_bootstrap.changes.packages import InstallPackages
 from fim_bootstrap.changes.policy import LoadPolicy
-from fim_bootstrap.engine import Outcome
+from fim_bootstrap.engine import Failure, Outcome
 from fim_bootstrap.errors import BootstrapError
 from fim_bootstrap.facts.commands import AGENT_COMMANDS, AUDIT_COMMANDS, SELINUX_COMMANDS
 from fim_bootstrap.host.reader import File
@@ -105,7 +105,8 @@ def _failed(outcome: Outcome) -> Outcome:
     error = BootstrapError("checkmodule failed with exit status 1: unknown type usr_t", "tail -n 40 /var/log/x.log")
     said = {"status": Status.FAILED, "summary": str(error), "remedy": error.remedy, "changes": ()}
     findings = tuple(f._replace(**said) if f.id == "policy" else f for f in outcome.findings)  # type: ignore[arg-type]
-    return _done(outcome)._replace(findings=findings, done=_done(outcome).done[:1], error=error)
+    return _done(outcome)._replace(findings=findings, done=_done(outcome).done[:1],
+                                   failures=(Failure("policy", error),))  # fmt: skip
 
 
 SENT = Hop("kernel", "ok", f"it took the mark {MARK}")

@@ -21,6 +21,7 @@ from fim_bootstrap.cloud_init import user_data
 from fim_bootstrap.errors import Usage
 from tests.conftest import ALONE, PROJECT, Ran
 from tests.documented import block, blocks
+from tests.tls import certified, tls
 
 PROGRAM = '#!/bin/sh\n[ ! -e $0.refused ] || exit 126\n[ $1 != reboot-required ] || exit 1\necho "ran $*"\n'
 TOOLS = ("sh", "cp", "mv", "touch", "mkdir", "chmod", "sha256sum", "grep", "sleep", "cat", "rm", "date", "uname",
@@ -119,6 +120,13 @@ def test_the_reason_is_shown(tmp_path: Path, url: str, fetcher: str, path: str, 
     assert ran.err.count("\n") == 1
     assert image.log.endswith(ran.err.replace("fim-bootstrap: ", "cloud-init: ", 1))
     assert not image.installed
+
+
+@pytest.mark.parametrize("fetcher", ["curl", "wget"])  # busybox looks at no certificate; the checksum is what counts
+def test_a_certificate_that_nobody_trusts_is_named(tmp_path: Path, fetcher: str) -> None:
+    with tls(Handler, certified(tmp_path, "20350101000000Z")) as port:
+        ran = Image(tmp_path, fetcher).run(f"https://127.0.0.1:{port}/fim-bootstrap")
+    assert (ran.status, "certificate" in ran.err) == (1, True), ran.err
 
 
 PAGE = "docs/cloud-init.md"

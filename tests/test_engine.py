@@ -15,7 +15,7 @@ from fim_bootstrap.agent import vendor
 from fim_bootstrap.audit import auditd_conf
 from fim_bootstrap.audit.service_restart import ACTIONS
 from fim_bootstrap.changes import journal
-from fim_bootstrap.engine import Outcome
+from fim_bootstrap.engine import Failure, Outcome
 from fim_bootstrap.errors import Blocked, BootstrapError, Busy
 from fim_bootstrap.facts import audit, commands, system
 from fim_bootstrap.facts.gather import gather
@@ -26,7 +26,8 @@ from tests.conftest import AUDITD_CONF, PROGRAMS, RULES
 from tests.dict_host import BOOT, DictHost
 from tests.test_requirements import READY
 
-PACKAGES = dict.fromkeys(commands.AUDIT_COMMANDS, ("auditd",))
+PACKAGES = {**dict.fromkeys(commands.AUDIT_COMMANDS, ("auditd",)), "pkill": ("procps",),
+            "checkmodule": ("checkpolicy",)}  # fmt: skip
 PROFILE = Profile("debian-12", "Debian 12", managers=("apt",), packages=PACKAGES)
 LINE = "dispatcher = /sbin/audispd\n"
 CONF = auditd_conf.PATH
@@ -78,6 +79,12 @@ class Machine:
         host.process(601, "qualys-edr", parent=600, started=BOOT + 21)
         host.process(602, "edr-plugin", parent=500, started=BOOT + 22)
         self.watched = True
+
+    def selinux(self) -> None:
+        """SELinux is enforcing."""
+        self.host.write("/etc/selinux/config", "SELINUX=enforcing\nSELINUXTYPE=default\n")
+        self.host.write("/sys/fs/selinux/enforce", "1")
+        self.host.write("/sys/fs/selinux/policyvers", "33")
 
     def running(self, name: str) -> int:
         """The pid of a process, or 0."""
@@ -517,7 +524,7 @@ def test_exit_status_of_an_error(machine: Machine, error: BootstrapError, done: 
     machine.change_conf()
     outcome = machine.apply()
     assert outcome.done
-    failed = outcome._replace(error=error, done=outcome.done if done else ())
+    failed = outcome._replace(failures=(Failure("auditd", error),), done=outcome.done if done else ())
     assert report.exit_code("apply", failed) == status
 
 
@@ -609,6 +616,59 @@ def test_what_a_failed_installation_brought_besides_is_a_change(
     document = report.as_json("apply", machine.apply(), PROFILE, Settings(), 0.1)
     assert document["changed"] is True
     assert document["done"][0].endswith("(begun, not finished; done so far: libauparse0 1:3.0.9-1 installed)")
+
+
+@pytest.mark.parametrize(
+    ("missing", "error", "goes_on"),
+    [
+        ("checkmodule", BootstrapError("no package"), True),
+        ("augenrules", BootstrapError("no package"), False),
+        ("pkill", BootstrapError("no package"), False),
+        ("checkmodule", Busy("locked"), False),
+        ("checkmodule", Blocked("/dev/null"), False),
+    ],
+)
+def test_the_rest_is_done_without_a_tool_that_only_the_policy_needs(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, missing: str, error: BootstrapError, goes_on: bool
+) -> None:
+    tries = []
+
+    def install(*_: Any) -> None:
+        tries.append(missing)
+        raise error
+
+    monkeypatch.setattr("fim_bootstrap.managers.install.install", install)
+    machine.selinux()
+    del machine.host.nodes[f"/usr/sbin/{missing}"]
+    machine.change_conf()
+    outcome = machine.apply()
+    assert [change.describe() for change in outcome.done] == (["restart auditd"] if goes_on else [])
+    packages = next(finding for finding in outcome.findings if finding.id == "packages")
+    assert (packages.status, packages.summary, tries) == (Status.FAILED, str(error), [missing])
+    assert report.exit_code("apply", outcome) == error.exit_code
+
+
+@pytest.mark.parametrize("comes_up", [True, False])
+def test_all_that_was_done_and_failed_is_told_in_its_order(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, comes_up: bool
+) -> None:
+    def install(host: DictHost, *_: Any) -> None:
+        host.answers["dpkg-query -W"] = "libproc2 4.0 installed\n"
+        raise BootstrapError("no package")
+
+    monkeypatch.setattr("fim_bootstrap.managers.install.install", install)
+    machine.host.programs("dpkg-query")
+    machine.selinux()
+    del machine.host.nodes["/usr/sbin/checkmodule"]
+    machine.change_conf()
+    machine.starts = lambda _: comes_up
+    document = report.as_json("apply", machine.apply(), PROFILE, Settings(), 0.1)
+    failed = [item["id"] for item in document["requirements"] if item["status"] == "failed"]
+    assert failed == (["packages"] if comes_up else ["packages", "auditd"])
+    assert document["done"] == [
+        "install checkpolicy (for checkmodule) (begun, not finished; done so far: libproc2 4.0 installed)",
+        "restart auditd" if comes_up else "restart auditd (begun, not finished)",
+    ]
 
 
 def test_whoever_is_not_root_does_not_ask_and_says_so(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

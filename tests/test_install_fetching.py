@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import shutil
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import Ran
 from tests.test_install import SCRIPT, Release, piped, release
+from tests.tls import certified, tls
 
 __all__ = ["release"]  # the fixture
-TOOLS = ("sh", "uname", "mktemp", "chmod", "rm", "cp", "mv", "mkdir", "cut", "tr", "sha256sum", "cat", "ls", "id", "wc")
+TOOLS = (
+    "sh",
+    "uname",
+    "mktemp",
+    "chmod",
+    "rm",
+    "cp",
+    "mv",
+    "mkdir",
+    "cut",
+    "tr",
+    "sha256sum",
+    "cat",
+    "ls",
+    "id",
+    "wc",
+    "touch",
+)
 
 
 def tools(folder: Path, fetcher: str) -> str:
@@ -38,6 +58,14 @@ def test_whatever_fetches_says_why_it_cannot(release: Release, tmp_path: Path, f
         assert any(word in failed.err for word in words), failed.err
 
 
+@pytest.mark.parametrize("fetcher", ["curl", "wget"])  # busybox looks at no certificate; the checksum is what counts
+def test_a_certificate_that_nobody_trusts_is_named(release: Release, tmp_path: Path, fetcher: str) -> None:
+    with tls(SimpleHTTPRequestHandler, certified(tmp_path, "20350101000000Z")) as port:
+        failed = piped(SCRIPT, "check", shell=[str(shutil.which("sh"))], FIM_INSTALL_URL=f"https://127.0.0.1:{port}",
+                       FIM_INSTALL_SHA256=release.sha256, PATH=tools(tmp_path / "bin", fetcher))  # fmt: skip
+    assert (failed.status, "certificate" in failed.err) == (1, True), failed.err
+
+
 @pytest.mark.parametrize(("glibc", "refused"), [(False, True), (True, False)])
 def test_musl_is_refused_before_anything_is_fetched(
     release: Release, tmp_path: Path, glibc: bool, refused: bool
@@ -54,12 +82,23 @@ def test_musl_is_refused_before_anything_is_fetched(
     assert (ran.status, "musl instead of glibc" in ran.err) == ((69, True) if refused else (0, False)), ran.err
 
 
-def test_fapolicyd_that_refuses_it_is_named_with_the_rule_to_add(release: Release, tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", ["126", "255"], ids=["the program", "a library of it"])
+def test_fapolicyd_that_refuses_it_is_named_with_what_allows_it(release: Release, tmp_path: Path, status: str) -> None:
     (tmp_path / "fapolicyd").mkdir()
     path = f"{tools(tmp_path / 'bin', 'curl')}"
     (tmp_path / "bin/pidof").symlink_to("/bin/true")
     script = SCRIPT.replace("[ -d /etc/fapolicyd ]", f"[ -d {tmp_path}/fapolicyd ]")
-    ran = piped(script, "check", shell=[str(shutil.which("sh"))], FIM_INSTALL_URL=release.url, PATH=path,
-                FIM_INSTALL_SHA256=release.sha256, STATUS="126")  # fmt: skip
-    assert ran.status == 126
-    assert "allow perm=any exe=/usr/local/sbin/fim-bootstrap : all" in ran.err
+
+    def run(*words: str) -> Ran:
+        return piped(script, *words, shell=[str(shutil.which("sh"))], FIM_INSTALL_URL=release.url, PATH=path,
+                     FIM_INSTALL_SHA256=release.sha256, STATUS=status,
+                     FIM_INSTALL_DIR=str(tmp_path / "sbin"))  # fmt: skip
+
+    once, installed = run("check"), run("install", "check")
+    assert {once.status, installed.status} == {int(status)}
+    assert "take install as the first word" in once.err
+    program = tmp_path / "sbin/fim-bootstrap"
+    assert (
+        f"-> (echo 'allow perm=execute all : path={program}'; echo 'allow perm=any exe={program} : all')"
+        in installed.err
+    )

@@ -146,6 +146,10 @@ SAID = {
         "a repository refuses this host: https://repo.example", "yum --disablerepo=vendor install audit"),
     "yum 3, excluded": (
         "yum", "el7", "centos", Output(("yum",), 1, "", "Error: No matching Packages to list\n"),
+        "audit cannot be taken: the package is excluded: /etc/yum.conf: exclude=kernel* audit*, foo keeps out audit",
+        "yum --disableexcludes=all install audit"),
+    "yum 3, nothing of that name": (
+        "yum", "el7", "centos", Output(("yum",), 1, "", "Error: No matching Packages to list\n"),
         "the repositories of this host have none of audit", "yum -q --setopt=exit_on_lock=True list audit"),
     "microdnf, killed": (
         "microdnf", "el9", "rhel", Output(("microdnf",), 137), "the manager was killed", "fallocate -l 2G /swapfile"),
@@ -179,10 +183,6 @@ SAID = {
         "zypper", "sles-15.4", "sles", Output(("zypper",), 4, "", "Permission to access"
         " 'https://smt-ec2.susecloud.net/repo/repomd.xml' denied.\n"),
         "the registration of the cloud is refused", "registercloudguest --force-new"),
-    "versionlock of dnf 4": (
-        "dnf", "el8", "rocky", Output(("dnf",), 1, "All matches were filtered out by exclude filtering for argument:"
-        " audit\n", "Error: Unable to find a match: audit\n"),
-        "audit cannot be taken: the package is locked to a version", "dnf versionlock delete audit"),
     "zypper, a server that is busy": (
         "zypper", "sles-15.4", "sles", Output(("zypper",), 4, "", "[fim|http://m/503] Valid metadata not found at"
         " specified URL\nHistory:\n - Location 'http://m/503/content' is temporarily unaccessible.\n"),
@@ -222,7 +222,7 @@ def test_a_replay_of_what_managers_say(dict_host: DictHost, name: str) -> None:
     dict_host.programs(said.argv[0], manager)
     dict_host.answers[said.argv[0]] = said
     dict_host.write(LISTS)
-    dict_host.write("/etc/dnf/plugins/versionlock.list", "audit-0:3.0-1.*\n" if "versionlock" in name else "")
+    dict_host.write("/etc/yum.conf", f"[main]\nexclude=kernel* {'audit*' if 'excluded' in name else 'foo'}, foo\n")
     error = refused(dict_host, order(manager, profile, release=release))
     assert summary in str(error)
     assert error.remedy.startswith(remedy)

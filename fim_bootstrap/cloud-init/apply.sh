@@ -52,13 +52,14 @@ esac
 echo "$$sha256  $$program.new" | sha256sum -c - >/dev/null || fail 1 "$$url is not the file with the checksum $$sha256"
 chmod 755 $$program.new
 mv $$program.new $$program
-touch $$program # fapolicyd knows a file that did not change by the name under which it was first opened
+touch $$program # else fapolicyd still knows it by the name under which its checksum was taken
 if command -v restorecon >/dev/null; then restorecon $$program || true; fi
 if ! $$program --version >/dev/null; then
     if [ -d /etc/fapolicyd ] && pidof fapolicyd >/dev/null; then
-        echo "fapolicyd refuses it; allow it in /etc/fapolicyd/rules.d/30-fim-bootstrap.rules, then fagenrules --load:" >&2
-        echo "allow perm=execute all : path=$$program" >&2
-        echo "allow perm=any exe=$$program : all" >&2
+        echo "fapolicyd refuses $$program; this allows it, and then run $$0 again:" >&2
+        allow="(echo 'allow perm=execute all : path=$$program'; echo 'allow perm=any exe=$$program : all')"
+        allow="$$allow >/etc/fapolicyd/rules.d/30-fim-bootstrap.rules" # which the daemon reads only at its start
+        echo "$$allow && fagenrules --load && systemctl restart fapolicyd" >&2
     fi
     fail 1 "$$program does not start"
 fi

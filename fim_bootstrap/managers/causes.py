@@ -165,7 +165,8 @@ CAUSES = (
           r"versionlock \((?P<name>\S+)\)|'(?P<other>\S+)' matches only packages excluded by versionlock",
           {"": "{program} versionlock delete {name}"}, answered=True),
     Cause("the package is excluded",
-          r"exclude filtering for argument: (?P<name>\S+)|'(?P<other>\S+)' matches only excluded packages",
+          r"exclude filtering for argument: (?P<name>\S+)|'(?P<other>\S+)' matches only excluded packages"
+          r"|exclude\s*=.+ keeps out (?P<third>\S+)$",
           {"dnf5": "dnf5 --setopt=disable_excludes='*' --setopt='*.module_hotfixes=1' install {names}",
            "": "{program} --disableexcludes=all install {names}"},
           "excludepkgs or includepkgs in the configuration of the manager or of a repository", answered=True),

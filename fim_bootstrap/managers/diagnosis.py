@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import shlex
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
-from ..host.reader import Output, Reader
+from ..host.reader import Output, Reader, Stat
 from ..model import OsRelease, Profile
 from .causes import CAUSES, LOOK, REPOSITORY, Cause
 from .rows import Manager
@@ -16,7 +17,14 @@ VERSION_LOCKS = ("/etc/dnf/plugins/versionlock.list", "/etc/dnf/versionlock.toml
                  "/etc/yum/pluginconf.d/versionlock.list")  # fmt: skip
 # what a transaction writes to; rpm keeps the system's word to itself where it fails
 WRITTEN_TO = ("/usr", "/etc", "/var", "/var/lib/rpm", "/usr/lib/sysimage/rpm", "/var/cache")
-SILENT = r"Error unpacking rpm package|unpacking of archive failed|Transaction failed|rpmdb open failed"
+SILENT = (
+    r"Error unpacking rpm package|unpacking of archive failed|Transaction failed|rpmdb open failed"
+    r"|cannot open Packages database|Document is empty"
+)
+FULL = 1 << 20  # bytes that are left; no database can be opened with less
+YUM_CONF = ("/etc/yum.conf", "/etc/yum.repos.d/*.repo")
+# what zypper has fetched: without signatures it takes any page for a repository that has nothing
+FETCHED = "/var/cache/zypp/raw/*/repodata/repomd.xml"
 LONGEST = 400  # characters of a line that is quoted
 # what tells that a repository was passed over, although the manager exits with 0
 PASSED_OVER = (
@@ -39,7 +47,7 @@ def why(
     host: Reader, manager: Manager, release: OsRelease, names: Sequence[str], said: Sequence[Output]
 ) -> Optional[Why]:
     """Why these names cannot be had, where the manager's output has the sign of a cause."""
-    texts = [_readable(host, output) for output in said]
+    texts = [_readable(host, output) + _kept_out(host, output, names) for output in said]
     for cause in CAUSES:
         for output, text in zip(said, texts):
             signs = [*re.finditer(cause.sign, text, re.MULTILINE)]
@@ -84,9 +92,27 @@ def _readable(host: Reader, output: Output) -> str:
     if name and any(host.holds(path, name.encode()) for path in VERSION_LOCKS):
         text += f"\nversionlock ({name})"
     if re.search(SILENT, text):
-        text += "".join(f"\nRead-only file system: {path}" for path in WRITTEN_TO
-                        if (seen := host.stat(path)) and seen.read_only)  # fmt: skip
+        text += "".join(_unwritable(path, seen) for path in WRITTEN_TO if (seen := host.stat(path)))
+    if "No matching items found" in text:
+        text += "".join(f"\nBad repomd file: {path}" for path in host.glob(FETCHED) if not host.holds(path, b"<repomd"))
     return f"{text}\n{output.argv[0]}: exit status {output.status}" if output.status else text
+
+
+def _kept_out(host: Reader, output: Output, names: Sequence[str]) -> str:
+    """The lines by which yum 3 keeps packages out; it says nothing of them (yum.conf(5), exclude)."""
+    if "No matching Packages to list" not in output.stderr:
+        return ""
+    files = [file for pattern in YUM_CONF for path in host.glob(pattern) if (file := host.read(path))]
+    lines = ((file.path, line) for file in files for line in re.findall(r"(?m)^exclude\s*=.+", file.text))
+    kept = ((path, line, name) for path, line in lines for name in names
+            if any(fnmatch.fnmatchcase(name, word) for word in re.split(r"[\s,=]+", line)[1:]))  # fmt: skip
+    return "".join(f"\n{path}: {line} keeps out {name}" for path, line, name in kept)
+
+
+def _unwritable(path: str, seen: Stat) -> str:
+    """What the system says where nothing can be written."""
+    full = f"\nNo space left on device: {path}" if 0 <= seen.free < FULL else ""
+    return f"\nRead-only file system: {path}" if seen.read_only else full
 
 
 def _status(output: Output) -> str:

@@ -39,7 +39,11 @@ def install(host: Host, order: Order, tell: Callable[[Sequence[str]], None] = la
     try:
         _transact(host, order, packages, deadline)
     except BootstrapError as error:
-        if isinstance(error, Busy) or manager.staged or not _there(host, manager, chosen):
+        if isinstance(error, Busy) or manager.staged:
+            raise
+        if manager.finish and half_installed(host, manager).intersection(packages):  # unpacked before that failed
+            host.run(*manager.finish, ok=range(256), timeout=retry.INSTALL_TIMEOUT, env=manager.env)
+        if not _there(host, manager, chosen):
             raise
         host.log(f"{error}; what was asked for is there all the same")
     broken = sorted({name for command, name in chosen.items() if not host.which(command)})

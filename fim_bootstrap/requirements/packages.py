@@ -27,6 +27,11 @@ def needed(facts: Facts, profile: Profile) -> tuple[str, ...]:
     return tuple(c for c in (*always, *(tools if selinux else ())) if c not in profile.not_applicable)
 
 
+def lacking(facts: Facts, profile: Profile) -> tuple[str, ...]:
+    """Those of the needed commands that are not there."""
+    return tuple(command for command in needed(facts, profile) if command not in facts.commands)
+
+
 def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     """Find the missing commands, and the packages that have them; say so where the profile is a guess."""
     finding = _judge(facts, profile, settings)
@@ -39,17 +44,15 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
 def left_to_the_first_boot(facts: Facts, profile: Profile, settings: Settings) -> bool:
     """Whether packages are missing in a tree and are left out here, so that the first boot has to fetch them."""
     here = ID not in settings.skip and (not settings.only or ID in settings.only)
-    missing = any(command not in facts.commands for command in needed(facts, profile))
-    return settings.first_boot and missing and not here
+    return settings.first_boot and bool(lacking(facts, profile)) and not here
 
 
 def _judge(facts: Facts, profile: Profile, settings: Settings) -> Finding:
-    commands = needed(facts, profile)
-    missing = [command for command in commands if command not in facts.commands]
+    missing = lacking(facts, profile)
     if not missing:
         selinux = facts.selinux.mode in ("permissive", "enforcing")
         extra = "" if selinux else "; SELinux is off, so its tools are not needed"
-        return Finding(ID, TITLE, Status.OK, f"all {len(commands)} commands are there{extra}")
+        return Finding(ID, TITLE, Status.OK, f"all {len(needed(facts, profile))} commands are there{extra}")
     unfinished = "its package was only half installed"
     evidence = tuple(f"{command}: {unfinished if command in facts.unfinished else 'not found'}" for command in missing)
     hopeless = [command for command in missing if command not in profile.packages]

@@ -14,13 +14,14 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from fim_bootstrap.facts.own_files import FIRST_BOOT_NETWORK
 from tests.binary.conftest import make
 from tests.cache import source
 from tests.conftest import BINARY, PROJECT, needs_mounts, needs_root
 from tests.documented import block, blocks
 from tests.fetched import fetched, unpacked
 from tests.managers.roots import root
-from tests.managers.test_managers import RELEASES
+from tests.managers.test_managers import RELEASES, release_root
 
 pytestmark = pytest.mark.images
 
@@ -95,6 +96,25 @@ def test_the_script_prepares_an_image(script: Callable[[], str], release: str) -
             assert here.run(f"ls -d {path}").status == 0  # fmt: skip
         again = here.run("fim-bootstrap apply --root / --first-boot --format json")
         assert json.loads(again.out)["changed"] is False, again.out
+
+
+@needs_root
+@pytest.mark.parametrize("release", ["debian-12", "el8"])
+def test_a_first_boot_waits_for_the_network_only_where_it_has_to_fetch_something(release: str) -> None:
+    with release_root(release) as (here, _):
+        (here.path / "etc/selinux/config").write_text("SELINUX=disabled\n")
+        shutil.copy(BINARY, here.path / "usr/bin/fim-bootstrap")
+        drop_in = here.path / FIRST_BOOT_NETWORK.lstrip("/")
+        build = "fim-bootstrap apply --root / --first-boot"
+        here.run(f"{build} --skip packages")
+        assert "After=network-online.target time-sync.target" in drop_in.read_text()
+        here.run(build)
+        assert "network-online" not in drop_in.read_text()
+    with release_root(release) as (here, _):
+        (here.path / "etc/selinux/config").write_text("SELINUX=disabled\n")
+        shutil.copy(BINARY, here.path / "usr/bin/fim-bootstrap")
+        here.run(build)
+        assert not (here.path / FIRST_BOOT_NETWORK.lstrip("/")).exists()
 
 
 def promised(lines: str, out: str) -> None:

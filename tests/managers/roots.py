@@ -178,6 +178,21 @@ class Root:
         (self.path / "other/DEBIAN/control").write_text(control)
         self.run("dpkg-deb --build /other && dpkg -i /other.deb")
 
+    def script(self, command: str, which: str, body: str) -> str:
+        """Give the package of a command a script, such as postinst or %post, in a new version; the package's name."""
+        name = self.profile.packages[command][0]
+        if not self.rpm:
+            self.run(f"dpkg-deb -R /repo/{name}_*.deb /r; rm /repo/{name}_*;"
+                     f"printf '#!/bin/sh\\n{body}\\n' > /r/DEBIAN/{which}; chmod 755 /r/DEBIAN/{which};"
+                     f"dpkg-deb -b /r /repo/{name}_9_all.deb; cd /repo;"
+                     "apt-ftparchive packages . > Packages")  # fmt: skip
+            return name
+        self.run(f"mkdir -p /build/{name}; cd /build/{name}; rpm2archive - < /repo/{name}-1.rpm | tar -xz")
+        files = self.run(f"cd /build/{name}; find . -type f -o -type l | sed 's/^[.]//; s/.*/\"&\"/'").out
+        self._rpmbuild(name, ordinary(name, "2", files).replace("%files", f"%{which}\n{body}\n%files"))
+        self.run(f"rm /repo/{name}-1.rpm; mv /rpms/{name}-2.rpm /repo; createrepo_c -q /repo")
+        return name
+
     def provide(self, name: str, version: str) -> None:
         """Install an empty RPM of that name and version, for what the root has as a package of Debian's."""
         self._rpmbuild(name, ordinary(name, version, ""))

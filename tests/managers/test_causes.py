@@ -9,19 +9,21 @@ import contextlib
 import http.server
 import re
 import shlex
-import subprocess
+import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.cache import run
+from tests.cache import kept, run
 from tests.conftest import Ran
 from tests.live.guest import FIM
 from tests.managers.roots import Root, ordinary
-from tests.managers.test_managers import release_root
+from tests.managers.test_managers import FAMILIES, release_root
+from tests.tls import certified, tls
 
 pytestmark = pytest.mark.managers
 
@@ -122,6 +124,23 @@ def version_locked(here: Root) -> None:
         'version = "1.0"\n[[packages]]\nname = "audit"\n[[packages.conditions]]\nkey = "evr"\ncomparator = "="\n'
         'value = "0.9-1"\n'
     )
+
+
+def version_locked_by_a_plugin(here: Root) -> None:
+    """By that one of dnf 4's plugins; another one would add a repository."""
+    for deb in kept("dnf-plugins-bookworm", _plugins).iterdir():
+        shutil.copy(deb, here.path / "plugins.deb")
+    here.run("dpkg-deb -x /plugins.deb /plugins && cd /plugins/usr/lib/python3/dist-packages"
+             " && find dnf-plugins -name '*.py' ! -name versionlock.py -delete"
+             " && cp -a . /usr/lib/python3/dist-packages"
+             " && cp /plugins/etc/dnf/plugins/versionlock.conf /etc/dnf/plugins"
+             " && echo 'audit-0:0.9-1.*' > /etc/dnf/plugins/versionlock.list")  # fmt: skip
+
+
+def _plugins(made: Path) -> None:
+    made.mkdir()
+    made.chmod(0o755)
+    run("sh", "-c", f"cd '{made}' && apt-get -q download dnf-plugins-core/bookworm")
 
 
 def hidden_by_a_module(here: Root) -> None:
@@ -321,6 +340,9 @@ SITUATIONS = {
     "versionlock-dnf5": Situation(
         "fedora", lambda here, _: version_locked(here), "the package is locked to a version", "audit",
         "dnf5 versionlock delete audit"),
+    "versionlock-dnf": Situation(
+        "el8", lambda here, _: version_locked_by_a_plugin(here), "the package is locked to a version", "audit",
+        "dnf versionlock delete audit"),
     "module-dnf": Situation(
         "el8", lambda here, _: hidden_by_a_module(here), "the package is hidden by a module",
         "modular filtering for argument: audit", "dnf --setopt='*.module_hotfixes=1' install audit"),
@@ -384,6 +406,9 @@ SITUATIONS = {
     "portal-dnf5": Situation(
         "fedora", lambda here, url: at(here, f"http://{url}/200"), "what answers is no repository",
         "Parsing unsuccessful", "dnf5 repolist --all"),
+    "portal-zypper": Situation(
+        "sles-15.4", lambda here, url: at(here, f"http://{url}/200"), "what answers is no repository",
+        "Bad repomd file: /var/cache/zypp/raw/fim", "zypper repos --uri"),
     "cut-short-apt": Situation(
         "debian-12", lambda here, url: at(here, f"http://{url}/cut"), "the network does not carry", "127.0.0.1",
         "curl -sSI http://127.0.0.1"),
@@ -467,6 +492,10 @@ SITUATIONS = {
         "env | grep -i proxy"),
     "proxy-apt-https": Situation(
         "debian-12", lambda here, url: through(here, url, "https"), "a proxy refuses", "407", "env | grep -i proxy"),
+    "proxy-zypper": Situation(
+        "sles-15.4", lambda here, url: at(here, "http://mirror.example/repo?proxy=127.0.0.1&proxyport="
+                                          + url.partition(":")[2]),
+        "a proxy refuses", "returned error: 407", "env | grep -i proxy"),
     "proxy-dnf5": Situation(
         "fedora", lambda here, url: at(here, "https://mirror.example/repo", f"proxy=http://{url}\n"),
         "a proxy refuses", "CONNECT tunnel failed, response 407", "env | grep -i proxy"),
@@ -502,7 +531,7 @@ def told(failed: Ran, situation: Situation) -> None:
     assert shlex.split(item["remedy"].partition("  # ")[0])
 
 
-@pytest.mark.parametrize("name", ["debian-12", "el8", "fedora", "sles-15.4"])
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("word", ["nowhere.invalid", "127.0.0.1:9"])
 def test_a_network_that_is_not_there(name: str, word: str) -> None:
     cause = "a name does not resolve" if "invalid" in word else "the network does not carry"
@@ -516,33 +545,30 @@ def test_a_network_that_is_not_there(name: str, word: str) -> None:
         told(failed, Situation(name, lambda *_: None, cause, word.partition(":")[0], remedy))
 
 
-@pytest.mark.parametrize("name", ["debian-12", "el8", "sles-15.4"])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_certificate_that_nobody_trusts(name: str, tmp_path: Path) -> None:
-    with release_root(name) as (here, _), tls(tmp_path) as port:
+    with release_root(name) as (here, _), tls(Answering, certified(tmp_path, "20350101000000Z")) as port:
         unselinux(here)
         at(here, f"https://127.0.0.1:{port}/repo")
-        remedy = {"debian-12": "cp CA.crt /usr/local", "el8": "cp CA.pem /etc/pki/ca-trust",
-                  "sles-15.4": "cp CA.pem /etc/pki/trust"}[name]  # fmt: skip
+        remedy = {"debian-12": "cp CA.crt /usr/local", "sles-15.4": "cp CA.pem /etc/pki/trust"}
         failed = here.fim("apply --network-timeout 0")
-        told(failed, Situation(name, lambda *_: None, "a certificate is not trusted", "certificate", remedy))
+        told(failed, Situation(name, lambda *_: None, "a certificate is not trusted", "cert",
+                               remedy.get(name, "cp CA.pem /etc/pki/ca-trust")))  # fmt: skip
 
 
-@contextlib.contextmanager
-def tls(folder: Path) -> Iterator[int]:
-    """The port of a server with a certificate that it signed itself."""
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "2",
-                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
-                   check=True, capture_output=True)  # fmt: skip
-    import ssl
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as here:
-        here.socket = context.wrap_socket(here.socket, server_side=True)
-        threading.Thread(target=here.serve_forever, daemon=True).start()
-        yield here.server_port
-        here.shutdown()
+# Debian's dnf 4 speaks TLS by GnuTLS, which says nothing of the date
+@pytest.mark.parametrize("name", ["debian-12", "fedora", "sles-15.4"])
+def test_a_certificate_that_has_expired(name: str, tmp_path: Path) -> None:
+    with release_root(name) as (here, _), tls(Answering, certified(tmp_path, "20200201000000Z")) as port:
+        unselinux(here)
+        at(here, f"https://127.0.0.1:{port}/repo")
+        trusted = here.path / "etc/ssl/certs/ca-certificates.crt"
+        trusted.parent.mkdir(parents=True, exist_ok=True)
+        trusted.write_text((tmp_path / "certificate.pem").read_text())
+        here.run("openssl rehash /etc/ssl/certs", check=False)  # where there is one
+        failed = here.fim("apply --network-timeout 0")
+        cause = "a certificate or the index of a repository has expired"
+        told(failed, Situation(name, lambda *_: None, cause, "expired", "chronyc makestep"))
 
 
 class Disk(NamedTuple):
@@ -580,6 +606,40 @@ def test_a_full_disk(disk: Disk) -> None:
 
 
 @contextlib.contextmanager
+def almost_full(here: Root, folder: str, tmp_path: Path, size: str) -> Iterator[None]:
+    """So much can be written below a folder of the root, and no more."""
+    place = here.path / folder
+    run("mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(tmp_path))
+    (tmp_path / "upper").mkdir()
+    (tmp_path / "work").mkdir()
+    try:
+        run("mount", "-t", "overlay", "-o", f"lowerdir={place},upperdir={tmp_path}/upper,workdir={tmp_path}/work",
+            "overlay", str(place))  # fmt: skip
+        try:
+            yield
+        finally:
+            run("umount", "-l", str(place))
+    finally:
+        run("umount", "-l", str(tmp_path))
+
+
+@pytest.mark.parametrize(("folder", "size"), [("usr", "700k"), ("var", "300k")])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_disk_that_is_full_before_all_is_installed(name: str, folder: str, size: str, tmp_path: Path) -> None:
+    """Or before the manager can open its database: nobody is told to mend that. With space again, all is done."""
+    with release_root(name) as (here, _):
+        unselinux(here)
+        with almost_full(here, folder, tmp_path, size):
+            failed = here.fim("apply --network-timeout 0")
+        item = next(item for item in failed.report["requirements"] if item["id"] == "packages")
+        assert failed.status == 1
+        assert "the disk is full: " in item["summary"], item
+        assert item["remedy"].partition("  # ")[0].endswith("df -h / /var"), item
+        healed = here.fim("apply")
+        assert (healed.status, healed.report["verdict"]) == (0, "ready"), healed.out
+
+
+@contextlib.contextmanager
 def serving(folder: Path, after: float = 0) -> Iterator[str]:
     """The address of a server that has the files of a folder, some seconds from now."""
 
@@ -609,7 +669,7 @@ def serving(folder: Path, after: float = 0) -> Iterator[str]:
         here.server_close()
 
 
-@pytest.mark.parametrize("name", ["debian-12", "el8", "fedora", "sles-15.4"])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_only_what_was_asked_is_said_to_have_nothing(name: str) -> None:
     with release_root(name, without="checkpolicy") as (here, _):
         failed = here.fim("apply")
@@ -660,15 +720,42 @@ def test_resolve_on_empty_lists_says_that_it_did_not_look() -> None:
         assert here.fim("profiles --resolve").status in (0, 3)
 
 
-def test_a_late_network_is_waited_for() -> None:
-    """The repository answers 15 s after the run began."""
-    for name in ("debian-12", "el8"):
-        with release_root(name) as (here, _):
-            unselinux(here)
-            with serving(here.path / "repo", after=15) as address:
-                at(here, f"http://{address}")
-                applied = here.fim("apply --network-timeout 120")
-            assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_late_server_is_waited_for(name: str) -> None:
+    """The repository answers 15 s after the run began; connections are refused until then."""
+    with release_root(name) as (here, _):
+        unselinux(here)
+        with serving(here.path / "repo", after=15) as address:
+            at(here, f"http://{address}")
+            applied = here.fim("apply --network-timeout 120")
+        assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out
+
+
+UP = """\
+import fcntl, http.server, os, socket, struct, sys, threading, time
+def up():
+    time.sleep(int(sys.argv[1]))
+    request = struct.pack("16sh22x", b"lo", 1 | 64) # SIOCSIFFLAGS: IFF_UP, IFF_RUNNING
+    fcntl.ioctl(socket.socket(), 0x8914, request)
+threading.Thread(target=up, daemon=True).start()
+os.chdir("/repo")
+http.server.test(http.server.SimpleHTTPRequestHandler, port=80, bind="0.0.0.0")
+"""
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_late_network_is_waited_for(name: str) -> None:
+    """It is there 15 s after the run began: until then the network is unreachable."""
+    with release_root(name) as (here, _):
+        unselinux(here)
+        at(here, "http://127.0.0.1")
+        (here.path / "up.py").write_text(UP)
+        began = time.monotonic()
+        applied = here.run(f"unshare -n sh -c 'python3 /up.py 15 2>/dev/null & {FIM} apply --network-timeout 120"
+                           " --format json; status=$?; kill $!; exit $status'", check=False)  # fmt: skip
+        assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out
+        assert time.monotonic() - began > 15
+        assert re.search(r"\] wait  packages: the network is not there yet, \d+ s at most", applied.err), applied.err
 
 
 @pytest.mark.parametrize("name", ["forbidden-dnf", "forbidden-dnf5", "forbidden-zypper", "sles-not-registered",
@@ -686,28 +773,12 @@ def test_resolve_never_takes_silence_for_an_answer(name: str, server: str) -> No
         assert situation.cause in text.err
 
 
-def failing(here: Root, command: str, script: str) -> str:
-    """Have the package of a command end its script with an error; the package's name."""
-    name = here.profile.packages[command][0]
-    if here.rpm:
-        spec = ordinary(name, "2", "").replace("%files", f"%{script}\nexit 1\n%files")
-        (here.path / "new.spec").write_text(spec)
-        here.run("rpmbuild -bb -D '_rpmdir /repo' -D '_build_name_fmt %%{NAME}-%%{VERSION}.rpm' --buildroot /build/new "
-                 f"/new.spec && rm -f /repo/{name}-1* && createrepo_c -q /repo")  # fmt: skip
-        return name
-    here.run(f"dpkg-deb -R /repo/{name}_*.deb /r; rm /repo/{name}_*;"
-             f"printf '#!/bin/sh\\nexit 3\\n' > /r/DEBIAN/{script};"
-             f"chmod 755 /r/DEBIAN/{script}; dpkg-deb -b /r /repo/{name}_9_all.deb; cd /repo;"
-             "apt-ftparchive packages . > Packages")  # fmt: skip
-    return name
-
-
-@pytest.mark.parametrize("name", ["debian-12", "el8", "fedora", "sles-15.4"])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_transaction_that_fails_half_way_tells_what_it_has_installed(name: str) -> None:
     """auditd's script fails; what is installed beside it is named, and once more there is nothing new to tell."""
     with release_root(name) as (here, _):
         unselinux(here)
-        ours = failing(here, "auditd", "pre" if here.rpm else "preinst")
+        ours = here.script("auditd", "pre" if here.rpm else "preinst", "exit 3")
         others = here.profile.packages["pkill"][0]
         failed = here.fim("apply")
         (done,) = failed.report["done"]
@@ -715,6 +786,29 @@ def test_a_transaction_that_fails_half_way_tells_what_it_has_installed(name: str
         assert re.search(rf"\(begun, not finished; done so far: .*{others} \d", done), done
         item = next(item for item in failed.report["requirements"] if item["id"] == "packages")
         assert re.search(rf"the script of a package failed: .*\b{ours}\b", item["summary"]), item
+        again = here.fim("apply")
+        assert (again.status, again.report["changed"], again.report["done"]) == (1, False, []), again.out
+
+
+@pytest.mark.parametrize(
+    ("name", "script"),
+    [("debian-12", "preinst"), ("debian-12", "postinst"), ("el8", "pre"), ("fedora", "pre"), ("sles-15.4", "pre")],
+)
+def test_without_a_policy_tool_the_rest_is_done(name: str, script: str) -> None:
+    """The script of checkpolicy's package fails: audit is there, and is made right; the run fails all the same."""
+    with release_root(name) as (here, _):
+        (here.path / "etc/audit/rules.d").mkdir(parents=True)
+        (here.path / "etc/audit/rules.d/99-finalize.rules").write_text("-e 2\n")
+        ours = here.script("checkmodule", script, "exit 3")
+        failed = here.fim("apply")
+        assert (failed.status, failed.report["changed"]) == (1, True), failed.out
+        item = next(item for item in failed.report["requirements"] if item["id"] == "packages")
+        assert re.search(rf"the script of a package failed: .*\b{ours}\b", item["summary"]), item
+        assert failed.status_of("rules") == failed.status_of("dispatcher") == "ok", failed.out
+        assert failed.status_of("policy") == "waiting"
+        assert re.search(rf"done so far: .*{here.profile.packages['auditd'][0]} ", failed.report["done"][0])
+        assert len(failed.report["done"]) > 1
+        assert not (here.path / "etc/audit/rules.d/99-finalize.rules").read_text().startswith("-e 2")
         again = here.fim("apply")
         assert (again.status, again.report["changed"], again.report["done"]) == (1, False, []), again.out
 

@@ -125,6 +125,25 @@ def test_a_lock_is_waited_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+def test_a_lock_of_the_database_s_own_tool_is_waited_for(name: str) -> None:
+    """dpkg or rpm by hand: the managers' own locks are free."""
+    with release_root(name) as (here, _):
+        tool, package = ("rpm", "slow-1.rpm") if here.rpm else ("dpkg", "slow_1_all.deb")
+        with here.holding(f"{tool} -i /repo/{package} #", 6):
+            applied = here.fim("apply")
+        assert (applied.status, applied.report["verdict"]) == (0, "ready"), applied.out
+        assert re.search(rf"locked by process \d+ \({tool}", log(here))
+
+
+def test_zypper_s_lock_is_told_by_its_words() -> None:
+    """PackageKit holds it while it asks: rpm's own lock is free."""
+    with release_root("sles-15.4") as (here, _):
+        here.run(f"mkdir -p /run; echo {os.getpid()} > /run/zypp.pid")
+        busy = here.fim("apply --lock-timeout 1")
+        assert (busy.status, f"process {os.getpid()} (" in busy.out) == (75, True), busy.out
+
+
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_lock_that_stays_ends_with_75(name: str) -> None:
     with release_root(name) as (here, release), here.holding(release.holder, 120):
         begun = time.monotonic()
