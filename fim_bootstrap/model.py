@@ -134,6 +134,7 @@ class AuditFacts(NamedTuple):
     status: Optional[Mapping[str, int]] = None  # None: the kernel could not be asked
     owner: str = ""  # name of the process that owns the audit socket
     live_rules: Optional[tuple[str, ...]] = None
+    rules_loaded: float = 0.0  # when a unit of its own last loaded them (epoch); 0 where auditd's start does
     locked_by: tuple[str, ...] = ()  # what beside the rule files may lock the kernel, where it is or cannot be asked
     switched_on: Optional[float] = None  # seconds from the boot until auditing was, where daemons had run before it
     reboot_spent: bool = False  # the reboot that was due for locked rules has been made

@@ -222,6 +222,82 @@ def test_a_rule_by_hand_before_the_agents_start_does_not_have_it_restarted(host:
     assert look(host).check == 0
 
 
+def loaded_at(host: DictHost, moment: float) -> None:
+    """audit-rules.service, which since audit 4.1 is started after auditd, has loaded the rules, the last time then."""
+    shown = str(host.answers["systemctl show"]).partition("\n\nId=audit-rules")[0].rstrip("\n")
+    stamp = f"ExecMainExitTimestampMonotonic={(moment - BOOT) * 1e6:.0f}"
+    host.answers["systemctl show"] = f"{shown}\n\nId=audit-rules.service\n{stamp}\n"
+    assert "audit-rules.service" in gather_asks(host)
+
+
+def gather_asks(host: DictHost) -> str:
+    """What systemctl is asked of."""
+    look(host)
+    return next(line for line in reversed(host.asked) if line.startswith("systemctl show"))
+
+
+def test_rules_that_a_unit_of_their_own_loaded_after_the_agent_came_are_its_rules_gone(host: DictHost) -> None:
+    loaded_at(host, BOOT + 112)
+    assert look(host).check == 0  # it was quick enough: the kernel has its rules
+    listing(host)
+    seen = look(host)
+    assert (seen.status, seen.check) == (Status.CHANGE, 3)
+    assert "qualys-edr started before audit-rules.service loaded the rules" in seen.finding().summary
+    host.answers["systemctl restart"] = starts
+    assert (report.verdict(converge(host).findings), len(restarts(host))) == ("ready", 1)
+    listing(host)
+    loaded_at(host, BOOT + 109)  # before it came: a profile without a path
+    assert look(host).check == 0
+
+
+def test_an_agent_that_adds_its_rules_a_little_later_is_waited_for(host: DictHost) -> None:
+    listing(host)
+    run(host, EDR, "qualys-edr", parent=MAIN, started=host.now - 5)
+    loaded_at(host, host.now - 4)
+    assert look(host).report["agent"] == "starting"
+    begun = host.now
+
+    def rules(host: DictHost, argv: tuple[str, ...]) -> str:
+        return WATCH if host.now > begun + 10 else "No rules"
+
+    host.answers["auditctl -l"] = rules
+    assert report.verdict(converge(host).findings) == "ready"
+    assert not restarts(host)
+    host.answers["auditctl -l"] = "No rules"
+    host.sleep(100)
+    assert look(host).status is Status.CHANGE
+    del host.nodes[f"{vendor.ROOT}/fim/manifests/1.json"]
+    assert look(host).check == 0  # without FIM it adds none
+
+
+def test_an_agent_whose_rules_go_at_each_start_is_restarted_once(host: DictHost) -> None:
+    listing(host)
+    loaded_at(host, BOOT + 112)
+
+    def starts_and_loads(host: DictHost, argv: tuple[str, ...]) -> int:
+        starts(host, argv)
+        listing(host)
+        loaded_at(host, host.now + 1)
+        return 0
+
+    host.answers["systemctl restart"] = starts_and_loads
+    outcome = converge(host)
+    assert (report.exit_code("apply", outcome), len(restarts(host))) == (1, 1)
+    host.sleep(1000)
+    seen = look(host)
+    assert (seen.status, seen.check, seen.apply) == (Status.BLOCKED, 4, 4)
+    assert "a restart ended alike" in seen.finding().summary
+    assert (converge(host).done, len(restarts(host))) == ((), 1)
+    loaded_at(host, host.now)  # by hand, much later: that is another cause
+    assert look(host).status is Status.CHANGE
+    run(host, MAIN + 200, "qualys-cloud-agent", started=host.now)  # and so is a restart by hand
+    host.end(MAIN + 100)
+    run(host, EDR, "qualys-edr", parent=MAIN + 200, started=host.now + 1)
+    loaded_at(host, host.now + 2)
+    host.sleep(100)
+    assert look(host).status is Status.CHANGE
+
+
 def test_edr_without_fim_is_judged_as_usual(host: DictHost) -> None:
     del host.nodes[f"{vendor.ROOT}/fim/manifests/1.json"]
     seen = look(host)

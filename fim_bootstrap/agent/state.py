@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from typing import Optional
 
+from ..facts.services import LOADER
 from ..model import Facts, Settings, Verdict
 from .vendor import CAUSES, EDR, TOOLS
 
 ABSENT, PREPARED, STARTING, RUNNING, GAVE_UP = "absent", "prepared", "starting", "running", "gave-up"
 IMMUTABLE = 2
+SETTLES = 60.0  # seconds in which a new qualys-edr adds its rules
+STOPS = 60.0  # seconds that a restart mostly needs until the new main process is there
 
 
 def condition(facts: Facts, settings: Settings) -> str:
@@ -22,7 +25,7 @@ def condition(facts: Facts, settings: Settings) -> str:
     if at_work(facts, settings):
         return STARTING
     if agent.edr:
-        return RUNNING
+        return STARTING if _settles(facts) else RUNNING
     if agent.main is None:
         return PREPARED
     if not agent.manifests:  # then it has nothing to start FIM for
@@ -99,7 +102,7 @@ def gives_up(facts: Facts) -> int:
 
 def why_restart(facts: Facts, settings: Settings) -> str:
     """Why the agent has to be (re)started, or ''. One that works, or that would give up again, is left alone."""
-    agent, audit = facts.agent, facts.audit
+    agent = facts.agent
     if agent.main is None:
         return "the agent is not running"
     if condition(facts, settings) == GAVE_UP and (verdict := told(facts, settings)):
@@ -108,13 +111,37 @@ def why_restart(facts: Facts, settings: Settings) -> str:
         if is_over(verdict.code, facts) and not told_after_ours(facts, settings):
             return f"{in_words(verdict)}; that is over"
     dispatching = settings.mode_for(facts) == "dispatcher"
-    if dispatching and agent.edr and audit.daemon and agent.edr.started < audit.daemon.started:
-        from ..audit import rule_origin  # only where the agent is older than auditd
+    return rules_gone(facts) if dispatching and not gone_again(facts) else ""
 
-        texts = (file.text for file in audit.rules)
-        if audit.live_rules is not None and not rule_origin.unexplained(audit.live_rules, texts):
-            return f"{EDR} started before auditd, and the kernel has none of the rules that it had added"
-    return ""
+
+def rules_gone(facts: Facts) -> str:
+    """Why the rules that the agent had added are gone, or ''; not while the kernel has rules that no file explains."""
+    edr, audit = facts.agent.edr, facts.audit
+    if not (edr and audit.daemon and audit.live_rules is not None):
+        return ""
+    loaded = audit.rules_loaded if facts.agent.manifests else 0.0  # without FIM it adds none, in whichever order
+    if edr.started >= max(audit.daemon.started, loaded):
+        return ""
+    from ..audit import rule_origin  # only where the agent is older than the rules
+
+    if rule_origin.unexplained(audit.live_rules, (file.text for file in audit.rules)):
+        return ""
+    since = "auditd" if edr.started < audit.daemon.started else f"{LOADER} loaded the rules"
+    return f"{EDR} started before {since}, and the kernel has none of the rules that it had added"
+
+
+def _settles(facts: Facts) -> bool:
+    """Whether a new qualys-edr may yet add its rules, of which the kernel has none."""
+    edr, daemon = facts.agent.edr, facts.audit.daemon
+    young = edr and daemon and daemon.started <= edr.started and -1 < facts.now - edr.started < SETTLES
+    return bool(young and rules_gone(facts))
+
+
+def gone_again(facts: Facts) -> bool:
+    """Whether that is how a start ended that this tool had made: the rules were loaded after auditd and the agent."""
+    agent, audit = facts.agent, facts.audit
+    ours = agent.main is not None and agent.restarted_at - 1 < agent.main.started < agent.restarted_at + STOPS
+    return bool(ours and agent.edr and agent.edr.started < audit.rules_loaded < agent.edr.started + SETTLES)
 
 
 def in_words(verdict: Verdict) -> str:

@@ -49,6 +49,8 @@ def gather(host: Reader, profile: Profile, settings: Settings, release: OsReleas
     steps = journal.entries(host)
     boot = boot_id(host)
     audit = audit_facts.look(host, commands, profile, known, seen, kernel, answers.get("rules"), steps, boot)
+    if loaded := services.loaded(units):
+        audit = audit._replace(rules_loaded=booted() + loaded)
     if (kernel or {}).get("enabled"):
         from ..audit import switched_on  # only where auditing is on
 
@@ -115,7 +117,7 @@ def _ask(host: Reader, where: Environment, commands: Mapping[str, str], privileg
         questions["rules"] = ("auditctl", "-l")
         questions["version"] = ("auditctl", "-v")
     if host.stat("/run/systemd/system"):
-        units = ("auditd.service", f"{vendor.SERVICE}.service", EARLY)
+        units = ("auditd.service", f"{vendor.SERVICE}.service", services.LOADER, EARLY)
         questions["show"] = ("systemctl", "show", f"--property={services.UNIT_KEYS}", *units)
         questions["is-system-running"] = ("systemctl", "is-system-running")
     return dict(zip(questions, host.query(*questions.values()))) if questions else {}

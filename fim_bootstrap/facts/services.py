@@ -11,7 +11,9 @@ from ..host.reader import Output, Reader
 from ..model import Profile, Service
 
 UNIT_KEYS = ("Id,LoadState,UnitFileState,RefuseManualStop,RefuseManualStart,"
-             "TimeoutStopUSec,TimeoutStartUSec,ActiveEnterTimestampMonotonic")  # fmt: skip
+             "TimeoutStopUSec,TimeoutStartUSec,ActiveEnterTimestampMonotonic,"
+             "ExecMainExitTimestampMonotonic")  # fmt: skip
+LOADER = "audit-rules.service"  # since audit 4 it loads the rules; since 4.1 after auditd has started, whoever waits
 USUAL_LIMIT = 90.0  # seconds; DefaultTimeoutStartSec= and DefaultTimeoutStopSec= of systemd-system.conf(5)
 SPANS = {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 
@@ -41,6 +43,11 @@ def look(host: Reader, units: Mapping[str, Mapping[str, str]], profile: Profile)
             patience=_patience(unit),
         )
     return services
+
+
+def loaded(units: Mapping[str, Mapping[str, str]]) -> float:
+    """Seconds from the boot until the rules were last loaded by a unit of their own; 0 where there is none."""
+    return float(units.get(LOADER, {}).get("ExecMainExitTimestampMonotonic") or 0) / 1e6
 
 
 def _patience(unit: Mapping[str, str]) -> float:

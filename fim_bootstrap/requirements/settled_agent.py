@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..agent import warnings as warn
-from ..agent.state import GAVE_UP, condition, in_words, is_over, restart_refused, told
+from ..agent.state import GAVE_UP, condition, in_words, is_over, restart_refused, rules_gone, told
 from ..agent.vendor import CAUSES, EDR, PLUGIN, REMEDIES, SCRIPT
+from ..facts.services import LOADER
 from ..model import Facts, Finding, Process, Settings, Status
 
 ID = "agent"
@@ -36,6 +37,11 @@ def _running(facts: Facts, edr: Process, dispatching: bool, warnings: tuple[str,
         )  # fmt: skip
     if not dispatching:
         return finding(Status.OK, f"{EDR} runs as pid {edr.pid}", warnings=warnings)
+    if gone := rules_gone(facts):
+        return finding(
+            Status.BLOCKED, f"{gone}; a restart ended alike", warnings=warnings,
+            remedy=f"restart the agent when the machine is idle: its start and {LOADER} have no order; ask the vendor",
+        )  # fmt: skip
     if agent.plugin:
         both = f"{EDR} (pid {edr.pid}) and {PLUGIN} (pid {agent.plugin.pid}) run"
         return finding(Status.OK, both, warnings=warnings)

@@ -118,6 +118,8 @@ def test_fresh_and_enforcing(suite: str) -> None:
         assert started.out.strip() in ("", "0"), machine.run("ausearch -k started -i | tail -n 20").out
         the_agent_is_restarted(machine)
         auditd_is_restarted_behind_its_back(machine)
+        if suite == "sid":
+            its_rules_are_taken_away_at_its_start(machine)
         reverted = machine.fim("revert")
         assert reverted.status == 0, reverted.out + reverted.err
         assert "fim_bootstrap" not in machine.run("semodule -l").out
@@ -128,6 +130,19 @@ def the_agent_is_restarted(machine: Guest) -> None:
     machine.run("systemctl restart qualys-cloud-agent", timeout=300)
     ready(machine)
     assert machine.fim("check").status == 0
+
+
+def its_rules_are_taken_away_at_its_start(machine: Guest) -> None:
+    """By audit-rules.service, which audit 4.1 starts after auditd: nothing is ready then, and it is restarted once."""
+    machine.run("touch /etc/qualys/stand-in-hasty; systemctl restart qualys-cloud-agent", timeout=300)
+    comes(machine, f"tail -n 1 {SCRIPT_LOG} | grep 'start: script complete'")
+    machine.run("sleep 10; ! auditctl -l | grep fim-watched")
+    before, ended = starts(machine), [machine.fim("apply") for _ in range(2)]
+    assert [run.status for run in ended] == [1, 4], [run.out + run.err for run in ended]
+    assert starts(machine) == before + 1
+    assert "audit-rules.service loaded the rules" in ended[1].out
+    machine.run("rm /etc/qualys/stand-in-hasty; systemctl restart qualys-cloud-agent", timeout=300)
+    ready(machine)
 
 
 def auditd_is_restarted_behind_its_back(machine: Guest) -> None:
