@@ -1,33 +1,28 @@
-"""The words of the command line: parse, run, print, exit. The only module that prints."""
+"""The commands: parse the command line, run one, deliver its result, exit."""
 
 from __future__ import annotations
 
 import contextlib
-import enum
-import json
-import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Optional, TextIO
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Optional
 
-from . import __version__, arguments, engine, export, option_table, options, profiles, report, screen, waiting
+from . import __version__, arguments, engine, export, option_table, options, output, profiles, report, screen, waiting
 from .again import Again, called, typed
 from .changes import journal, leftovers
 from .commands import BY_NAME, NAMES
 from .errors import Blocked, BootstrapError, NeedsRoot, Unsupported, Usage
-from .facts import own_files, system
+from .facts import own_files, system, versions
 from .facts.gather import gather
 from .host.files import sweep
 from .host.live import LiveHost
 from .host.reader import LOG, RUN
-from .layout import Style, on_terminal
 from .managers import lookup
 from .managers.rows import MANAGERS
 from .model import Status
 from .progress import Progress
-from .redact import SENTENCE, one_line, redacted, shown
 from .requirements import IDS
 from .resources import from_source
 from .session import Session
@@ -62,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BootstrapError as error:
         return _failed(command, values, error, begun)
     except KeyboardInterrupt:
-        _tell("fim-bootstrap: interrupted; run it again to finish")
+        output.tell("fim-bootstrap: interrupted; run it again to finish")
         return 130
     except Exception as error:  # noqa: BLE001 - who reads the JSON must get one, whatever happened
         import traceback
@@ -79,14 +74,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _failed(command: str, values: Mapping[str, Any], error: BootstrapError, begun: float) -> int:
     """Say what went wrong on stderr, and on stdout to a program."""
     name = f"fim-bootstrap {command}".rstrip() if isinstance(error, Usage) else "fim-bootstrap"
-    _tell(f"{name}: {error}")
+    output.tell(f"{name}: {error}")
     remedy = error.remedy or (f"fim-bootstrap help {command}" if isinstance(error, Usage) else "")
     for number, line in enumerate(remedy.splitlines()):
-        _tell(f"{'     ' if number else '  -> '}{line}")
+        output.tell(f"{'     ' if number else '  -> '}{line}")
     if values.get("format") == "json":
         with contextlib.suppress(BootstrapError):
-            _print(_dump(report.of_error(command, error, time.monotonic() - begun)))
+            output.result(output.dump(_of_error(command, error, values, begun)))
     return error.exit_code
+
+
+def _of_error(command: str, error: BootstrapError, values: Mapping[str, Any], begun: float) -> dict[str, Any]:
+    """The report of a run that ended early; of a tree that is not running it does not tell the builder's name."""
+    known = {} if values.get("root") else versions.this_machine(LiveHost())
+    return report.of_error(command, error, time.monotonic() - begun, known)
 
 
 @contextlib.contextmanager
@@ -96,7 +97,7 @@ def _reported(command: str, call: Call) -> Iterator[_Places]:
     try:
         yield places
     except BootstrapError as error:
-        _delivered(places, report.of_error(command, error, time.monotonic() - call.begun))
+        _delivered(places, _of_error(command, error, call.values, call.begun))
         raise
 
 
@@ -109,7 +110,7 @@ class _Places(NamedTuple):
 
 def _delivered(places: _Places, document: dict[str, Any]) -> bool:
     """Whether the report got where it was to go, as JSON and as metrics."""
-    told = [_attempted(lambda: export.deliver(places.report, _dump(document)))]
+    told = [_attempted(lambda: export.deliver(places.report, output.dump(document)))]
     if places.metrics != export.Export():
         from . import metrics
 
@@ -122,14 +123,14 @@ def _attempted(action: Callable[[], object]) -> bool:
     try:
         action()
     except BootstrapError as error:
-        _tell(f"fim-bootstrap: {error}")
+        output.tell(f"fim-bootstrap: {error}")
         return False
     return True
 
 
 def _session(call: Call) -> Session:
     quiet = call.values.get("brief", False)  # one line for each run, and that is the verdict
-    return Session(options.settings(call.values), Progress() if quiet else _progress())
+    return Session(options.settings(call.values), Progress() if quiet else output.progress())
 
 
 def _check(call: Call, status: Optional[int] = None) -> int:
@@ -155,12 +156,12 @@ def _apply(call: Call) -> int:
         with session.host.alone():
             leftovers.tidy(session.host, journal.entries(session.host))
             if lost := journal.damage(session.host):
-                _tell(f"fim-bootstrap: {lost}; what they recorded cannot be taken back")
+                output.tell(f"fim-bootstrap: {lost}; what they recorded cannot be taken back")
             session.host.log(f"apply {' '.join(sys.argv[1:])}")
             outcome = session.converge()
             status = report.exit_code("apply", outcome, values["detailed-exitcode"])
             document = _document("apply", outcome, session, call, status)
-            host, text, wanted = session.host, _dump(document), values["reboot"]
+            host, text, wanted = session.host, output.dump(document), values["reboot"]
             delivered = [_delivered(places, document)]
             if host.root == "/":
                 delivered.append(_attempted(lambda: host.create(f"{RUN}/result.json", text.encode(), 0o644)))
@@ -177,18 +178,18 @@ def _reboot(wanted: str, session: Session) -> None:
     elif wanted == "mark":
         from . import reboot_mark
 
-        _tell(f"fim-bootstrap: {reboot_mark.leave(session.host, session.profile.managers)}")
+        output.tell(f"fim-bootstrap: {reboot_mark.leave(session.host, session.profile.managers)}")
 
 
 def _ended(status: int, delivered: bool, document: dict[str, Any], values: Mapping[str, Any]) -> int:
     """Print the result, last of all; the exit status, which a result that got lost makes a failure."""
     if values["format"] == "json":
-        text = _dump(document)
+        text = output.dump(document)
     elif values.get("brief"):
         text = screen.brief(document)
     else:
-        text = screen.text(document, _style(values["verbose"]))
-    printed = _attempted(lambda: _print(text))
+        text = screen.text(document, output.style(values["verbose"]))
+    printed = _attempted(lambda: output.result(text))
     return status if (delivered and printed) or status not in (0, 2, 3) else 1
 
 
@@ -197,7 +198,7 @@ def _revert(call: Call) -> int:
 
     _need_root("revert", call.again)
     values = call.values
-    settings, progress = options.settings(values), _progress()
+    settings, progress = options.settings(values), output.progress()
     host = LiveHost(settings.root or "/", progress)
     with host.alone():
         steps = journal.entries(host)
@@ -206,7 +207,7 @@ def _revert(call: Call) -> int:
         if live:
             waiting.until_quiet(host, settings.agent_timeout, host.waits)
             progress.over()
-        undone, notes, problems = revert.take_back(host, steps, _tell, live)
+        undone, notes, problems = revert.take_back(host, steps, output.tell, live)
         host.remove(f"{RUN}/result.json")  # it told of the host as apply left it
         if values["packages"]:
             removed, failed = revert.remove_packages(host, steps, settings.lock_timeout)
@@ -220,14 +221,18 @@ def _revert(call: Call) -> int:
         "remedies": [problem.remedy for problem in problems if problem.remedy], "exit_status": 1 if problems else 0,
     }  # fmt: skip
     told = [(str(problem), problem.remedy) for problem in problems]
-    _print(_dump(document) if values["format"] == "json" else screen.taken_back(undone, notes, told, _style(False)))
+    output.result(
+        output.dump(document)
+        if values["format"] == "json"
+        else screen.taken_back(undone, notes, told, output.style(False))
+    )
     return 1 if problems else 0
 
 
 def _facts(call: Call) -> int:
     session = _session(call)
     found = gather(session.host, session.profile, session.settings, session.release)
-    _print(_dump(_plain(found)))
+    output.result(output.dump(output.plain(found)))
     return 0
 
 
@@ -240,9 +245,9 @@ def _profiles(call: Call) -> int:
         wanted = settings.profile
         listed = [p for p in table if (p.ids or p.platform) and wanted in ("", p.id)]
         if values["format"] == "json":
-            _print(_dump(_plain(listed)))
+            output.result(output.dump(output.plain(listed)))
         else:
-            _say(f"{p.id:14} {p.title:38} {' '.join(p.managers):14} tested: {p.tested}" for p in listed)
+            output.say(f"{p.id:14} {p.title:38} {' '.join(p.managers):14} tested: {p.tested}" for p in listed)
         return 0
     profile = profiles.select(table, system.identify(host), settings.profile, host.which)
     name, _ = lookup.choose(host, profile)
@@ -252,13 +257,13 @@ def _profiles(call: Call) -> int:
     found, unasked = lookup.available(host, order)
     rows = {c: [n for n in alternatives if n in found] for c, alternatives in profile.packages.items()}
     if values["format"] == "json":
-        _print(_dump({"profile": profile.id, "packages": rows, "not_looked_up": unasked}))
+        output.result(output.dump({"profile": profile.id, "packages": rows, "not_looked_up": unasked}))
     else:
         head = f"profile {profile.id}: {profile.title}" + (f" ({profile.nearest})" if profile.nearest else "")
         lacking = "not looked up" if unasked else "NOT IN THE REPOSITORIES"
-        _say((head, *(f"{c:18} {' '.join(n) or lacking}" for c, n in rows.items())))
+        output.say((head, *(f"{c:18} {' '.join(n) or lacking}" for c, n in rows.items())))
         if unasked:
-            _tell(f"not looked up: {unasked}")
+            output.tell(f"not looked up: {unasked}")
     return 0 if all(rows.values()) else 3
 
 
@@ -267,8 +272,8 @@ def _reboot_required(call: Call) -> int:
     session = _session(call)
     findings = engine.plan(session.look(), session.profile, session.settings)
     needed = any(finding.status is Status.REBOOT for finding in findings)
-    text = _dump({"reboot_required": needed}) if call.values["format"] == "json" else "yes" if needed else "no"
-    _attempted(lambda: _print(text))  # the status is the answer, whoever hears the words
+    text = output.dump({"reboot_required": needed}) if call.values["format"] == "json" else "yes" if needed else "no"
+    _attempted(lambda: output.result(text))  # the status is the answer, whoever hears the words
     return 0 if needed else 1
 
 
@@ -281,10 +286,10 @@ def _exception(call: Call) -> int:
     outcome = command.run(session.host, found, call.values)
     places = [(export.settle(path, "--output"), text) for path, text in outcome.files]
     for line in outcome.told:
-        _tell(f"fim-bootstrap: {line}")
+        output.tell(f"fim-bootstrap: {line}")
     for place, text in places:
         export.deliver(place, text.rstrip("\n"))
-    _print(outcome.out.rstrip("\n"))
+    output.result(outcome.out.rstrip("\n"))
     return 0
 
 
@@ -294,7 +299,7 @@ def _cloud_config(call: Call) -> int:
     values = call.values
     passed = [option for option in option_table.OPTIONS if {"apply", "cloud-config"} <= {*option.commands}]
     chosen = {option.name: values[option.name] for option in passed if values[option.name] != option.default}
-    _print(cloud_init.user_data(values["url"], values["sha256"], values["part"], chosen).rstrip("\n"))
+    output.result(cloud_init.user_data(values["url"], values["sha256"], values["part"], chosen).rstrip("\n"))
     return 0
 
 
@@ -306,10 +311,10 @@ def _fleet(call: Call) -> int:
     places = {path: export.settle(path, f"--{option}") for option, path in asked.items()}
     outcome = run(values, time.time())
     for line in outcome.told:
-        _tell(f"fim-bootstrap: {line}")
+        output.tell(f"fim-bootstrap: {line}")
     for path, text in outcome.files:
         export.deliver(places[path], text)
-    _print(outcome.out)
+    output.result(outcome.out)
     return outcome.status
 
 
@@ -325,7 +330,7 @@ def _help(call: Call) -> int:
     from . import manual
 
     topic = _topic(call, NAMES, "command")
-    _print(manual.page(topic) if topic else manual.index())
+    output.result(manual.page(topic) if topic else manual.index())
     return 0
 
 
@@ -333,12 +338,12 @@ def _explain(call: Call) -> int:
     from . import explanations
 
     topic = _topic(call, IDS, "requirement")
-    _print(explanations.page(topic) if topic else explanations.index())
+    output.result(explanations.page(topic) if topic else explanations.index())
     return 0
 
 
 def _version(call: Call) -> int:
-    _print(f"fim-bootstrap {__version__}")
+    output.result(f"fim-bootstrap {__version__}")
     return 0
 
 
@@ -368,71 +373,3 @@ def _need_root(command: str, again: Again) -> None:
 def _document(command: str, outcome: engine.Outcome, session: Session, call: Call, status: int) -> dict[str, Any]:
     seconds = time.monotonic() - call.begun
     return report.as_json(command, outcome, session.profile, session.settings, seconds, call.again, status)
-
-
-def _dump(document: Any) -> str:
-    return json.dumps(redacted(document), indent=2)
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON has it: a record is an object, a set is sorted, a word of an enumeration is a text."""
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, frozenset):
-        return sorted(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value.value if isinstance(value, enum.Enum) else value
-
-
-def _say(lines: Iterable[str]) -> None:
-    _print("\n".join(shown(line, SENTENCE) for line in lines))
-
-
-def _print(text: str) -> None:
-    """All of it to stdout; a reader who has seen enough (`| head`) is no failure."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # there is no stdout where it was closed
-    try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    except OSError as error:
-        raise BootstrapError(f"the result cannot be printed: {error.strerror}", "--report FILE") from error
-
-
-def _style(verbose: bool) -> Style:
-    """A terminal gets wrapped lines and, unless it or somebody says no, colour."""
-    if not (sys.stdout and sys.stdout.isatty()):
-        return Style(verbose=verbose)
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
-    return on_terminal(_columns(sys.stdout), not plain, verbose)
-
-
-def _progress() -> Progress:
-    terminal = bool(sys.stderr) and sys.stderr.isatty()  # there is no stderr where it was closed
-    return Progress(_tell, _rewrite if terminal else None, lambda: _columns(sys.stderr))
-
-
-def _columns(stream: TextIO) -> int:
-    """How wide the terminal is; 80 where it does not say."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or 80
-    except OSError:
-        return 80
-
-
-def _rewrite(line: str) -> None:
-    """Replace the last line of the terminal, which holds no more than its width."""
-    with contextlib.suppress(OSError):
-        print(f"\r\x1b[K{one_line(line)[: _columns(sys.stderr) - 1]}", end="", file=sys.stderr, flush=True)
-
-
-def _tell(line: str) -> None:
-    """A line for a person, on stderr; one that cannot be told stops nothing."""
-    if sys.stderr:  # print would take stdout where it was closed
-        with contextlib.suppress(OSError):
-            print(shown(line, SENTENCE), file=sys.stderr, flush=True)

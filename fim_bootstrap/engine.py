@@ -43,6 +43,8 @@ PASSES = 2  # a later change may make an earlier requirement see new work: an ag
 NEVER_BLOCKING = (agent.ID, delivery.ID)
 # what the agent's own start and stop do too, or a package's scripts: only one of the two may be at it
 DISTURBING = (InstallPackages, LoadPolicy, ReloadPolicy, RestoreLabels, RestartService, StopService)
+# audit 4's own action stops, waits a second, starts, and ends with 0 whatever came of it (RHEL 10, Fedora)
+LEFT_DOWN = "auditd was down after the agent's start had asked for `service auditd restart`; it was started again"
 # steps that are commands, which may have had an effect although they failed
 COMMANDS = frozenset(("restart", "start", "stop", "enable", "rule"))
 
@@ -275,6 +277,8 @@ class _Run:
         return next((found for finding in self.plan() if (found := _restarts(finding).get(SERVICE))), None)
 
     def _restart(self, name: str, which: str, change: RestartService) -> None:
+        if name == "auditd" and SERVICE in self.restarted and self.facts.audit.daemon is None:
+            self.notes[which] = (*self.notes.get(which, ()), LEFT_DOWN)
         self.restarted.add(name)
         self.make(which, change)
         self.facts = self.look()

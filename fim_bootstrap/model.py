@@ -174,7 +174,7 @@ class SELinuxFacts(NamedTuple):
     folder: str = ""  # where the plugin makes its socket
     denied: tuple[str, ...] = ()  # what the kernel does not allow the plugin, and our module would grant
     foreign: tuple[str, ...] = ()  # the same on a label that the policy wants there, and for which nothing is granted
-    agent_denied: tuple[str, ...] = ()  # what the kernel does not allow the agent
+    unconnected: tuple[str, ...] = ()  # what the kernel denies plugin and agent on the socket itself
     effective: Optional[bool] = None  # the kernel allows the plugin all, whoever granted it
     deaf: str = ""  # the type of /etc/audit, where systemd may not watch it for the guard
     mislabelled: tuple[str, ...] = ()  # paths whose label is not the policy's

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Union
 
+PASSES = 4  # more than any text was seen to need
 QUOTE = 200  # characters of one line of the host's that are shown
 SENTENCE = 2000  # characters of a sentence of our own, which may quote several
 LOOKED_AT = 65536  # characters of one line that are redacted at all; a secret is shorter than what lies between
@@ -77,7 +78,15 @@ _SECRETS: tuple[tuple[str, str, Union[str, Callable[[re.Match[str]], str]]], ...
 
 
 def redact(text: str) -> str:
-    """The text without what nobody else may see."""
+    """The text without what nobody else may see; what one pattern put there may be a secret's place to another."""
+    for _ in range(PASSES):
+        before, text = text, _redacted_once(text)
+        if text == before:
+            break
+    return text
+
+
+def _redacted_once(text: str) -> str:
     lower = text.lower()
     for marks, pattern, put in _SECRETS:
         if any(mark in lower for mark in marks.split("|")):

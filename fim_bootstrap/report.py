@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from . import __version__, chain, consequences, expected, written_by
@@ -241,8 +241,10 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def of_error(command: str, error: BootstrapError, seconds: float) -> dict[str, Any]:
-    """The same document for a run that ended before anything could be judged."""
+def of_error(
+    command: str, error: BootstrapError, seconds: float, known: Mapping[str, Any] = {}
+) -> dict[str, Any]:  # fmt: skip
+    """The same document for a run that ended before anything could be judged; `known` is what is known all the same."""
     words = {69: "unsupported", 4: "blocked"}
     line = one_line(f"{error}" + (f" ({error.remedy})" if error.remedy else ""))
     return {
@@ -272,4 +274,5 @@ def of_error(command: str, error: BootstrapError, seconds: float) -> dict[str, A
         "next": [error.remedy] if isinstance(error, NeedsRoot) else [],
         "exit_status": error.exit_code,
         "seconds": round(seconds, 2),
+        **known,
     }

@@ -116,9 +116,13 @@ class Tree:
         return fim(*words, "--root", str(self.folder), **env)
 
 
+# of a program that a test starts; with more of it mutmut would count what it calls in a process that is not its own
+ALONE = {"PATH": os.environ["PATH"]}
+
+
 def fim(*words: str, **env: str) -> Ran:
     """Run the command line in a process of its own, as a user does; but in this one while mutants are counted."""
-    environment = {"PATH": os.environ["PATH"], **env}
+    environment = {**ALONE, **env}
     if "MUTANT_UNDER_TEST" in os.environ:  # mutmut sees which functions a test calls in its own process alone
         return _here(words, {**environment, "MUTANT_UNDER_TEST": os.environ["MUTANT_UNDER_TEST"]})
     done = subprocess.run(

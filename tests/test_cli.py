@@ -187,6 +187,17 @@ def test_an_unknown_distribution_is_refused_with_what_was_seen_and_what_to_try(t
     assert tree.fim("check", "--profile", "debian-12").status == 3
 
 
+def test_a_run_that_ends_early_tells_of_which_machine_it_speaks(tree: Tree) -> None:
+    """A fleet's reader knows a machine by that; the name of the builder would not be that of an image's clones."""
+    here = fim("check", "--profile", "none", "--format", "json").report
+    jsonschema.validate(here, SCHEMA)
+    assert here["host"]["hostname"] == os.uname().nodename
+    assert here["boot"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert here["versions"]["kernel"] == os.uname().release
+    there = tree.fim("check", "--profile", "none", "--format", "json").report
+    assert (there["host"], "boot" in there, there["comment"]) == ({}, False, here["comment"])
+
+
 @pytest.mark.parametrize("state", ["unpacked", "half-configured", "half-installed"])
 def test_a_package_that_was_only_half_installed_counts_as_missing(tree: Tree, state: str) -> None:
     """dpkg was killed after it had unpacked: auditd is there, its configuration is not."""

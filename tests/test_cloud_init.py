@@ -19,13 +19,13 @@ import pytest
 
 from fim_bootstrap.cloud_init import user_data
 from fim_bootstrap.errors import Usage
-from tests.conftest import PROJECT, Ran
+from tests.conftest import ALONE, PROJECT, Ran
 from tests.documented import block, blocks
 from tests.tls import certified, tls
 
 PROGRAM = '#!/bin/sh\n[ ! -e $0.refused ] || exit 126\n[ $1 != reboot-required ] || exit 1\necho "ran $*"\n'
-TOOLS = ("sh", "cp", "mv", "mkdir", "chmod", "sha256sum", "grep", "sleep", "cat", "rm", "date", "uname",
-         "tr", "touch")  # fmt: skip
+TOOLS = ("sh", "cp", "mv", "touch", "mkdir", "chmod", "sha256sum", "grep", "sleep", "cat", "rm", "date", "uname",
+         "tr")  # fmt: skip
 SYSTEM = (
     "/usr/local/sbin",
     "/var/log",
@@ -137,10 +137,8 @@ def test_the_line_of_the_page_prints_what_the_page_shows(tmp_path: Path) -> None
         f"{'0' * 64}  fim-bootstrap-linux-x86_64\n{'1' * 64}  fim-bootstrap-linux-aarch64\n"
     )
     line, shown, *_ = blocks(PAGE)
-    program = f"{sys.executable} {PROJECT}/bootstrap.py"
-    subprocess.run(
-        ["sh", "-e", "-c", line.replace("fim-bootstrap cloud", f"{program} cloud")], cwd=tmp_path, check=True
-    )
+    typed = line.replace("fim-bootstrap cloud", f"{sys.executable} {PROJECT}/bootstrap.py cloud")
+    subprocess.run(["sh", "-e", "-c", typed], cwd=tmp_path, check=True, env=ALONE)
     made = (tmp_path / "user-data").read_text()
     place = 0
     for part in shown.split("...\n"):

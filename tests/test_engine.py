@@ -307,6 +307,26 @@ def test_what_a_restart_does_not_heal_is_not_restarted_again(machine: Machine) -
     assert report.exit_code("apply", outcome) == 1
 
 
+def test_an_auditd_that_the_agents_start_left_down_is_started_and_told(machine: Machine) -> None:
+    """Audit 4's own action for `service auditd restart` ends with 0, whether auditd came up or not."""
+    machine.agent(restarts_auditd=True)
+    machine.host.end(600)
+    machine.host.end(601)
+
+    def restart(host: DictHost, argv: tuple[str, ...]) -> int:
+        machine.restart(host, argv)
+        if any(word.startswith("qualys-cloud-agent") for word in argv):
+            for name in ("auditd", "edr-plugin"):
+                host.end(machine.running(name))
+        return 0
+
+    machine.host.answers["systemctl restart"] = restart
+    outcome = machine.apply()
+    assert machine.restarts() == ["qualys-cloud-agent", "auditd"]
+    found = next(finding for finding in outcome.findings if finding.id == "auditd")
+    assert (found.status, found.warnings) == (Status.OK, (engine.LEFT_DOWN,))
+
+
 def test_an_agent_that_came_up_with_auditd_is_left_alone(machine: Machine) -> None:
     machine.agent()
     machine.change_conf()

@@ -30,7 +30,7 @@ from fim_bootstrap.fleet.since import since
 from fim_bootstrap.fleet.table import cells, lines, moment
 from fim_bootstrap.host import live
 from fim_bootstrap.model import OsRelease
-from tests.conftest import PROJECT, Ran, Tree, fim
+from tests.conftest import ALONE, PROJECT, Ran, Tree, fim
 from tests.fleet_reports import (
     FROZEN,
     NOW,
@@ -510,5 +510,7 @@ def test_it_looks_at_no_host(
 
 def test_no_other_command_pays_for_it() -> None:
     said = "import sys, fim_bootstrap.cli; print([name for name in sys.modules if 'fleet' in name])"
-    ran = subprocess.run([sys.executable, "-c", said], cwd=PROJECT, capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", said], cwd=PROJECT, capture_output=True, text=True, check=True, env=ALONE
+    )
     assert ran.stdout == "[]\n"

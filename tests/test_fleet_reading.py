@@ -22,7 +22,7 @@ from fim_bootstrap.fleet.picture import picture
 from fim_bootstrap.fleet.plan import Wanted, plan
 from fim_bootstrap.fleet.since import since
 from fim_bootstrap.fleet.table import moment
-from tests.conftest import PROJECT
+from tests.conftest import ALONE, PROJECT
 from tests.fleet_reports import (
     NOW,
     STATE,
@@ -161,6 +161,7 @@ def test_files_folders_patterns_and_a_pipe(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
+        env=ALONE,
     )
     assert ran.stdout.startswith("1 host, ")
 

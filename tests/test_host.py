@@ -299,7 +299,13 @@ def test_a_change_of_tomorrow_is_judged_by_our_own_restart() -> None:
     file = File("/etc/auditd.conf", "text", time.time() + 86400)
     entry = {"id": "1", "kind": "restart", "service": "auditd", "boot": "b", "uptime": 7.0, "conf": digest("text")}
     assert audit_facts._conf_since([entry], file, "b") == pytest.approx(booted() + 7, abs=1)
-    for other in ({"boot": "c"}, {"conf": digest("other")}, {"service": "qualys-cloud-agent"}):
+    # an agent that restarts auditd stands in for it; one that came after it tells nothing new
+    agents = {**entry, "service": "qualys-cloud-agent", "uptime": 9.0}
+    assert audit_facts._conf_since([agents], file, "b") == pytest.approx(booted() + 9, abs=1)
+    assert audit_facts._conf_since([entry, agents], file, "b") == pytest.approx(booted() + 7, abs=1)
+    between = {**entry, "conf": digest("other"), "uptime": 8.0}
+    assert audit_facts._conf_since([entry, between, agents], file, "b") == pytest.approx(booted() + 9, abs=1)
+    for other in ({"boot": "c"}, {"conf": digest("other")}):
         assert audit_facts._conf_since([{**entry, **other}], file, "b") == file.mtime
     assert audit_facts._conf_since([entry], file._replace(mtime=5.0), "b") == 5.0
 

@@ -120,16 +120,16 @@ def test_on_a_terminal_one_line_is_rewritten_and_the_step_stays() -> None:
 
 SCRIPT = """
 import time
-from fim_bootstrap import cli, progress
+from fim_bootstrap import output, progress
 from fim_bootstrap.screen import text
 from tests.screens import SCREENS
 progress.GRACE, progress.REWRITTEN = 0.0, 0.05
-here = cli._progress()
+here = output.progress()
 with here.step("agent", "restart " + "x" * 200):
     time.sleep(0.3)
     here.wait("the agent is starting", 300)
     time.sleep(0.3)
-print(text(SCREENS["broken"].document(), cli._style(False)))
+print(text(SCREENS["broken"].document(), output.style(False)))
 """
 
 

@@ -166,7 +166,7 @@ CASES = [
      "disabled by an administrator"),
     ("policy", facts("selinux", module_disabled=True, in_kernel=False), {}, Status.OK, "granted by the kernel"),
     ("policy", facts("selinux", foreign=("x",), folder="/f"), {}, Status.BLOCKED, "/f has a label"),
-    ("policy", facts("selinux", agent_denied=("x",)), {}, Status.BLOCKED, "let the agent connect"),
+    ("policy", facts("selinux", unconnected=("x",)), {}, Status.BLOCKED, "let the agent connect"),
     ("policy", facts("selinux", in_store=False, load_locked=True), {}, Status.BLOCKED, "secure_mode_policyload"),
     ("policy", facts("selinux", in_store=False, read_only="/etc/selinux"), {}, Status.BLOCKED, "read-only"),
     ("policy", facts("selinux", effective=False, denied=("x",)), {}, Status.BLOCKED, "still denies"),

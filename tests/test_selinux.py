@@ -201,7 +201,8 @@ AUDISP, AUDITD = "system_u:system_r:audisp_t:s0", "system_u:system_r:auditd_t:s0
 SERVICE = "system_u:system_r:unconfined_service_t:s0"
 USR, VENDORS = "system_u:object_r:usr_t:s0", "system_u:object_r:qualys_sock_dir_t:s0"
 CLASSES = ("dir", "sock_file", "capability", "unix_stream_socket", "process")
-PERMISSIONS = ("search", "write", "add_name", "remove_name", "create", "unlink", "dac_override", "connectto", "watch")
+PERMISSIONS = ("search", "write", "add_name", "remove_name", "create", "unlink", "dac_override", "connectto", "watch",
+               "bind", "listen", "accept")  # fmt: skip
 
 
 class Kernel(dict[tuple[str, str], str]):
@@ -246,6 +247,8 @@ CONNECTING: Grants = {
         ("auditd_t", "unix_stream_socket", "connectto"), ("audisp_t", "unix_stream_socket", "connectto"),
     )
 }  # fmt: skip
+LISTENING: Grants = {(domain, domain, "unix_stream_socket"): {"create", "bind", "listen", "accept"}
+                     for domain in ("auditd_t", "audisp_t")}  # fmt: skip
 TYPES = {"usr_t", "auditd_t", "audisp_t", "unconfined_service_t", "qualys_sock_dir_t", "init_t", "bin_t",
          "auditd_etc_t"}  # fmt: skip
 
@@ -290,7 +293,7 @@ def judge(state: SELinuxFacts) -> Finding:
 
 def fresh(grants: Grants) -> Kernel:
     """A kernel with these grants and an agent that may connect."""
-    return Kernel(granted({**CONNECTING, **grants}), set(TYPES))
+    return Kernel(granted({**LISTENING, **CONNECTING, **grants}), set(TYPES))
 
 
 def test_audit_2_is_asked_about_in_the_domain_of_audispd(dict_host: DictHost) -> None:
@@ -420,6 +423,7 @@ def test_a_daemon_started_by_hand_changes_no_module(dict_host: DictHost) -> None
     """It runs in the administrator's domain, which may do all; after the next boot it is in its own."""
     everything = serving("unconfined_t", "usr_t")
     everything["unconfined_service_t", "unconfined_t", "unix_stream_socket"] = {"connectto"}
+    everything["unconfined_t", "unconfined_t", "unix_stream_socket"] = {"create", "bind", "listen", "accept"}
     host = machine(dict_host, fresh(everything), USR)
     host.kernel.types.add("unconfined_t")  # type: ignore[attr-defined]
     load(host, *selinux.render("auditd_t", False))
@@ -529,6 +533,7 @@ def test_an_agent_that_may_not_connect_is_granted_nothing(
         kernel.allows = granted(
             {
                 **serving("auditd_t", "usr_t"),
+                **LISTENING,
                 **CONNECTING,
                 **{
                     ("confined_t", where, what): {"write", "connectto"}
@@ -540,14 +545,28 @@ def test_an_agent_that_may_not_connect_is_granted_nothing(
     agent = AGENT._replace(context=running if kind == "running" else "")
     state = look(host, agent=agent)
     domain = "confined_t" if kind == "running" else "unconfined_service_t"
-    assert [denied.rpartition(" ")[0] for denied in state.agent_denied] == [f"{domain} {target}:{cls}"]
+    assert [denied.rpartition(" ")[0] for denied in state.unconnected] == [f"{domain} {target}:{cls}"]
     found = judge(state)
     assert (found.status, found.changes) == (Status.BLOCKED, ())
     kernel.permissive = True
-    assert look(host, agent=agent).agent_denied == ()
+    assert look(host, agent=agent).unconnected == ()
     kernel.permissive = False
     del host.nodes[AGENT.program]
-    assert look(host, agent=AGENT).agent_denied == ()  # nothing is known of an agent that is not there
+    assert look(host, agent=AGENT).unconnected == ()  # nothing is known of an agent that is not there
+
+
+@pytest.mark.parametrize("missing", ["create", "bind", "listen", "accept"])
+def test_a_plugin_that_may_not_listen_is_granted_nothing(dict_host: DictHost, missing: str) -> None:
+    """Every usual base policy grants it; one without setrans was seen that does not."""
+    own: Grants = {("auditd_t", "auditd_t", "unix_stream_socket"): {"create", "bind", "listen", "accept"} - {missing}}
+    kernel = fresh({**serving("auditd_t", "usr_t"), **own, ("unconfined_service_t", "auditd_t", "unix_stream_socket"):
+                    {"connectto"}})  # fmt: skip
+    host = machine(dict_host, kernel, USR)
+    found = judge(look(host))
+    assert (found.status, found.changes) == (Status.BLOCKED, ())
+    assert found.evidence == (f"the kernel denies auditd_t self:unix_stream_socket {missing}",)
+    kernel.permissive = True
+    assert judge(look(host)).status is Status.OK
 
 
 def test_a_kernel_that_cannot_be_asked_is_no_kernel_that_grants(dict_host: DictHost) -> None:
@@ -629,8 +648,9 @@ def test_the_path_unit_is_started_anew(dict_host: DictHost) -> None:
 # ---------------------------------------------------------------------- the real policy
 
 
-# of Debian's modules, those with the roles that base names; a rebuild with all the others takes four times as long
-KEPT = {"base", "getty", "guest", "ssh", "staff", "su", "sudo", "unconfined", "unprivuser"}
+# of Debian's modules, those with the roles that base names, and the one by which auditd's domain may listen on a socket
+# of its own; a rebuild with all the others takes four times as long
+KEPT = {"base", "getty", "guest", "setrans", "ssh", "staff", "su", "sudo", "unconfined", "unprivuser"}
 
 
 @pytest.fixture
@@ -743,7 +763,7 @@ def test_each_permission_of_the_module_is_needed_by_the_real_policy(dict_host: D
     host = machine(dict_host, Kernel(allows, {*TYPES, *domains, "initrc_t"}), USR, owner=1000)
     agent = AGENT._replace(context="system_u:system_r:initrc_t:s0")  # a service, in the reference policy
     state = look(host, agent=agent)
-    assert (state.denied, state.agent_denied, state.effective) == ((), (), True)
+    assert (state.denied, state.unconnected, state.effective) == ((), (), True)
     for number, (cls, name) in enumerate(lacking):
         target = "self" if (cls, name) == OVERRIDE else "usr_t"
         state = look(host, f"system_u:system_r:t{number}_t:s0", agent=agent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import stat
 import time
@@ -79,17 +80,16 @@ def locked_by(host: Reader) -> tuple[str, ...]:
 def _conf_since(steps: Sequence[Mapping[str, Any]], conf: File, boot: str) -> float:
     """When auditd.conf last changed; a time in the future is left by a clock that was set back since.
 
-    Then our own last restart counts, if it was made with this text and in this boot: its time is kept as
-    seconds since the boot, which no clock changes.
+    Then the first of our own restarts counts, of auditd or of the agent that restarts it, that was made with this text
+    and in this boot: its time is kept as seconds since the boot, which no clock changes.
     """
     since = journal.effective_since(steps, conf)
     if since <= time.time():
         return since
-    restarts = [step for step in steps if step.get("kind") in ("start", "restart") and step.get("service") == "auditd"]
-    last = restarts[-1] if restarts else {}
-    if (last.get("boot"), last.get("conf")) != (boot, journal.digest(conf.text)):
-        return since
-    return booted() + float(last.get("uptime", 0.0))
+    known = boot, journal.digest(conf.text)
+    restarts = (step for step in reversed(steps) if step.get("kind") in ("start", "restart"))
+    mine = [*itertools.takewhile(lambda step: (step.get("boot"), step.get("conf")) == known, restarts)]
+    return booted() + float(mine[-1].get("uptime", 0.0)) if mine else since
 
 
 def _stdout_of(output: Optional[Output]) -> str:

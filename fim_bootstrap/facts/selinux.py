@@ -31,10 +31,12 @@ INIT_CONTEXT = "system_u:system_r:init_t"
 SPACES = " \t\n\v\f\r"  # isspace(3) in the C locale
 CONTROLS = "".join(map(chr, (*range(32), 127)))  # iscntrl(3)
 TYPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
-# what the plugin does in the folder of its socket; base policies grant the rest of what it needs (execution, its
-# own unix_stream_socket). The old socket is still there at a restart, so taking away is as needed as making
+# what the plugin does in the folder of its socket; base policies grant the rest of what it needs (execution, and
+# listening on its own socket, which is asked for and never granted). The old socket is still there at a restart, so
+# taking away is as needed as making
 SERVING = {"dir": ("search", "write", "add_name", "remove_name"), "sock_file": ("create", "unlink")}
 OVERRIDE = {"capability": ("dac_override",)}
+LISTENING = {"unix_stream_socket": ("create", "bind", "listen", "accept")}
 # what restorecon -nv says of a file; the second form is that of SELinux userspace before 2.6
 RELABEL = r"(?:Would relabel (\S+) from \S+ to|restorecon reset (\S+) context \S+->)\s*(\S+)"
 
@@ -152,7 +154,7 @@ class _Answers(NamedTuple):
     folder: str = ""
     denied: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
-    agent_denied: tuple[str, ...] = ()
+    unconnected: tuple[str, ...] = ()
     effective: Optional[bool] = None
     mislabelled: tuple[str, ...] = ()
 
@@ -198,7 +200,7 @@ class _Kernel:
         known = [*serving, *own]
         complete = len(known) == sum(len(names) for names in SERVING.values()) + bool(self.override)
         return _Answers(
-            domain, self.agent.folder, tuple(ours), tuple(foreign), tuple(self._agent_denied(label)),
+            domain, self.agent.folder, tuple(ours), tuple(foreign), tuple(self._unconnected(label)),
             False if ours or foreign else complete or None,
             tuple(path for path in suspects if path in right),
         )  # fmt: skip
@@ -210,14 +212,20 @@ class _Kernel:
         asked = self._ask(f"{INIT_CONTEXT}{self.level}", label, {"dir": ("watch",)}) if label else []
         return type_of(label) if any(not one.allowed for one in asked) else ""
 
-    def _agent_denied(self, label: str) -> Iterable[str]:
-        """What the agent may not do to connect; nothing is known of one that is not installed."""
+    def _unconnected(self, label: str) -> Iterable[str]:
+        """What keeps the plugin from listening, and the agent from connecting: of none that is not installed."""
+        yield from self._forbidden(self.context, self.context, LISTENING)
         context = self.agent.context or self._service_context()
-        domain = type_of(context)
-        for target, cls, permission in (label, "sock_file", "write"), (self.context, "unix_stream_socket", "connectto"):
-            for one in self._ask(context, target, {cls: (permission,)}) if domain else ():
-                if not (one.allowed or one.permissive):
-                    yield f"{domain} {type_of(target)}:{cls} {permission}"
+        if type_of(context):
+            yield from self._forbidden(context, label, {"sock_file": ("write",)})
+            yield from self._forbidden(context, self.context, {"unix_stream_socket": ("connectto",)})
+
+    def _forbidden(self, source: str, target: str, wanted: Mapping[str, Sequence[str]]) -> Iterable[str]:
+        """What the kernel would stop; what it would only log is left out."""
+        shown = "self" if source == target else type_of(target)
+        for one in self._ask(source, target, wanted):
+            if not (one.allowed or one.permissive):
+                yield f"{type_of(source)} {shown}:{one.cls} {one.permission}"
 
     def _service_context(self) -> str:
         """The context that systemd's child would get when it executes the agent (/sys/fs/selinux/create)."""

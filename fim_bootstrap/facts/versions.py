@@ -6,10 +6,11 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from typing import Optional
+from typing import Any, Optional
 
 from .. import __version__
 from ..agent import vendor
+from ..host.boot import boot_id
 from ..host.reader import Output, Reader
 
 DPKG = "/var/lib/dpkg/status"
@@ -21,6 +22,15 @@ def machine(host: Reader) -> str:
     """A digest of machine-id(5), which must not be told to others as it is; '' where the machine has none yet."""
     plain = (host.read_bytes(MACHINE_ID) or b"").strip()
     return hashlib.sha256(PURPOSE + plain).hexdigest()[:32] if len(plain) == 32 else ""
+
+
+def this_machine(host: Reader) -> dict[str, Any]:
+    """What a report tells of the running machine where a run ended before anything else was known of it."""
+    return {
+        "boot": boot_id(host),
+        "versions": {"agent": "", "audit": "", "kernel": os.uname().release, "tool": __version__},
+        "host": {"hostname": os.uname().nodename, "machine": machine(host)},
+    }
 
 
 def gather(host: Reader, live: bool, auditctl: Optional[Output]) -> Mapping[str, str]:

@@ -99,11 +99,11 @@ def _for_a_person(state: SELinuxFacts) -> Optional[Finding]:
             f" listed already (if a link leads there: the path without links); then restorecon -RFv {state.folder}",
             state.foreign,
         )
-    if state.agent_denied:
+    if state.unconnected:
         return _blocked(
             "the kernel does not let the agent connect to the plugin",
-            "the agent does not run in its usual, unconfined domain (ps -eZ), and nothing is granted to another one",
-            state.agent_denied,
+            "see whether both run in their usual domains (ps -eZ), and which base module is missing (semodule -lfull)",
+            state.unconnected,
         )
     return None
 

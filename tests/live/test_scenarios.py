@@ -25,6 +25,7 @@ needs_binary = pytest.mark.skipif(not (PROJECT / BINARY).exists(), reason="the b
 
 LOG = "/var/log/qualys/edr.log"
 SCRIPT_LOG = "/var/log/qualys/edr-script.log"
+SOCK = "/usr/local/qualys/cloud-agent/sock"
 AGENT_CONF = "/etc/qualys/cloud-agent/qualys-cloud-agent.conf"
 AVC = "ausearch -m avc -c edr-plugin -ts boot --raw 2>/dev/null | cat"
 STATE = "find /etc/audit /etc/selinux /var/lib/selinux /var/lib/dpkg -type f -printf '%p %T@ %C@\\n' | sort | sha256sum"
@@ -303,7 +304,7 @@ def test_cloud_init_reboots_a_frozen_kernel_once() -> None:
         finished = "systemctl is-enabled -q fim-bootstrap-after-reboot.service || exit 0"
         machine.run(f"for i in $(seq 120); do {finished}; sleep 1; done; exit 1", timeout=200)
         log = machine.run("cat /var/log/fim-bootstrap.log").out
-        assert re.search(r"apt is locked by process \d+ \(apt-get remove", log), log
+        assert re.search(r"apt is locked by process \d+ \(apt-get\)", log), log
         assert "enabled 1" in machine.run("auditctl -s").out
         cloud_init_is_done(machine)
         machine.run("test -e /root/my-own-runcmd")
@@ -402,6 +403,65 @@ def the_agent_gives_up(machine: Guest) -> None:
         machine.run("systemctl start qualys-cloud-agent")
         comes(machine, f"tail -n 1 {SCRIPT_LOG} | grep 'giving up with {status}'")
         healed(machine, because)
+
+
+# a module that declares the type of the agent's own
+RIVAL = """\
+module rival 1.0;
+require { attribute file_type; }
+type qualys_sock_dir_t, file_type;
+"""
+BUILD = "checkmodule -M -m -o rival.mod rival.te && semodule_package -o rival.pp -m rival.mod && semodule -i rival.pp"
+# with what the agent gives up; how it comes to that; what a person does about it; what the tool says; how its check and
+# its apply end: a label it would restore itself
+BY_HAND = (
+    (202, f"cd /root && printf '%s' '{RIVAL}' > rival.te && {BUILD}", "semodule -r rival", "could not be loaded", 4, 4),
+    (203, f"chattr +i {SOCK}", f"chattr -i {SOCK}", "could not be restored", 3, 1),
+)
+
+
+def test_what_the_agent_gives_up_for_and_a_person_has_to_mend(layer: Path) -> None:
+    """Its policy module, its label, its mode: the cause is named, and it is not restarted for what stands."""
+    with guest("bookworm", layer=layer) as machine:
+        ready(machine)
+        for status, deed, mended, because, found, ended in BY_HAND:
+            machine.run(f"systemctl stop qualys-cloud-agent; {deed}; systemctl start qualys-cloud-agent", timeout=400)
+            comes(machine, f"tail -n 1 {SCRIPT_LOG} | grep 'giving up with {status}'")
+            before, seen = starts(machine), machine.fim("check")
+            assert (seen.status, seen.report["agent"]) == (found, "gave-up"), seen.out
+            assert because in seen.out
+            assert (machine.fim("apply").status, starts(machine)) == (ended, before)
+            machine.run(f"{mended}; systemctl restart qualys-cloud-agent", timeout=400)
+            ready(machine)
+        machine.run(f"sed -i 's/^UseAuditDispatcher=1/UseAuditDispatcher=0/' {AGENT_CONF}")
+        machine.run("systemctl restart qualys-cloud-agent", timeout=400)
+        comes(machine, f"tail -n 1 {SCRIPT_LOG} | grep 'giving up with 204'")
+        assert machine.fim("check").status == 4
+        machine.run(f"sed -i 's/^UseAuditDispatcher=0/UseAuditDispatcher=1/' {AGENT_CONF}")
+        healed(machine, "that is over")
+
+
+def test_the_agent_that_meets_our_semodule_is_started_once_more(layer: Path) -> None:
+    """Its own gives up where ours holds the store; ours is not begun while its start or stop is at work."""
+    with guest("bookworm", layer=layer) as machine:
+        ready(machine)
+        machine.run("systemctl stop qualys-cloud-agent; semodule -r fim_bootstrap", timeout=400)
+        machine.run("(until pgrep -x semodule; do sleep 0.1; done; systemctl start qualys-cloud-agent)"
+                    " >/dev/null 2>&1 &")  # fmt: skip
+        met = machine.fim("apply")
+        assert met.status == 0, met.out + met.err
+        assert "giving up with 202" in machine.run(f"cat {SCRIPT_LOG}").out
+        ready(machine)
+        before = machine.run("semodule -r fim_bootstrap; echo SLOW=60 > /etc/qualys/stand-in;"
+                             f" systemctl restart --no-block qualys-cloud-agent; sleep 5; wc -l < {SCRIPT_LOG}",
+                             timeout=400).out.split()[-1]  # fmt: skip
+        waited = machine.fim("apply")
+        assert waited.status == 0, waited.out + waited.err
+        since = machine.run(f"tail -n +{int(before) + 1} {SCRIPT_LOG}").out
+        assert "start: script complete" in since
+        assert "giving up" not in since
+        machine.run("rm /etc/qualys/stand-in")
+        ready(machine)
 
 
 def the_agent_is_slow(machine: Guest) -> None:
