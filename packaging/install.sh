@@ -63,6 +63,12 @@ allow() { # what to type so that it lets a program run, and that program open th
     printf "(echo 'allow perm=execute all : path=%s'; echo 'allow perm=any exe=%s : all')" "$1" "$1"
     printf ' >/etc/fapolicyd/rules.d/30-fim-bootstrap.rules && fagenrules --load && systemctl restart fapolicyd'
 }
+refused() { # words: it did not let the program run, or not let it load a library; a rule can name what is installed
+    [ "${program:-}" != "$target/fim-bootstrap" ] || fail "$status" "fapolicyd refuses $program" "$(allow "$program")"
+    fail "$status" 'fapolicyd lets no program run that it does not know, so it has to be installed' \
+        "$(allow "$target/fim-bootstrap")
+  -> sh -s -- install $*, in the place of sh -s -- $*"
+}
 
 private() { # a folder: nobody but root and who runs this may put something else in the place of what lies there
     above=$1
@@ -76,6 +82,10 @@ private() { # a folder: nobody but root and who runs this may put something else
     done
 }
 
+refused_by_rules() { # a program that would run here but for fapolicyd: from no folder then, but where a rule names it
+    [ -x "$1" ] && fapolicyd && UNKNOWN=yes
+}
+
 executable_folder() { # a private folder from which programs may run, whatever is mounted noexec
     for place in "${TMPDIR:-}" /tmp /var/tmp /run /var/lib /root; do
         place=$(CDPATH='' cd -P -- "${place:-/nowhere}" 2>/dev/null && pwd -P) || continue
@@ -83,14 +93,12 @@ executable_folder() { # a private folder from which programs may run, whatever i
         FOLDER=$(mktemp -d "$place/fim-bootstrap.XXXXXXXX" 2>/dev/null) || continue
         printf '#!/bin/sh\n' >"$FOLDER/try"
         chmod 700 "$FOLDER" "$FOLDER/try"
-        if "$FOLDER/try" 2>/dev/null; then
+        if "$FOLDER/try" 2>/dev/null || refused_by_rules "$FOLDER/try"; then
             rm "$FOLDER/try"
             return 0
         fi
         rm -r "$FOLDER"
     done
-    # what it refuses here can be installed, and be allowed there
-    if fapolicyd && private /var/lib && FOLDER=$(mktemp -d /var/lib/fim-bootstrap.XXXXXXXX); then return 0; fi
     fail 1 'no folder of root alone from which a program may run' 'set TMPDIR to one that is not mounted noexec'
 }
 
@@ -165,12 +173,6 @@ verify() {
     chmod 755 "$FOLDER/$FILE"
 }
 
-refused() { # by fapolicyd, as the exit status tells
-    [ "$program" != "$FOLDER/$FILE" ] || fail "$status" 'fapolicyd refuses it, and nothing can be allowed whose folder has a random name' \
-        'have it installed, and its path can be allowed: take install as the first word'
-    fail "$status" "fapolicyd refuses $program" "$(allow "$program")"
-}
-
 folder() { (umask 022 && mkdir -p "$1"); } # a new one is for all to look into
 
 man_page() { # where man(1) looks beside the program's folder; without a page the program is installed all the same
@@ -193,17 +195,19 @@ main() {
     [ -n "$URL" ] || fail 64 'where to fetch from is not known' 'set FIM_INSTALL_URL to the URL or folder of a release'
     mask=$(umask)
     umask 077
+    target=${FIM_INSTALL_DIR:-/usr/local/sbin}
     executable_folder
     NEW=$FOLDER/new PAGE=$FOLDER/page
     trap 'rm -rf "$FOLDER" "$NEW" "$PAGE"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' HUP TERM
+    status=126 # of a program that is not let run
+    [ -z "${UNKNOWN:-}" ] || [ "${1:-}" = install ] || refused "$@"
     fetch "$FILE" || fail 1 "$URL/$FILE cannot be had" 'look at the message above; a proxy is taken from https_proxy'
     verify
     program=$FOLDER/$FILE
     if [ "${1:-}" = install ]; then
         shift
-        target=${FIM_INSTALL_DIR:-/usr/local/sbin}
         if ! { folder "$target" && NEW=$(mktemp "$target/.fim-bootstrap-install.XXXXXXXX") &&
             cp "$program" "$NEW" && chmod 755 "$NEW" && mv -f "$NEW" "$target/fim-bootstrap"; }; then
             fail 1 "cannot install into $target" 'run it as root, or set FIM_INSTALL_DIR'
@@ -219,7 +223,7 @@ main() {
     umask "$mask"
     status=0
     TMPDIR=$FOLDER "$program" "$@" </dev/null || status=$?
-    case $status in 126 | 255) ! fapolicyd || refused ;; esac # 255: it refuses a library
+    case $status in 126 | 255) ! fapolicyd || refused "$@" ;; esac # 255: it refuses a library
     exit "$status"
 }
 
