@@ -182,7 +182,8 @@ def test_the_host_fetches_the_release_itself(web1: Play) -> None:
 
 
 REPORT = """{"verdict": "%s", "changed": false, "failed": false, "msg": "%s", "reboot_required": %s,
-"requirements": [], "diff": "", "next": ["fim-bootstrap check"]}"""
+"requirements": [], "expected": [{"id": "policy", "summary": "", "changes": ["load a module"]}], "diff": "",
+"next": ["fim-bootstrap check"]}"""
 AFTER, STOPPED = "ready after reboot; reboot required", "not ready; auditd: it does not run"
 STUB = f"""#!/bin/sh
 case $1 in
@@ -233,7 +234,9 @@ def test_a_host_that_needs_a_reboot_says_so_and_one_that_is_not_ready_ends_the_p
     stub = web1.folder / "stub"
     stub.write_text(STUB)
     web1.variables.update(fim_bootstrap_source=str(stub), fim_bootstrap_sha256=checksum(stub))
+    assert web1.run("--check")[READY]["diff"]["prepared"] == "expected after that: load a module\n"
     seen = web1.run(site=SITE.rstrip() + LOOK_AGAIN)
+    assert seen[READY]["diff"]["prepared"] == ""
     assert seen[READY]["reboot_required"] is True
     assert seen[READY]["msg"] == f"{AFTER} -> reboot it, then look again with state: checked"
     assert seen["stats"]["failures"] == 1

@@ -292,7 +292,8 @@ def _judged(report: Mapping[str, Any], state: str, dry: bool, status: int) -> di
 def _steps(report: Mapping[str, Any], dry: bool) -> str:
     """A line for each step that was taken, or would be: a difference in files does not show packages and restarts."""
     planned = [change for item in report["requirements"] for change in item["changes"]]
-    return "".join(f"{step}\n" for step in (planned if dry else report.get("done", ())))
+    later = [f"expected after that: {change}" for item in report.get("expected", ()) for change in item["changes"]]
+    return "".join(f"{step}\n" for step in ([*planned, *later] if dry else report.get("done", ())))
 
 
 def _next(report: Mapping[str, Any], state: str, dry: bool, status: int) -> str:
