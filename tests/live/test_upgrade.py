@@ -44,7 +44,7 @@ def test_what_an_earlier_release_did_is_healed_and_taken_back(earlier: Path) -> 
         assert "connectto" in module
         applied = machine.fim("apply")
         assert (applied.status, applied.report["changed"]) == (0, True), applied.out + applied.err
-        ready(machine)
+        assert applied.report["reboot_required"] is True  # the glued comment has locked the kernel meanwhile
         machine.reboot()
         ready(machine)
         assert machine.fim("apply").report["done"] == []
