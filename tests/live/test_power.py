@@ -20,7 +20,13 @@ LIES = (
     ("auditctl", "true", "kill -9 $$", "rules"),
     ("auditctl", "true", "exec sleep 1000", "rules"),
     ("auditctl", "auditctl -a never,task", '[ "$1" = -d ] || exec /usr/sbin/auditctl "$@"', "rules"),
-    ("restorecon", "chcon -t tmp_t /usr/local/qualys/cloud-agent/bin/edr-plugin", "exit 0", "policy"),
+    # asked what it would do it tells the truth: what a label should be is known from nothing else
+    (
+        "restorecon",
+        "chcon -t tmp_t /usr/local/qualys/cloud-agent/bin/edr-plugin",
+        '[ "$1" != -nRv ] || exec /usr/sbin/restorecon "$@"',
+        "policy",
+    ),
     ("semodule", "semodule -X 400 -r fim_bootstrap", "exit 0", "policy"),
     ("systemctl", "systemctl disable auditd", "exit 0", "auditd"),
     ("systemctl", "touch /etc/audit/auditd.conf", '[ "$1" = restart ] || exec /usr/bin/systemctl "$@"', "auditd"),
