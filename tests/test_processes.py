@@ -20,7 +20,7 @@ from fim_bootstrap.facts.gather import gather
 from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.model import AgentFacts, AuditFacts, Doubt, OsRelease, Process, Profile, Settings, Status
 from fim_bootstrap.requirements import agent, auditd
-from tests.conftest import AUDITD_CONF, needs_mounts, needs_root
+from tests.conftest import ALONE, AUDITD_CONF, needs_mounts, needs_root
 from tests.dict_host import BOOT, DictHost
 from tests.test_requirements import READY
 
@@ -408,7 +408,7 @@ def test_an_unprivileged_user_does_not_know(tmp_path: Path, hidepid: str, said: 
         f'mount -t proc -o hidepid={hidepid} proc /proc && {{ {program} 60 & }} && sleep 0.2 && "$0" -c "$1"; :'
     )
     argv = ["unshare", "-mpf", "sh", "-c", script, sys.executable, UNPRIVILEGED]
-    ran = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=ALONE)
     if "operation not permitted" in ran.stderr.lower() or "permission denied" in ran.stderr.lower():
         pytest.skip(ran.stderr)
     assert ran.stdout.strip() == f"{said} False", ran.stderr
