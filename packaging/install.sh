@@ -21,6 +21,7 @@ SHA256_x86_64=''
 SHA256_aarch64=''
 SHA256_MAN=''
 PUBLIC_KEY=''
+UNKNOWN='' # yes: fapolicyd does not let programs run that it does not know
 LIMIT=131072 # of a download, in the units of ulimit: 512 bytes, and 1024 in bash
 
 say() { printf 'fim-bootstrap install: %s\n' "$*" >&2; }
@@ -202,7 +203,7 @@ main() {
     trap 'exit 130' INT
     trap 'exit 143' HUP TERM
     status=126 # of a program that is not let run
-    [ -z "${UNKNOWN:-}" ] || [ "${1:-}" = install ] || refused "$@"
+    [ -z "$UNKNOWN" ] || [ "${1:-}" = install ] || refused "$@"
     fetch "$FILE" || fail 1 "$URL/$FILE cannot be had" 'look at the message above; a proxy is taken from https_proxy'
     verify
     program=$FOLDER/$FILE

@@ -223,7 +223,7 @@ def test_a_rule_by_hand_before_the_agents_start_does_not_have_it_restarted(host:
 
 
 def loaded_at(host: DictHost, moment: float) -> None:
-    """audit-rules.service, which since audit 4.1 is started after auditd, has loaded the rules, the last time then."""
+    """audit-rules.service, which audit 4.2 has started after auditd, has loaded the rules, the last time then."""
     shown = str(host.answers["systemctl show"]).partition("\n\nId=audit-rules")[0].rstrip("\n")
     stamp = f"ExecMainExitTimestampMonotonic={(moment - BOOT) * 1e6:.0f}"
     host.answers["systemctl show"] = f"{shown}\n\nId=audit-rules.service\n{stamp}\n"
@@ -288,6 +288,8 @@ def test_an_agent_whose_rules_go_at_each_start_is_restarted_once(host: DictHost)
     assert (seen.status, seen.check, seen.apply) == (Status.BLOCKED, 4, 4)
     assert "a restart ended alike" in seen.finding().summary
     assert (converge(host).done, len(restarts(host))) == ((), 1)
+    run(host, AUDITD, "auditd", started=host.now - 2)  # restarted by somebody else
+    assert look(host).status is Status.CHANGE
     loaded_at(host, host.now)  # by hand, much later: that is another cause
     assert look(host).status is Status.CHANGE
     run(host, MAIN + 200, "qualys-cloud-agent", started=host.now)  # and so is a restart by hand

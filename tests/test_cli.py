@@ -14,7 +14,7 @@ import pytest
 
 from fim_bootstrap import cli, options
 from fim_bootstrap.errors import BadConfig, BootstrapError
-from tests.conftest import PROJECT, Tree, fim, needs_root
+from tests.conftest import ALONE, PROJECT, Tree, fim, needs_root
 
 SCHEMA = json.loads((PROJECT / "schemas/report-1.json").read_text())
 
@@ -353,7 +353,7 @@ def test_a_number_that_is_none_would_be_waited_for_forever(tree: Tree) -> None:
 def ended(tree: Tree, stdout: Any, *words: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
     """A run whose standard output is something else than a pipe that is read."""
     argv = [sys.executable, str(PROJECT / "bootstrap.py"), *words, "--root", str(tree.folder)]
-    return subprocess.run(argv, stdout=stdout, stderr=subprocess.PIPE, check=False, **more)
+    return subprocess.run(argv, stdout=stdout, stderr=subprocess.PIPE, check=False, env=ALONE, **more)
 
 
 @needs_root
@@ -385,7 +385,7 @@ def test_a_stderr_that_takes_nothing_stops_no_change(tree: Tree) -> None:
     argv = [sys.executable, str(PROJECT / "bootstrap.py"), "apply", "--format", "json", "--root", str(tree.folder)]
     for shell in ('exec "$@" 2>/dev/full', 'exec "$@" 2>&-'):
         tree.write("/etc/audit/audit.rules", "-e 2\n")
-        done = subprocess.run(["sh", "-c", shell, "sh", *argv], stdout=subprocess.PIPE, check=False)
+        done = subprocess.run(["sh", "-c", shell, "sh", *argv], stdout=subprocess.PIPE, check=False, env=ALONE)
         assert (done.returncode, json.loads(done.stdout)["verdict"]) == (0, "ready")
         assert tree.read("/etc/audit/audit.rules").startswith("# fim-bootstrap")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT, Tree, needs_root
+from tests.conftest import ALONE, PROJECT, Tree, needs_root
 
 # each of these is a link by which the tree's own file is reached, and the builder's, were it followed as it is written
 LINKS = ("/etc/os-release", "/etc/fim-bootstrap/profiles.d", "/etc/audit", "/etc/selinux", "/lib", "/usr/sbin",
@@ -51,7 +51,7 @@ def outside(tree: Tree, argv: list[str]) -> set[str]:
     script = f"import sys; sys.path.insert(0, {str(PROJECT)!r})\nfrom fim_bootstrap.cli import main\n"
     script += "open('/proc/self/comm')\nsys.exit(main(sys.argv[1:]))"
     words = ["strace", "-qq", "-s", "4096", "-o", str(trace), "-e", FILE_CALLS, sys.executable, "-c", script]
-    done = subprocess.run([*words, *argv], capture_output=True, check=False)
+    done = subprocess.run([*words, *argv], capture_output=True, check=False, env=ALONE)
     assert done.returncode in (0, 3), done
     lines = trace.read_text(errors="replace").partition('"/proc/self/comm"')[2].splitlines()
     assert len(lines) > 50

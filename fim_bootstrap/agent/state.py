@@ -139,9 +139,11 @@ def _settles(facts: Facts) -> bool:
 
 def gone_again(facts: Facts) -> bool:
     """Whether that is how a start ended that this tool had made: the rules were loaded after auditd and the agent."""
-    agent, audit = facts.agent, facts.audit
-    ours = agent.main is not None and agent.restarted_at - 1 < agent.main.started < agent.restarted_at + STOPS
-    return bool(ours and agent.edr and agent.edr.started < audit.rules_loaded < agent.edr.started + SETTLES)
+    main, edr, audit = facts.agent.main, facts.agent.edr, facts.audit
+    if not (main and edr and audit.daemon):
+        return False
+    ours = facts.agent.restarted_at - 1 < main.started < facts.agent.restarted_at + STOPS
+    return ours and audit.daemon.started <= edr.started < audit.rules_loaded < edr.started + SETTLES
 
 
 def in_words(verdict: Verdict) -> str:

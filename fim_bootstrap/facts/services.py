@@ -13,7 +13,7 @@ from ..model import Profile, Service
 UNIT_KEYS = ("Id,LoadState,UnitFileState,RefuseManualStop,RefuseManualStart,"
              "TimeoutStopUSec,TimeoutStartUSec,ActiveEnterTimestampMonotonic,"
              "ExecMainExitTimestampMonotonic")  # fmt: skip
-LOADER = "audit-rules.service"  # since audit 4 it loads the rules; since 4.1 after auditd has started, whoever waits
+LOADER = "audit-rules.service"  # of audit 4; its 4.2.1 (Debian sid) has it run after auditd has started
 USUAL_LIMIT = 90.0  # seconds; DefaultTimeoutStartSec= and DefaultTimeoutStopSec= of systemd-system.conf(5)
 SPANS = {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 

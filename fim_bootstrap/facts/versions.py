@@ -28,7 +28,7 @@ def this_machine(host: Reader) -> dict[str, Any]:
     """What a report tells of the running machine where a run ended before anything else was known of it."""
     return {
         "boot": boot_id(host),
-        "versions": {"agent": "", "audit": "", "kernel": os.uname().release, "tool": __version__},
+        "versions": gather(host, True, None),
         "host": {"hostname": os.uname().nodename, "machine": machine(host)},
     }
 

@@ -133,7 +133,7 @@ def the_agent_is_restarted(machine: Guest) -> None:
 
 
 def its_rules_are_taken_away_at_its_start(machine: Guest) -> None:
-    """By audit-rules.service, which audit 4.1 starts after auditd: nothing is ready then, and it is restarted once."""
+    """By audit-rules.service, which audit 4.2 starts after auditd: nothing is ready then, and it is restarted once."""
     machine.run("touch /etc/qualys/stand-in-hasty; systemctl restart qualys-cloud-agent", timeout=300)
     comes(machine, f"tail -n 1 {SCRIPT_LOG} | grep 'start: script complete'")
     machine.run("sleep 10; ! auditctl -l | grep fim-watched")

@@ -96,7 +96,7 @@ _Noreturn static void edr(void)
 {
 	struct sockaddr_un a = address(SOCKET);
 	char line[16384], value[64];
-	/* how long the real one reads its manifests before it adds rules is not known; audit 4.1's audit-rules.service,
+	/* how long the real one reads its manifests before it adds rules is not known; audit 4.2's audit-rules.service,
 	 * which is started after auditd, takes away what it finds, and an emulated machine is slow */
 	if (access(HASTY, F_OK))
 		sleep(5);
