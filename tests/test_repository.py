@@ -12,7 +12,7 @@ from collections.abc import Collection
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from tests.conftest import PROJECT, needs_root
+from tests.conftest import PROJECT, SLOW, needs_root
 
 PACKAGE = sorted((PROJECT / "fim_bootstrap").rglob("*.py"))
 NAMELESS = {"util", "utils", "helper", "helpers", "common", "base", "manager"}
@@ -110,6 +110,13 @@ def test_no_room_without_a_name() -> None:
 
 def test_packaging_does_not_shadow_the_library_of_that_name() -> None:
     assert not (PROJECT / "packaging/__init__.py").exists()
+
+
+def test_what_takes_minutes_is_marked_so() -> None:
+    """A file without its folder's mark would boot guests in the fast tests."""
+    for name in SLOW:
+        for path in (PROJECT / "tests" / name).glob("test_*.py"):
+            assert f"pytest.mark.{name}" in path.read_text(), path
 
 
 def test_every_requirement_has_its_page_in_the_schema() -> None:

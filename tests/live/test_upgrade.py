@@ -11,6 +11,8 @@ from tests.conftest import PROJECT
 from tests.live.guest import FIM, guest
 from tests.live.test_scenarios import ready
 
+pytestmark = pytest.mark.live
+
 EARLIER = "63a445d"  # the last commit before the agent was known as it is
 MODULE = "/var/lib/selinux/default/active/modules/400/fim_bootstrap/cil"
 RULES = "/etc/audit/rules.d"
