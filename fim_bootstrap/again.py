@@ -50,12 +50,12 @@ def typed(argv: Sequence[str], environment: Mapping[str, str], program: tuple[st
     known = arguments.honoured(given.command)
     variables = [(option, environment[name]) for name, option in {**VARIABLES, CONFIG.variable: CONFIG}.items()
                  if name in environment and option.name in known and option.name not in given.values]  # fmt: skip
-    options = (*given.spelled, *(pair for option, text in variables for pair in _words(option, text)))
+    options = (*given.spelled, *(pair for option, text in variables for pair in _arguments(option, text)))
     return Again(program, options, given.operands, os.geteuid() != 0)
 
 
-def _words(option: Option, text: str) -> Sequence[tuple[str, tuple[str, ...]]]:
-    """A variable's value as the words of its option."""
+def _arguments(option: Option, text: str) -> Sequence[tuple[str, tuple[str, ...]]]:
+    """A variable's value as the arguments of its option."""
     flag = f"--{option.name}"
     if option.kind == FLAG:
         return [(option.name, (flag,))] if text.lower() in ("1", "true", "yes") else []

@@ -110,7 +110,9 @@ class _Places(NamedTuple):
 
 def _delivered(places: _Places, document: dict[str, Any]) -> bool:
     """Whether the report got where it was to go, as JSON and as metrics."""
-    told = [_attempted(lambda: export.deliver(places.report, output.dump(document)))]
+    told = []
+    if places.report != export.Export():
+        told.append(_attempted(lambda: export.deliver(places.report, output.dump(document))))
     if places.metrics != export.Export():
         from . import metrics
 
@@ -161,9 +163,10 @@ def _apply(call: Call) -> int:
             outcome = session.converge()
             status = report.exit_code("apply", outcome, values["detailed-exitcode"])
             document = _document("apply", outcome, session, call, status)
-            host, text, wanted = session.host, output.dump(document), values["reboot"]
+            host, wanted = session.host, values["reboot"]
             delivered = [_delivered(places, document)]
             if host.root == "/":
+                text = output.dump(document)
                 delivered.append(_attempted(lambda: host.create(f"{RUN}/result.json", text.encode(), 0o644)))
             host.log(document["comment"])
             if document["reboot_required"]:

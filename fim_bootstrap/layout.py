@@ -9,7 +9,7 @@ WIDTHS = (60, 100)  # columns: a terminal is written to in no fewer and no more
 BOLD_RED, YELLOW, GREEN, DIM = "1;31", "33", "32", "2"  # SGR parameters (ECMA-48)
 COLOURS = {
     "STOP": BOLD_RED, "FAILED": BOLD_RED, "BLOCKED": BOLD_RED,
-    "CHANGE": YELLOW, "REBOOT": YELLOW, "warning": YELLOW, "LEFT": YELLOW, "NOT READY": YELLOW, "NOT KNOWN": YELLOW,
+    "CHANGE": YELLOW, "REBOOT": YELLOW, "warning": YELLOW, "KEPT": YELLOW, "NOT READY": YELLOW, "NOT KNOWN": YELLOW,
     "NOT PROVEN": YELLOW, "READY AFTER REBOOT": YELLOW,
     "READY": GREEN, "skipped": DIM,
 }  # fmt: skip

@@ -69,13 +69,13 @@ def _sections(options: Iterable[Option]) -> Iterator[str]:
     """The options under their headings."""
     listed = tuple(options)
     for group in GROUPS:
-        rows = [_row(f"--{option.name} {option.takes}".strip(), _said(option)) for option in listed
+        rows = [_row(f"--{option.name} {option.takes}".strip(), _explained(option)) for option in listed
                 if option.group == group]  # fmt: skip
         if rows:
             yield "\n".join((group, *rows))
 
 
-def _said(option: Option) -> str:
+def _explained(option: Option) -> str:
     """What the option does, the values it may have where its name does not show them, and its default."""
     values = f": {' '.join(option.choices)}" if option.choices and option.metavar else ""
     default = f" ({default_of(option)})" if default_of(option) else ""

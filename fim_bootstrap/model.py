@@ -305,7 +305,7 @@ class Profile(NamedTuple):
     restart: str = "systemctl"
     semodule_priorities: bool = True
     packages: Mapping[str, tuple[str, ...]] = {}
-    along: tuple[str, ...] = ()
+    extra_packages: tuple[str, ...] = ()
     not_applicable: Mapping[str, str] = {}  # command -> why it is not needed
     unavailable: Mapping[str, str] = {}  # command -> why it cannot be had
     repository: str = ""

@@ -25,6 +25,7 @@ MOST_DOTS = 100  # in a line of TOML: the time that a dotted key takes grows wit
 DROP_INS = "/etc/fim-bootstrap/profiles.d"
 KINDS = (".toml", ".json")
 KEYS = {*Profile._fields} - {"id", "nearest"} | {"like"}
+RENAMED = {"along": "extra_packages"}  # keys of an earlier release, which a host's own tables may still have
 NAMES = tuple[str, ...]
 # a release's own, never inherited: what it is known by, and what was found out about it alone
 OWN = ("ids", "versions", "codenames", "platform", "tested", "confidence", "eol", "eol_of")
@@ -280,7 +281,8 @@ def _number(version: str) -> float:
 def _checked(path: str, name: str, table: Any) -> Mapping[str, Any]:
     if not isinstance(table, dict):
         raise BadConfig(f"{path}: {name}: a profile is a table, [{name}]")
-    for key, value in table.items():
+    renamed: Mapping[str, Any] = {RENAMED.get(key, str(key)): value for key, value in table.items()}
+    for key, value in renamed.items():
         where = f"{path}: [{name}] {key}"
         if key not in KEYS:
             raise BadConfig(f"{where}: no such key", f"known keys: {', '.join(sorted(KEYS))}")
@@ -291,7 +293,7 @@ def _checked(path: str, name: str, table: Any) -> Mapping[str, Any]:
         for manager in value if key == "managers" else ():
             if manager not in MANAGERS:
                 raise BadConfig(f"{where}: no such manager: {manager}", f"known: {', '.join(MANAGERS)}")
-    return table
+    return renamed
 
 
 def _unlike(value: Any, kind: Any) -> str:

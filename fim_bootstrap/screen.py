@@ -54,7 +54,7 @@ def taken_back(undone: int, notes: Sequence[str], problems: Sequence[tuple[str, 
     """What `revert` did, what it has to say of that, and what it left, each with the way out."""
     lines = [line for note in notes for line in wrapped("note    ", shown(note, SENTENCE), style)]
     for said, remedy in problems:
-        lines += ["", *wrapped("LEFT    ", shown(said, SENTENCE), style, "LEFT")]
+        lines += ["", *wrapped("KEPT    ", shown(said, SENTENCE), style, "KEPT")]
         lines += [shown(line, SENTENCE) for line in remedy.splitlines()]
     steps = _count(undone, "step") if undone else "nothing"
     left = f", {_count(len(problems), 'thing')} left as it is" if problems else ""

@@ -401,7 +401,9 @@ def test_a_report_that_gets_nowhere_is_a_failure_and_costs_no_reboot(
     monkeypatch.setattr("fim_bootstrap.export.deliver", lost)
     monkeypatch.setattr("fim_bootstrap.report.reboot_required", lambda _: True)
     monkeypatch.setattr("fim_bootstrap.host.live.LiveHost.run", lambda _, *argv, **__: ran.append(argv))
-    status = cli.main(["apply", "--root", str(tree.folder), "--format", "json", "--reboot", "when-needed"])
+    report = str(tree.folder.parent / "report.json")
+    options = ("--format", "json", "--reboot", "when-needed", "--report", report)
+    status = cli.main(["apply", "--root", str(tree.folder), *options])
     said = capsys.readouterr()
     assert (status, [argv[0] for argv in ran]) == (1, ["shutdown"])
     assert json.loads(said.out)["verdict"] == "ready"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fim_bootstrap import engine
 from fim_bootstrap.audit import rules_d
 from fim_bootstrap.errors import Usage
-from fim_bootstrap.fleet import handover
+from fim_bootstrap.fleet import plan_formats
 from fim_bootstrap.fleet.machines import Machine
 from fim_bootstrap.fleet.plan import LOCKED, SHARED, UNFIT, Plan, Wanted, plan
 from fim_bootstrap.fleet.table import moment
@@ -231,7 +231,7 @@ MADE = Plan((("canary", ("web1",)), ("01", ("db1", "web2"))), (("gold", LOCKED),
 
 
 def test_the_plan_for_ansible() -> None:
-    text = handover.rendered(MADE, "auto", "plan.ini")
+    text = plan_formats.rendered(MADE, "auto", "plan.ini")
     inventory = configparser.ConfigParser(allow_no_value=True, delimiters=("=",))
     inventory.read_string(text)
     assert {section: list(inventory[section]) for section in inventory.sections()} == {
@@ -243,12 +243,14 @@ def test_the_plan_for_ansible() -> None:
 
 
 def test_the_plan_for_salt_for_spreadsheets_and_for_people() -> None:
-    assert [line for line in handover.rendered(MADE, "auto", "fim.conf").splitlines() if not line.startswith("#")] == [
+    assert [
+        line for line in plan_formats.rendered(MADE, "auto", "fim.conf").splitlines() if not line.startswith("#")
+    ] == [
         "nodegroups:",
         "  fim_reboot_canary: 'L@web1'",
         "  fim_reboot_01: 'L@db1,web2'",
     ]
-    assert list(csv.reader(io.StringIO(handover.rendered(MADE, "csv", "x")))) == [
+    assert list(csv.reader(io.StringIO(plan_formats.rendered(MADE, "csv", "x")))) == [
         ["host", "batch", "why_in_none"],
         ["web1", "canary", ""],
         ["db1", "01", ""],
@@ -256,7 +258,7 @@ def test_the_plan_for_salt_for_spreadsheets_and_for_people() -> None:
         ["gold", "", LOCKED],
         ["'=cmd()", "", UNFIT],
     ]
-    assert handover.rendered(MADE, "auto", "plan.txt").splitlines()[:3] == [
+    assert plan_formats.rendered(MADE, "auto", "plan.txt").splitlines()[:3] == [
         "3 hosts to reboot, in 2 batches",
         "canary: 1",
         "  web1",

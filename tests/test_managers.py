@@ -35,7 +35,7 @@ def order(manager: str, profile: str = "debian-12", network: float = 0.0, releas
     """auditd is wanted."""
     chosen = PROFILES[profile]
     wanted = {"auditd": chosen.packages["auditd"]}
-    bare = chosen._replace(along=())
+    bare = chosen._replace(extra_packages=())
     return Order(MANAGERS[manager], bare, wanted, 5.0, "2026-11-27", network, OsRelease(release))
 
 

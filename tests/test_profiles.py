@@ -43,12 +43,12 @@ def os_releases() -> list[tuple[str, str, str]]:
             profile, _, text = line.partition(" ")
             path, colon, rest = text.strip().partition(": ")
             file = (path, f"{rest}\n") if colon and path.startswith("/") else ("/etc/os-release", "")
-            found.append((profile, file[0], file[1] or "\n".join(_words(text)) + "\n"))
+            found.append((profile, file[0], file[1] or "\n".join(_assignments(text)) + "\n"))
     return found
 
 
-def _words(text: str) -> list[str]:
-    """KEY=value words, with the quotes of os-release kept."""
+def _assignments(text: str) -> list[str]:
+    """KEY=value pairs, with the quotes of os-release kept."""
     return re.findall(r'[A-Z_]+=(?:"[^"]*"|\S+)', text)
 
 
@@ -229,6 +229,11 @@ def test_a_bad_table_is_named_with_file_and_key(tmp_path: Path, text: str, said:
         table(tmp_path, text)
     assert str(tmp_path / "mine.toml") in str(caught.value)
     assert said in str(caught.value)
+
+
+def test_a_key_of_an_earlier_release_is_understood(tmp_path: Path) -> None:
+    (mine,) = table(tmp_path, GOOD + "along = ['extra']\n")
+    assert mine.extra_packages == ("extra",)
 
 
 def test_a_child_inherits_all_but_what_it_is_matched_by(tmp_path: Path) -> None:

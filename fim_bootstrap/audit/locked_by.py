@@ -1,4 +1,4 @@
-"""What beside the rule files may freeze the audit rules: what the system runs, scripts that it calls, and agents."""
+"""What beside the rule files may run `auditctl -e 2`: what the system runs, scripts that it calls, and agents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/etc/audit/rules.d as augenrules joins it, and the edits of what freezes or silences the rules.
+"""/etc/audit/rules.d as augenrules joins it, and the edits of what freezes (`-e 2`) or silences the rules.
 
 augenrules(8) prints its files one after another into awk: a file without a last newline runs into the next one.
 Empty lines and comments go; of the lines that begin with -D, -b, -f the last of each comes first, in this order;

@@ -24,7 +24,9 @@ class InstallPackages(NamedTuple):
 
     def describe(self) -> str:
         """The plan line."""
-        names = sorted({*self.order.profile.along, *(" or ".join(names) for names in self.order.wanted.values())})
+        names = sorted(
+            {*self.order.profile.extra_packages, *(" or ".join(names) for names in self.order.wanted.values())}
+        )
         return f"install {', '.join(names)} (for {', '.join(self.order.wanted)})"
 
     def diff(self) -> str:

@@ -58,7 +58,7 @@ def answers(found: Iterable[Found], skip: Skip) -> Iterator[Answer]:
             continue
         number += 1
         report = report_in(value)
-        answer = Answer(report, "" if report else _said(value), source, name, mtime, number)
+        answer = Answer(report, "" if report else _first_line(value), source, name, mtime, number)
         if report:
             ours = True
             yield answer
@@ -135,7 +135,7 @@ def _of_state(state: dict[str, Any]) -> Optional[dict[str, Any]]:
     }  # fmt: skip
 
 
-def _said(value: Any) -> str:
+def _first_line(value: Any) -> str:
     """What stood in the place of a report, on one line."""
     if isinstance(value, dict):
         value = next((value[key] for key in ("stderr", "stdout", "msg", "comment") if value.get(key)), "")

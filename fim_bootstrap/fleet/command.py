@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import BootstrapError, Usage
-from . import handover, page, table, text
+from . import page, plan_formats, table, text
 from .machines import Fleet
 from .picture import State, picture
 from .plan import Wanted, plan
@@ -52,7 +52,7 @@ def run(values: Mapping[str, Any], now: float) -> Outcome:
             batches = {host: name for name, hosts in planned.batches for host in hosts} | dict(planned.apart)
             yield values["csv"], "".join(table.lines(fleet, state, batches)).rstrip("\n")
         if values["plan"]:
-            yield values["plan"], handover.rendered(planned, values["plan-format"], values["plan"])
+            yield values["plan"], plan_formats.rendered(planned, values["plan-format"], values["plan"])
 
     if values["format"] == "json":
         out = json.dumps(text.document(seen, planned, changed), indent=2)

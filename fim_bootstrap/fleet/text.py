@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
-from .handover import as_text
 from .machines import THROUGH, UNDECIDED
 from .picture import NOT_TOLD, WORDS, Hosts, Picture
 from .plan import Plan
+from .plan_formats import as_text
 from .since import Since
 from .table import moment
 

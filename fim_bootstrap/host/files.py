@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fnmatch
 import os
 import re
 import stat
 import time
 from collections.abc import Mapping
+from glob import has_magic
 from typing import Optional
 
 from ..errors import BootstrapError
@@ -63,6 +65,13 @@ def holds(place: str, mark: bytes) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+def matching(folder: str, pattern: str) -> list[str]:
+    """The names of a folder that match, hidden ones only where the dot is named (glob(7)); raises OSError."""
+    if not has_magic(pattern):
+        return [pattern] if os.path.lexists(f"{folder}/{pattern}") else []
+    return [name for name in fnmatch.filter(os.listdir(folder), pattern) if name[0] != "." or pattern[0] == "."]
 
 
 def piped(path: str, limit: int = LIMIT) -> Optional[bytes]:

@@ -8,8 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from glob import escape, has_magic
-from glob import glob as expand
+from glob import has_magic
 from typing import Optional
 
 from ..errors import BootstrapError
@@ -23,6 +22,7 @@ from .files import (
     add_line,
     content_of,
     holds,
+    matching,
     remove_tree,
     sync,
     unfit,
@@ -130,8 +130,7 @@ class LiveHost:
         found: list[str] = []
         for path in folders:
             with contextlib.suppress(*UNREADABLE):
-                matches = expand(f"{escape(self.real(path))}/{name}")
-                found += [os.path.join(path, os.path.basename(match)) for match in matches]
+                found += [os.path.join(path, match) for match in matching(self.real(path), name)]
         return sorted(found)
 
     def which(self, command: str) -> str:

@@ -13,22 +13,22 @@ def real(root: str, path: str) -> str:
     """The path with the links of the tree followed; raises BootstrapError where they lead in a circle."""
     if root == "/":
         return path
-    done: list[str] = []
+    done = root
     todo = [part for part in path.split("/") if part][::-1]
     for _ in range(MOST_LINKS):
         if not todo:
-            return os.path.join(root, *done)
+            return done
         part = todo.pop()
         if part == "..":
-            del done[-1:]
+            done = done[: max(done.rfind("/"), len(root))]
             continue
-        here = os.path.join(root, *done, part)
+        here = f"{done}/{part}"
         if not os.path.islink(here):
-            done.append(part)
+            done = here
             continue
         target = os.readlink(here)
         if target.startswith("/"):
-            done.clear()
+            done = root
         todo += [piece for piece in target.split("/") if piece not in ("", ".")][::-1]
     raise BootstrapError(f"{path}: too many symbolic links")
 

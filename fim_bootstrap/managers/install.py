@@ -34,7 +34,7 @@ def install(host: Host, order: Order, tell: Callable[[Sequence[str]], None] = la
         if not found.intersection(alternatives):
             raise _unknown(host, order, command, said)
     chosen = {command: next(n for n in names if n in found) for command, names in order.wanted.items()}
-    packages = sorted({*chosen.values(), *found.intersection(order.profile.along)})
+    packages = sorted({*chosen.values(), *found.intersection(order.profile.extra_packages)})
     tell(packages)
     try:
         _transact(host, order, packages, deadline)

@@ -91,7 +91,7 @@ def available(host: Reader, order: Order) -> tuple[frozenset[str], str]:
 
 def names_of(order: Order) -> list[str]:
     """Every name that may be asked for."""
-    return sorted({*order.profile.along, *(name for names in order.wanted.values() for name in names)})
+    return sorted({*order.profile.extra_packages, *(name for names in order.wanted.values() for name in names)})
 
 
 def first_names(order: Order) -> list[str]:

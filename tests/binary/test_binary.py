@@ -254,9 +254,9 @@ def old_or_new(request: pytest.FixtureRequest) -> Path:
         pytest.skip("needs root")
     suite = request.param
     if suite == "glibc-2.17":
-        return kept(f"house-{suite}", _old_root)
+        return kept(f"root-{suite}", _old_root)
     debian = ("mmdebstrap", "--variant=essential", "--mode=root", "--aptopt=Acquire::Check-Valid-Until false", suite)
-    return kept(f"house-{suite}", lambda made: run(*debian, str(made), source(suite)))
+    return kept(f"root-{suite}", lambda made: run(*debian, str(made), source(suite)))
 
 
 def _old_root(root: Path) -> None:
@@ -293,7 +293,7 @@ def test_children_see_nothing_of_the_bootloader(tmp_path: Path) -> None:
     """A package manager that writes its environment down; LD_LIBRARY_PATH of the caller's own is not passed either."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    base = CACHE / "house-bookworm"
+    base = CACHE / "root-bookworm"
     if not base.exists():
         pytest.skip("the root of bookworm was not built")
     spies = [base / "usr/local/bin" / name for name in ("apt-cache", "apt-get")]

@@ -200,7 +200,7 @@ class Root:
 
     def _rpms(self, version: str) -> Path:
         """The folder with the release's packages, built once."""
-        made_of = f"{self.profile.packages}{self.profile.along}{version}{inspect.getsource(_dealt)}{SLOW_SPEC}"
+        made_of = f"{self.profile.packages}{self.profile.extra_packages}{version}{inspect.getsource(_dealt)}{SLOW_SPEC}"
         digest = hashlib.sha256(made_of.encode()).hexdigest()[:12]
         return kept(f"rpms-{self.suite}-{digest}", partial(self._pack, version))
 
@@ -235,7 +235,7 @@ def _dealt(unpacked: Path, profile: Profile) -> dict[str, list[tuple[str, str]]]
     if profile.id == "rpm-files":  # no names are known: Debian's will do
         owner = {command: DEB_OF[command] for command in owner}
     main = {DEB_OF[command]: name for command, name in reversed(owner.items())}
-    dealt: dict[str, list[tuple[str, str]]] = {name: [] for name in (*owner.values(), *profile.along)}
+    dealt: dict[str, list[tuple[str, str]]] = {name: [] for name in (*owner.values(), *profile.extra_packages)}
     for deb, name in main.items():
         folder = unpacked / deb
         for path in sorted(p for p in folder.rglob("*") if p.is_symlink() or p.is_file()):
