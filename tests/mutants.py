@@ -7,6 +7,8 @@ SIZE). What survives is listed; survivors.txt beside this file says of some why 
 
 from __future__ import annotations
 
+import functools
+import gc
 import json
 import random
 import shutil
@@ -20,7 +22,7 @@ GOAL = 0.9
 CONFIG = """
 [tool.mutmut]
 source_paths = ["fim_bootstrap/"]
-pytest_add_cli_args = ["-p", "no:cacheprovider"]
+pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "tests.mutants"]
 pytest_add_cli_args_test_selection = [
     "tests", "--ignore=tests/test_install.py", "--ignore=tests/test_install_fetching.py",
     "--ignore=tests/test_repository.py", "--ignore=tests/test_hostile_inputs.py",
@@ -31,6 +33,13 @@ pytest_add_cli_args_test_selection = [
 also_copy = ["."]
 """
 KILLED = frozenset((1, 3, 24, -24, 152, 255))  # a failing test, an error, out of time; mutmut's own statuses
+
+
+def pytest_sessionstart() -> None:
+    """Nothing is remembered: mutmut forks for each mutant from a process in which the tests have run already."""
+    for found in gc.get_objects():
+        if isinstance(found, functools._lru_cache_wrapper):
+            found.cache_clear()
 
 
 def drawn(folder: Path, seed: int, size: int) -> list[str]:

@@ -1150,6 +1150,18 @@ def test_packages_that_come_with_the_next_boot_announce_it(host: DictHost, manag
     assert report.reboot_after_apply(seen.findings, seen.facts._replace(manager=manager)) is due
 
 
+def test_packages_of_the_next_boot_are_staged_in_this_one(host: DictHost) -> None:
+    host.write("/proc/sys/kernel/random/boot_id", "now\n")
+    for kind, boot, name in (("install", "now", "audit"), ("install", "earlier", "old"), ("edit", "now", "none")):
+        journal.record(host, kind, boot=boot, packages=[name])
+    assert look(host).facts.staged == ("audit",)
+
+
+@pytest.mark.parametrize(("text", "wipes"), [("-D\n-w /x -p wa\n", True), ("-w /x -p wa\n", False), ("", False)])
+def test_rules_that_begin_anew_take_away_what_was_added(text: str, wipes: bool) -> None:
+    assert rule_origin.wiped(["-w /y -p wa\n", text]) is wipes
+
+
 def test_a_package_that_is_half_there_has_no_version(host: DictHost) -> None:
     host.write(versions.DPKG, "Package: qualys-cloud-agent\nStatus: install ok unpacked\nVersion: 6.1.2-2\n")
     assert look(host).facts.versions["agent"] == ""

@@ -421,6 +421,28 @@ def test_lists_are_capped_and_counted(tmp_path: Path) -> None:
     assert "web0899" not in text
 
 
+@pytest.mark.parametrize(("hosts", "more"), [(4, ""), (5, ""), (6, " and 1 more")])
+def test_some_are_named_and_the_rest_counted(hosts: int, more: str, tmp_path: Path) -> None:
+    down = requirement("auditd", "failed", "down")
+    fleet = of(tmp_path, *(report(f"web{n}", "failed", down) for n in range(hosts)))
+    said = "\n".join(fleet_text.lines(picture(fleet, STATE), plan(fleet.machines, STATE, Wanted()), None))
+    names = ", ".join(f"web{n}" for n in range(min(hosts, 5)))
+    assert f"  {names}{more}\n" in said
+
+
+def test_the_page_says_how_old_and_from_where(tmp_path: Path) -> None:
+    fleet = of(tmp_path, report("a", time=moment(NOW - 8 * 86400)), report("b", time=moment(NOW)))
+    text = page_of(fleet)
+    assert "; 1 older than 7 d" in words_of(text)
+    assert text.count(f'title="{tmp_path}/all.jsonl"') == 1
+
+
+def test_the_page_names_the_hosts_at_which_an_event_stops(tmp_path: Path) -> None:
+    text = page_of(of(tmp_path, report("web7", chain=chain("stop", "?"))))
+    assert re.search(r"<summary>which</summary>.*?web7", text)
+    assert "<summary>which</summary>" not in page_of(of(tmp_path, report("web7")))
+
+
 # ---------------------------------------------------------------- the command
 
 

@@ -27,7 +27,7 @@ from fim_bootstrap.changes.journal import digest
 from fim_bootstrap.errors import BootstrapError, Busy
 from fim_bootstrap.facts import audit as audit_facts
 from fim_bootstrap.host.boot import booted
-from fim_bootstrap.host.files import CHUNK
+from fim_bootstrap.host.files import CHUNK, opened
 from fim_bootstrap.host.live import LOG_LIMIT, LOG_LINE, LiveHost
 from fim_bootstrap.host.reader import EACH, LIMIT, LINE, File, Output, read_together, too_large
 from fim_bootstrap.managers import install, lock, lookup, retry, rows
@@ -292,6 +292,22 @@ def test_an_inert_edit_does_not_make_the_daemon_stale(host: LiveHost, tmp_path: 
     edited = host.read("/etc/auditd.conf")
     assert edited
     assert journal.effective_since(journal.entries(host), edited) == edited.mtime
+
+
+def test_an_inert_edit_of_which_no_time_is_known_counts_as_the_last_change() -> None:
+    step = {"kind": "edit", "path": "/x", "after": digest("new"), "inert": True}
+    assert journal.effective_since([step], File("/x", "new", 7.0)) == 7.0
+
+
+def test_a_file_that_became_none_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look and the opening, somebody put a pipe there."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    regular = os.stat(tmp_path / "file")
+    with monkeypatch.context() as looked:
+        looked.setattr(os, "stat", lambda _: regular)
+        with pytest.raises(OSError, match="not a regular file"):
+            opened(str(tmp_path / "pipe"))
 
 
 def test_a_change_of_tomorrow_is_judged_by_our_own_restart() -> None:

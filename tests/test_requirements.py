@@ -8,6 +8,8 @@ import pytest
 
 from fim_bootstrap import engine, report
 from fim_bootstrap.changes.files import CreateFiles
+from fim_bootstrap.changes.first_boot import prepared
+from fim_bootstrap.changes.policy import LabelTree
 from fim_bootstrap.facts.commands import AGENT_COMMANDS, AUDIT_COMMANDS, SELINUX_COMMANDS
 from fim_bootstrap.facts.own_files import FIRST_BOOT, FIRST_BOOT_NETWORK, GUARD, GUARD_UNITS, PRESET, PROGRAM
 from fim_bootstrap.host.reader import File, Stat
@@ -288,6 +290,14 @@ def test_a_restart_that_the_agent_could_not_make_blocks_until_its_plugin_runs() 
     bare = seen._replace(commands={})
     (found,) = (item for item in engine.plan(bare, PROFILE, Settings()) if item.id == "auditd")
     assert (found.status, found.waits_for) == (Status.WAITING, "packages")
+
+
+def test_labels_come_last_and_by_the_trees_own_contexts() -> None:
+    tree = facts("selinux", file_contexts="/c")._replace(environment=Environment.OFFLINE)
+    able = tree._replace(commands={**tree.commands, "setfiles": "/sbin/setfiles"})
+    change = CreateFiles({"/x": ""})
+    assert prepared(able, Settings(root="/t", skip=()), [change], False)[-1] == LabelTree("/c")
+    assert not [one for one in prepared(tree, Settings(root="/t"), [change], False) if isinstance(one, LabelTree)]
 
 
 def test_a_first_boot_waits_for_the_network_only_where_packages_are_left_to_it() -> None:
