@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fim_bootstrap import __version__, metrics, report
 from fim_bootstrap.errors import Unsupported
-from tests.conftest import Tree, fim
+from tests.conftest import PROJECT, Tree, fim
 
 
 def parsed(text: str) -> dict[str, Any]:
@@ -45,6 +46,14 @@ def test_a_host_that_is_not_ready(tree: Tree, tmp_path: Path) -> None:
     )
     assert found["look_duration_seconds"] == seen.report["seconds"]
     assert found["info"] == {__version__: 1}
+
+
+def test_the_page_shows_what_a_ready_host_writes(tree: Tree, tmp_path: Path) -> None:
+    page = (PROJECT / "docs/metrics.md").read_text()
+    shown = page.partition("ends with\n\n```\n")[2].partition("```")[0]
+    assert tree.fim("apply", "--no-install", "--metrics", str(tmp_path / "fim.prom")).status == 0
+    pattern = re.escape(shown).replace(re.escape("...\n"), "(?:.*\\n)+")
+    assert re.fullmatch(pattern, (tmp_path / "fim.prom").read_text())
 
 
 def test_apply_writes_what_came_of_it(tree: Tree, tmp_path: Path) -> None:

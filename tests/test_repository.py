@@ -16,6 +16,7 @@ from tests.conftest import PROJECT, SLOW, needs_root
 
 PACKAGE = sorted((PROJECT / "fim_bootstrap").rglob("*.py"))
 NAMELESS = {"util", "utils", "helper", "helpers", "common", "base", "manager"}
+FAILURES = {"BootstrapError", "Blocked", "Busy", "NeedsRoot", "Unsupported"}
 WRITERS = {"unlink", "replace", "rename", "makedirs", "mkdir", "mkstemp", "fchmod", "chmod", "setxattr", "fsync"}
 
 
@@ -54,6 +55,14 @@ def test_only_host_starts_processes_or_writes() -> None:
 def test_one_module_alone_prints() -> None:
     for path in PACKAGE:
         assert path.name == "output.py" or "print" not in calls(path), path
+
+
+def test_each_failure_says_what_to_do() -> None:
+    """One of the command line gets its command's help; one of a file says what has to stand there."""
+    for path in PACKAGE:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in FAILURES:
+                assert len(node.args) + len(node.keywords) > 1, f"{path}:{node.lineno}"
 
 
 def test_nothing_ends_the_process_below_the_command_line() -> None:

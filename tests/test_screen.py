@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fim_bootstrap import screen, unified
+from fim_bootstrap.host.reader import File
 from fim_bootstrap.layout import COLOURS, PLAIN, Style
 from fim_bootstrap.requirements import IDS
 from tests.conftest import PROJECT, Tree
-from tests.screens import FOLDER, SCREENS, TTY, files
+from tests.screens import FOLDER, HOST, SCREENS, TTY, Screen, files
 
 SCHEMA = json.loads((PROJECT / "schemas/report-1.json").read_text())
 
@@ -157,6 +158,13 @@ sudo fim-bootstrap check --root '/srv/my tree' --skip agent (exit 3)"""),
 ])  # fmt: skip
 def test_the_guard_has_one_line(name: str, said: str) -> None:
     assert screen.brief(SCREENS[name].document()) == said
+
+
+def test_the_guards_page_shows_the_line_of_a_host_that_drifted() -> None:
+    page = (PROJECT / "packaging/systemd/README.md").read_text()
+    (path,) = re.findall(r"echo '-a never,task' > (\S+)", page)
+    drifted = HOST.audit._replace(rules=(File(path, "-a never,task\n"),))
+    assert f"\n{screen.brief(Screen(HOST._replace(audit=drifted)).document())}\n" in page
 
 
 def test_a_golden_screen_is_no_file_of_yesterday() -> None:

@@ -70,7 +70,8 @@ class EditAuditdConf(EditFile):
 
         answer = preflight.ask(host, self.after) if host.root == "/" else None
         if answer and answer.accepted is False and answer.said != preflight.ask(host).said:
-            raise BootstrapError(f"{self.path}: auditd would refuse the new text: {answer.said}; nothing was written")
+            said = f"{self.path}: auditd would refuse the new text: {answer.said}; nothing was written"
+            raise BootstrapError(said, f"mend {self.path}, then run again")
         super().apply(host, record)
 
 
@@ -122,7 +123,8 @@ def undo_edit(host: Host, entry: Mapping[str, Any]) -> str:
 
     path, file = entry["path"], host.read(entry["path"])
     if file is None or file.problem:
-        raise BootstrapError(f"{path}: {file.problem if file else 'is gone'}; left alone")
+        why = file.problem if file else "is gone"
+        raise BootstrapError(f"{path}: {why}; left alone", "put the file back, then run revert again")
     now = journal.digest(file.text)
     if now == entry["before"]:
         return ""

@@ -163,7 +163,7 @@ class StopService(NamedTuple):
         elif self.pid:
             host.run("service", self.name, "stop", timeout=SERVICE_TIMEOUT, ok=range(256))
         if self.pid and not _until(lambda: not still(host, self.name, self.pid)):
-            raise BootstrapError(f"{self.name} (pid {self.pid}) did not stop")
+            raise BootstrapError(f"{self.name} (pid {self.pid}) did not stop", f"systemctl status {self.name}")
 
 
 def restart_running(host: Host, stopped: Collection[str]) -> None:

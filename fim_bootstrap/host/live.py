@@ -206,7 +206,8 @@ class LiveHost:
         target = tree.unfollowed(self.root, path)
         now = self.read(path)
         if now is None or now.problem:
-            raise BootstrapError(f"{path}: {now.problem if now else 'is gone'}; it was left alone")
+            why = now.problem if now else "is gone"
+            raise BootstrapError(f"{path}: {why}; it was left alone", "put a regular file there, then run again")
         if now.text != before:
             raise BootstrapError(f"{path} changed while it was being looked at; nothing was written", "run again")
         try:

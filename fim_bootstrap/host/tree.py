@@ -30,7 +30,7 @@ def real(root: str, path: str) -> str:
         if target.startswith("/"):
             done = root
         todo += [piece for piece in target.split("/") if piece not in ("", ".")][::-1]
-    raise BootstrapError(f"{path}: too many symbolic links")
+    raise BootstrapError(f"{path}: too many symbolic links", f"ls -l {path}")
 
 
 def unfollowed(root: str, path: str) -> str:
