@@ -14,7 +14,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import NamedTuple
@@ -26,14 +25,14 @@ PROJECT = Path(__file__).resolve().parent.parent
 NAME = "fim-bootstrap-linux-"  # and the architecture
 SOURCES = PROJECT / "packaging/binary/sources.txt"
 MAN_PAGE = PROJECT / "packaging/fim-bootstrap.8"
-SECURITY = PROJECT / "SECURITY.md"
+NAMING = [PROJECT / "SECURITY.md", PROJECT / "README.md"]  # where users find the fingerprint of the release key
 EPOCH = 1700000000  # as in build.sh: the same inputs give the same bytes
 BUNDLED = {"expat": "2.7.1"}  # libraries in CPython's own source that are in the binary; a test asks that Python
 
 
 def main() -> None:
     """Write the folder."""
-    options, binaries = arguments()
+    options, public, binaries = arguments()
     folder = Path(options.folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -45,48 +44,47 @@ def main() -> None:
     archive(folder / "distro-profiles.tar", PROJECT / "distro_profiles")
     archive(folder / "selinux-source.tar", PROJECT / "fim_bootstrap/policy")
     (folder / "sbom.cdx.json").write_text(json.dumps(sbom(binaries), indent=1) + "\n")
-    public = output("openssl", "pkey", "-in", options.key, "-pubout").decode().strip() if options.key else ""
     (folder / "install.sh").write_text(installer(binaries, options.url, public))
     (folder / "install.sh").chmod(0o755)
     sums = "".join(f"{sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir()))
     (folder / "SHA256SUMS").write_text(sums)
-    if options.key:
+    if public:
         (folder / "release.pem").write_text(public)
         output("openssl", "dgst", "-sha256", "-sign", options.key, "-out", str(folder / "SHA256SUMS.sig"),
                str(folder / "SHA256SUMS"))  # fmt: skip
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
-    if options.key:
-        tell_fingerprint(fingerprint(public), Path(options.security))
+    if public:
+        print(f"signed by the key {fingerprint(public)}")
 
 
-def arguments() -> tuple[argparse.Namespace, list[Path]]:
-    """What is asked for, and the binaries that are there; what cannot be made is refused."""
+def arguments() -> tuple[argparse.Namespace, str, list[Path]]:
+    """What is asked for, the public key (PEM) or '', and the binaries that are there; what cannot be made is refused.
+
+    A key that the documents do not name signs nothing: nobody could compare it by another channel.
+    """
     parser = argparse.ArgumentParser(description="make a release folder")
     parser.add_argument("--url", default="", help="where the folder will be served")
     parser.add_argument("--key", default="", help="private RSA key (PEM) to sign with")
     parser.add_argument("--unsigned", action="store_true", help="make a release that nobody signed")
     parser.add_argument("--folder", default=str(PROJECT / "dist/release"))
-    parser.add_argument("--security", default=str(SECURITY), help="the document that names the key's fingerprint")
+    parser.add_argument("--naming", type=Path, nargs="+", default=NAMING, help="what names the key's fingerprint")
     options = parser.parse_args()
     if not options.key and not options.unsigned:
         parser.error("a release is signed: KEY=private.pem (UNSIGNED=yes makes one that is not)")
     binaries = sorted(PROJECT.glob(f"dist/{NAME}*"))
     if not binaries:
         parser.error(f"no {PROJECT / 'dist' / NAME}* is there: make binary")
-    return options, binaries
+    public = output("openssl", "pkey", "-in", options.key, "-pubout").decode().strip() if options.key else ""
+    unnamed = [path.name for path in options.naming if public and fingerprint(public) not in path.read_text()]
+    if unnamed:
+        parser.error(f"nobody could compare this key by another channel than the release itself: "
+                     f"write its fingerprint into {' and '.join(unnamed)}: {fingerprint(public)}")  # fmt: skip
+    return options, public, binaries
 
 
 def fingerprint(public: str) -> str:
     """The SHA-256 of a public key (PEM) in DER, as SECURITY.md has a person compute it."""
     return hashlib.sha256(output("openssl", "pkey", "-pubin", "-outform", "DER", given=public.encode())).hexdigest()
-
-
-def tell_fingerprint(digest: str, security: Path) -> None:
-    """Say which key signed, and so a wrong key: the one that users compare with stands in SECURITY.md."""
-    print(f"signed by the key {digest}")
-    if digest not in security.read_text():
-        print(f"release: {security.name} does not name this key: nobody can compare it by another channel\n"
-              f"  -> if it is the right one, write its fingerprint there: {digest}", file=sys.stderr)  # fmt: skip
 
 
 def sha256(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -28,11 +29,25 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def fingerprint(key: Path) -> str:
+    """What SECURITY.md has a person compute, of the private key's public half."""
+    public = ["openssl", "pkey", "-in", str(key), "-pubout", "-outform", "DER"]
+    return hashlib.sha256(subprocess.run(public, check=True, capture_output=True).stdout).hexdigest()
+
+
 @pytest.fixture(scope="session")
-def release(tmp_path_factory: pytest.TempPathFactory, key: Path) -> Path:
+def naming(key: Path) -> Path:
+    """A document that names the key, as SECURITY.md and README.md do in the copy that a release is made from."""
+    path = key.parent / "SECURITY.md"
+    path.write_text(f"The fingerprint: {fingerprint(key)}\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory, key: Path, naming: Path) -> Path:
     """A signed release; its URL is the folder itself."""
     folder = tmp_path_factory.mktemp("release")
-    made = make(folder, "--url", f"file://{folder}", "--key", str(key))
+    made = make(folder, "--url", f"file://{folder}", "--key", str(key), "--naming", str(naming))
     assert made.returncode == 0, made.stderr
     return folder
 

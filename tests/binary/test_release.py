@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fim_bootstrap import __version__
-from tests.binary.conftest import make
+from tests.binary.conftest import fingerprint, make
 from tests.binary.test_binary import WORK
 from tests.conftest import BINARY, PROJECT
 from tests.documented import block, blocks
@@ -22,12 +22,6 @@ from tests.test_install import piped
 pytestmark = pytest.mark.binary
 
 PAGE = "docs/release.md"
-
-
-def fingerprint(key: Path) -> str:
-    """What SECURITY.md has a person compute, of the private key's public half."""
-    public = ["openssl", "pkey", "-in", str(key), "-pubout", "-outform", "DER"]
-    return hashlib.sha256(subprocess.run(public, check=True, capture_output=True).stdout).hexdigest()
 
 
 def test_a_person_can_verify_it(release: Path, key: Path, tmp_path: Path) -> None:
@@ -61,14 +55,20 @@ def test_make_refuses_before_it_builds() -> None:
         assert ("packaging/binary/build.sh" in planned.stdout) is builds
 
 
-def test_a_key_that_security_md_does_not_name_is_told(tmp_path: Path, key: Path) -> None:
-    digest = fingerprint(key)
-    made = make(tmp_path / "out", "--key", str(key))
-    assert f"signed by the key {digest}" in made.stdout
-    assert f"write its fingerprint there: {digest}" in made.stderr
-    named = tmp_path / "SECURITY.md"
-    named.write_text(f"The fingerprint: {digest}\n")
-    assert make(tmp_path / "out", "--key", str(key), "--security", str(named)).stderr == ""
+def test_a_key_that_the_documents_do_not_name_signs_nothing(tmp_path: Path, key: Path, naming: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/kept").touch()
+    other = tmp_path / "README.md"
+    other.write_text("no key\n")
+    for documents, lacking in (((), "SECURITY.md and README.md"), (("--naming", naming, other), "into README.md")):
+        made = make(tmp_path / "out", "--key", str(key), *map(str, documents))
+        assert made.returncode != 0
+        assert lacking in made.stderr
+        assert fingerprint(key) in made.stderr
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["kept"]
+    made = make(tmp_path / "out", "--key", str(key), "--naming", str(naming))
+    assert (made.returncode, made.stderr) == (0, "")
+    assert f"signed by the key {fingerprint(key)}" in made.stdout
 
 
 def test_its_installer_needs_nothing_but_itself(release: Path, key: Path, tmp_path: Path) -> None:
