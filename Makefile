@@ -102,8 +102,9 @@ table: $(VENV)/run  ## write what is made from tables: docs/releases.md, docs/op
 	@PYTHONPATH=. $(PY) packaging/support_table.py
 	@PYTHONPATH=. $(PY) packaging/manual_pages.py
 
-golden: $(VENV)/dev  ## write tests/golden/screens, the screens of check and apply: read them before they are committed
+golden: $(VENV)/dev  ## write tests/golden, what check, apply and fleet print: read it before it is committed
 	@$(PY) -m tests.screens
+	@$(PY) -m tests.fleet_golden
 
 bench: binary  ## the start, other tools for the same work, and a cold run in a guest, side by side (as root)
 	@sh tests/needs.sh live

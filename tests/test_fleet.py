@@ -30,6 +30,7 @@ from fim_bootstrap.fleet.since import since
 from fim_bootstrap.fleet.table import cells, lines, moment
 from fim_bootstrap.host import live
 from fim_bootstrap.model import OsRelease
+from tests import fleet_golden
 from tests.conftest import ALONE, PROJECT, Ran, Tree, fim
 from tests.fleet_reports import (
     FROZEN,
@@ -410,6 +411,14 @@ def test_it_promises_nothing(tmp_path: Path) -> None:
     for text in texts:
         assert "complian" not in text.lower()
         assert not re.search(r"\d ?%|percent", text)
+
+
+def test_what_is_written_is_what_was_read() -> None:
+    """`make golden` writes it anew."""
+    made = fleet_golden.files()
+    assert {path.name for path in fleet_golden.FOLDER.iterdir()} == {*made}
+    for name, text in made.items():
+        assert text.encode() == (fleet_golden.FOLDER / name).read_bytes(), name
 
 
 def test_lists_are_capped_and_counted(tmp_path: Path) -> None:
