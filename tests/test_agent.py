@@ -1157,6 +1157,14 @@ def test_packages_of_the_next_boot_are_staged_in_this_one(host: DictHost) -> Non
     assert look(host).facts.staged == ("audit",)
 
 
+@pytest.mark.parametrize("folder", ["/etc/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system"])
+def test_a_unit_is_found_where_systemd_finds_it(dict_host: DictHost, folder: str) -> None:
+    profile = Profile("x", "x")
+    assert not services.look(dict_host, {}, profile)["auditd"].present
+    dict_host.write(f"{folder}/auditd.service")
+    assert services.look(dict_host, {}, profile)["auditd"].present
+
+
 @pytest.mark.parametrize(("text", "wipes"), [("-D\n-w /x -p wa\n", True), ("-w /x -p wa\n", False), ("", False)])
 def test_rules_that_begin_anew_take_away_what_was_added(text: str, wipes: bool) -> None:
     assert rule_origin.wiped(["-w /y -p wa\n", text]) is wipes

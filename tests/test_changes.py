@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
 from fim_bootstrap.agent.vendor import ROOT
 from fim_bootstrap.changes import journal
 from fim_bootstrap.changes.files import CreateFiles, EditAuditdConf
-from fim_bootstrap.changes.packages import POLICY_RC, InstallPackages
-from fim_bootstrap.changes.policy import SEMODULE_TIMEOUT, LabelTree, LoadPolicy, ReloadPolicy, RestoreLabels
+from fim_bootstrap.changes.packages import POLICY_RC, InstallPackages, undo_install
+from fim_bootstrap.changes.policy import (
+    SEMODULE_TIMEOUT,
+    LabelTree,
+    LoadPolicy,
+    ReloadPolicy,
+    RestoreLabels,
+    undo_policy,
+)
 from fim_bootstrap.changes.rules import DeleteRule
-from fim_bootstrap.changes.services import CHILDREN, SETTLE, EnableService, RestartService, StopService, restart_running
+from fim_bootstrap.changes.services import (
+    CHILDREN,
+    SETTLE,
+    EnableService,
+    RestartService,
+    StopService,
+    restart_running,
+    undo_enable,
+)
 from fim_bootstrap.errors import Blocked, BootstrapError, Busy
+from fim_bootstrap.facts import selinux
 from fim_bootstrap.host.reader import Output
 from fim_bootstrap.managers.lookup import Order
 from fim_bootstrap.managers.rows import MANAGERS
@@ -351,3 +368,50 @@ def test_a_running_auditd_is_not_restarted_with_files_that_it_refuses(host: Dict
     with pytest.raises(BootstrapError, match="was not restarted: it is wrong"):
         restart_running(host, set())
     assert host.done == []
+
+
+@pytest.mark.parametrize(("manager", "boot"), [("apt", ""), ("transactional-update", "b")])
+def test_the_boot_is_kept_only_of_what_comes_with_the_next_one(
+    dict_host: DictHost, monkeypatch: pytest.MonkeyPatch, manager: str, boot: str
+) -> None:
+    def install(host: DictHost, order: Order, note: Callable[[list[str]], None]) -> tuple[str, ...]:
+        note(["audit"])
+        return ("audit",)
+
+    monkeypatch.setattr("fim_bootstrap.managers.install.install", install)
+    order = Order(MANAGERS[manager], Profile("x", "x"), {"auditd": ("audit",)}, 1.0)
+    apply(InstallPackages(order, "b"), dict_host)
+    assert [(step["packages"], step["boot"]) for step in journal.entries(dict_host)] == [(["audit"], boot)]
+
+
+def test_packages_are_removed_where_they_are_there(dict_host: DictHost) -> None:
+    dict_host.answers.update({"dpkg-query": 0, "dpkg-query -W gone": 1, "dpkg": 0})
+    undo_install(dict_host, {"manager": "apt", "packages": ["audit", "gone"]}, 5.0)
+    assert dict_host.done == ["dpkg --remove audit"]
+
+
+@pytest.mark.parametrize(("root", "live", "flags"), [("/", True, ""), ("/", False, "-n "), ("/tree", True, "-n ")])
+def test_a_module_is_taken_out_of_the_kernel_only_where_it_is_this_one(
+    host: DictHost, root: str, live: bool, flags: str
+) -> None:
+    stored = f"/var/lib/selinux/targeted/active/modules/{selinux.PRIORITY}/{selinux.MODULE}"
+    host.write(f"{stored}/cil")
+    host.root = root
+    if live:
+        host.write(f"{selinux.FS}/enforce", "1")
+
+    def semodule(host: DictHost, argv: tuple[str, ...]) -> int:
+        del host.nodes[f"{stored}/cil"]
+        return 0
+
+    host.programs("semodule")
+    host.answers["semodule"] = semodule
+    undo_policy(host, {"module": selinux.MODULE})
+    assert commands(host)[-1].endswith(f"semodule {flags}-X {selinux.PRIORITY} -r {selinux.MODULE}")
+
+
+def test_a_unit_of_ours_ends_with_what_it_started(host: DictHost) -> None:
+    undo_enable(host, {"service": "fim-bootstrap-guard.timer", "ours": True})
+    assert [line for line in commands(host) if "fim-bootstrap-guard" in line] == [
+        f"systemctl {word} fim-bootstrap-guard.service fim-bootstrap-guard.timer" for word in ("stop", "reset-failed")
+    ]

@@ -410,6 +410,13 @@ def test_a_report_that_gets_nowhere_is_a_failure_and_costs_no_reboot(
     assert "the report got nowhere" in said.err
 
 
+def test_brief_is_the_verdict_alone(tree: Tree) -> None:
+    seen = tree.fim("check", "--brief")
+    assert seen.out.startswith("not ready: ")
+    assert seen.out.endswith(f"(exit {seen.status})\n")
+    assert len(seen.out.splitlines()) == 1
+
+
 def test_facts_are_json_without_a_pid_file(tree: Tree) -> None:
     """Infinity, by which Python writes a time that never comes, is no JSON."""
 

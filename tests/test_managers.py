@@ -420,3 +420,77 @@ def test_a_source_run_that_cannot_install_itself_is_refused_before_the_first_cha
     assert (refused.status, "this is a source run" in refused.err) == (4, True), refused
     assert tree.read("/etc/audit/auditd.conf") == before
     assert not tree.path("/etc/systemd/system-preset").exists()
+
+
+def answering(host: DictHost, *outputs: Output) -> None:
+    """apt-get gives one answer after the other; the commands are there from the beginning."""
+    host.programs("apt-get", "apt-cache", "auditd")
+    host.write(LISTS)
+    left = list(outputs)
+    host.answers.update({"apt-cache policy": POLICY, "apt-get": lambda *_: left.pop(0)})
+
+
+def test_a_lock_that_stays_is_no_success_although_the_command_is_there(dict_host: DictHost) -> None:
+    locked = "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 42 (apt-get)\n"
+    answering(dict_host, *(Output(("apt-get",), 100, "", locked) for _ in range(100)))
+    with pytest.raises(Busy, match="locked by"):
+        install(dict_host, order("apt"))
+
+
+def test_a_package_that_was_killed_while_it_was_unpacked_is_installed_anew(dict_host: DictHost) -> None:
+    broken = "E: The package auditd needs to be reinstalled: reinstall it before attempting configuration.\n"
+    answering(dict_host, Output(("apt-get",), 100, "", broken), Output(("apt-get",), 0))
+    assert install(dict_host, order("apt")) == ("auditd",)
+    assert ["--reinstall" in line for line in dict_host.done if line.startswith("apt-get")] == [False, True]
+
+
+def test_an_installation_that_somebody_interrupted_is_finished_first(dict_host: DictHost) -> None:
+    unfinished = "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem.\n"
+    answering(dict_host, Output(("apt-get",), 100, "", unfinished), Output(("apt-get",), 0))
+    dict_host.answers["dpkg"] = 1  # whether it could, the second try tells
+    assert install(dict_host, order("apt")) == ("auditd",)
+    done = [line.split()[0] for line in dict_host.done]
+    assert [program for program in done if program != "apt-cache"] == ["apt-get", "dpkg", "apt-get"]
+
+
+def test_a_package_is_held_by_versionlock_only_where_that_names_it(dict_host: DictHost) -> None:
+    said = (
+        "All matches were filtered out by exclude filtering for argument: audit\nError: Unable to find a match: audit\n"
+    )
+    ask = (dict_host, MANAGERS["dnf"], OsRelease("rhel"), ["audit"], [Output(("dnf",), 1, "", said)])
+    dict_host.write(diagnosis.VERSION_LOCKS[0], "other-0:1-1.*\n")
+    excluded = diagnosis.why(*ask)
+    assert excluded
+    assert excluded.what.startswith("the package is excluded")
+    dict_host.write(diagnosis.VERSION_LOCKS[0], "audit-0:1-1.*\n")
+    locked = diagnosis.why(*ask)
+    assert locked
+    assert locked.remedy.startswith("dnf versionlock delete audit")
+
+
+@pytest.mark.parametrize(("text", "named"), [("<html>", True), ("<repomd>", False)])
+def test_a_page_in_the_place_of_a_repository_is_named(dict_host: DictHost, text: str, named: bool) -> None:
+    path = "/var/cache/zypp/raw/oss/repodata/repomd.xml"
+    dict_host.write(path, text)
+    said = [Output(("zypper",), 104, "No matching items found.\n")]
+    found = diagnosis.why(dict_host, MANAGERS["zypper"], OsRelease("sles"), ["audit"], said)
+    assert bool(found and path in found.what) is named
+
+
+def test_a_manager_that_cannot_rehearse_is_asked_no_further(dict_host: DictHost) -> None:
+    dict_host.programs("tdnf")
+    assert MANAGERS["tdnf"].rehearse == ()
+    lookup.available(dict_host, order("tdnf", "photon-5", release="photon"))
+    assert all(line.startswith("tdnf ") and len(line.split()) > 1 for line in dict_host.asked)
+
+
+def test_what_the_rehearsal_says_is_why(dict_host: DictHost) -> None:
+    """The repositories have nothing of that name to show, and the solver knows why."""
+    dict_host.programs("dnf")
+    dict_host.answers["dnf"] = Output(("dnf",), 1, "", "Error: No matching Packages to list\n")
+    dict_host.answers["dnf --setopt=exit_on_lock=True --assumeno install"] = Output(
+        ("dnf",), 1, "", "All matches were filtered out by exclude filtering for argument: audit\n"
+    )
+    error = refused(dict_host, order("dnf", "el9", release="rhel"))
+    assert "audit cannot be taken: the package is excluded" in str(error)
+    assert "--disableexcludes=all install audit" in error.remedy

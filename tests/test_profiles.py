@@ -332,3 +332,17 @@ def test_a_key_of_many_dots_takes_no_time(tmp_path: Path, shape: str) -> None:
     assert time.process_time() - begun < 2
     path.write_text(shape.format(".".join("b" * 101)))
     assert read_table(str(path))
+
+
+def test_what_os_release_does_not_say_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").write_text("ID=x\n")
+    assert identify(LiveHost(str(tmp_path))) == OsRelease("x")
+
+
+@pytest.mark.parametrize(("size", "name"), [(100, "Some Linux"), (2000, "")])
+def test_an_older_release_file_is_short(tmp_path: Path, size: int, name: str) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/some-release").write_text("Some Linux release 7.1 (Name)\n".ljust(size, "#"))
+    assert identify(LiveHost(str(tmp_path))).name.startswith(name)
+    assert bool(identify(LiveHost(str(tmp_path))).id) is bool(name)

@@ -10,6 +10,7 @@ from fim_bootstrap import engine, report
 from fim_bootstrap.changes.files import CreateFiles
 from fim_bootstrap.changes.first_boot import prepared
 from fim_bootstrap.changes.policy import LabelTree
+from fim_bootstrap.changes.services import StopService
 from fim_bootstrap.facts.commands import AGENT_COMMANDS, AUDIT_COMMANDS, SELINUX_COMMANDS
 from fim_bootstrap.facts.own_files import FIRST_BOOT, FIRST_BOOT_NETWORK, GUARD, GUARD_UNITS, PRESET, PROGRAM
 from fim_bootstrap.host.reader import File, Stat
@@ -290,6 +291,19 @@ def test_a_restart_that_the_agent_could_not_make_blocks_until_its_plugin_runs() 
     bare = seen._replace(commands={})
     (found,) = (item for item in engine.plan(bare, PROFILE, Settings()) if item.id == "auditd")
     assert (found.status, found.waits_for) == (Status.WAITING, "packages")
+
+
+def test_a_user_waits_for_root_to_judge_an_agent_that_does_not_run() -> None:
+    found = find("agent", facts("agent", edr=None, plugin=None)._replace(privileged=False))
+    assert (found.status, found.remedy) == (Status.WAITING, "run as root, to see what is known of it")
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_direct_mode_stops_auditd_as_its_unit_lets_it(refuses: bool) -> None:
+    service = Service("auditd", present=True, enabled=True, refuses_stop=refuses)
+    found = find("auditd", facts("audit", service=service)._replace(agent=READY.agent._replace(dispatcher_setting="0")),
+                 mode="direct")  # fmt: skip
+    assert found.changes == (StopService("auditd", 500, refuses),)
 
 
 def test_labels_come_last_and_by_the_trees_own_contexts() -> None:
