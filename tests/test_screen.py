@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fim_bootstrap import screen, unified
+from fim_bootstrap import report, screen, unified
+from fim_bootstrap.errors import Busy
 from fim_bootstrap.host.reader import File
 from fim_bootstrap.layout import COLOURS, PLAIN, Style
 from fim_bootstrap.requirements import IDS
@@ -165,6 +166,14 @@ def test_the_guards_page_shows_the_line_of_a_host_that_drifted() -> None:
     (path,) = re.findall(r"echo '-a never,task' > (\S+)", page)
     drifted = HOST.audit._replace(rules=(File(path, "-a never,task\n"),))
     assert f"\n{screen.brief(Screen(HOST._replace(audit=drifted)).document())}\n" in page
+
+
+def test_a_run_that_ended_early_reports_with_the_same_keys() -> None:
+    early, whole = report.of_error("check", Busy("dpkg is locked", "try again"), 0.5), SCREENS["ready"].document()
+    assert {*early} == {*whole} - {"agent", "boot", "versions"}
+    kinds = {key: type(value) for key, value in whole.items()}
+    assert {key: type(value) for key, value in early.items()} == {key: kinds[key] for key in early}
+    assert (early["comment"], early["failed"], early["exit_status"]) == ("dpkg is locked (try again)", True, 75)
 
 
 def test_a_golden_screen_is_no_file_of_yesterday() -> None:
