@@ -63,7 +63,7 @@ def _release_file(host: Reader) -> dict[str, str]:
 
 def _distribution(**files: str) -> Any:
     """What distro makes of a file of the tree; left to itself it follows links out of the tree."""
-    with _left_out("logging", "subprocess"):  # for what is not asked here; they are a tenth of a short run
+    with _left_out("argparse", "logging", "subprocess"):  # for what is not asked here; a tenth of a short run
         import distro
 
     return distro.LinuxDistribution(include_lsb=False, include_uname=False, include_oslevel=False, **files)
