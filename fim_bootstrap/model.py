@@ -1,10 +1,9 @@
 """The nouns: what is (Facts), what a distro calls things (Profile), what a requirement thinks (Finding).
 
 Plain frozen data without I/O, so that every judgement can be tested on a value. Named tuples: making as many
-dataclasses would take a fifth of the time of a run that has nothing to do.
+dataclasses would take a fifth of the time of a run that has nothing to do. Their annotations are not postponed: a
+named tuple would compile each of those texts again.
 """
-
-from __future__ import annotations
 
 import enum
 import re
@@ -342,7 +341,7 @@ class Settings(NamedTuple):
         """Whether a requirement is looked at: not left out by --only or --skip."""
         return requirement not in self.skip and (not self.only or requirement in self.only)
 
-    def mode_for(self, facts: Facts) -> str:
+    def mode_for(self, facts: "Facts") -> str:
         """dispatcher or direct: what was asked for, else what the agent is set to."""
         if self.mode != "auto":
             return self.mode
