@@ -410,6 +410,14 @@ def test_a_report_that_gets_nowhere_is_a_failure_and_costs_no_reboot(
     assert "the report got nowhere" in said.err
 
 
+@pytest.mark.parametrize("words", [("--format", "json", "--bogus"), ("--bogus", "--format=json")])
+def test_a_program_that_errs_in_its_words_gets_a_report(words: tuple[str, ...]) -> None:
+    seen = fim("check", *words)
+    assert (seen.status, seen.report["verdict"], seen.report["command"]) == (64, "failed", "check")
+    assert "there is no option --bogus" in seen.err
+    assert fim("check", "--bogus").out == ""
+
+
 def test_brief_is_the_verdict_alone(tree: Tree) -> None:
     seen = tree.fim("check", "--brief")
     assert seen.out.startswith("not ready: ")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fim_bootstrap import engine, report
+from fim_bootstrap import chain, engine, report
 from fim_bootstrap.changes.files import CreateFiles
 from fim_bootstrap.changes.first_boot import prepared
 from fim_bootstrap.changes.policy import LabelTree
@@ -291,6 +291,13 @@ def test_a_restart_that_the_agent_could_not_make_blocks_until_its_plugin_runs() 
     bare = seen._replace(commands={})
     (found,) = (item for item in engine.plan(bare, PROFILE, Settings()) if item.id == "auditd")
     assert (found.status, found.waits_for) == (Status.WAITING, "packages")
+
+
+@pytest.mark.parametrize(("line", "state"), [("dispatcher = /sbin/audispd\n", chain.UNKNOWN), ("", chain.STOP)])
+def test_audit_2_has_the_dispatcher_that_its_configuration_names(line: str, state: str) -> None:
+    seen = conf(f"{AUDITD_CONF}{line}", generation=2)._replace(agent=READY.agent._replace(plugin=None))
+    (hop,) = (hop for hop in chain.of(seen, Settings()) if hop.hop == chain.DISPATCHER)
+    assert hop.state == state
 
 
 def test_a_user_waits_for_root_to_judge_an_agent_that_does_not_run() -> None:
