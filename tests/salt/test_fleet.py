@@ -155,9 +155,10 @@ def test_one_at_a_time_is_rebooted_until_one_does_not_come_back_ready(fleet_of_s
     edge2.at_boot = deployed(edge2, packages=False)
     dry = fleet_of_six.runner(f"{ORCHESTRATE} test=True {fleet_pillar(tgt='edge*')}")
     assert (dry.status, boots(fleet_of_six)) == (0, [0, 0, 0]), dry.out
+    applied = fleet_of_six.salt("edge1 state.apply fim_bootstrap --out=json")
+    assert '-> salt-run fim_bootstrap.reboot tgt=edge1"' in applied.out
     stopped = fleet_of_six.runner(f"{ORCHESTRATE} {fleet_pillar(allow_fail=3)}")
     assert stopped.status != 0, stopped.out
-    assert '-> salt-run fim_bootstrap.reboot tgt=edge1"' in stopped.out
     (states,) = json.loads(stopped.out)["data"].values()
     outcome = next(s["changes"]["return"] for s in states.values() if s["name"] == "fim_bootstrap.reboot")
     assert (outcome["ready"], list(outcome["not_ready"]), outcome["not_rebooted"]) == (["edge1"], ["edge2"], ["edge3"])
