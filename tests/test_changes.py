@@ -410,6 +410,21 @@ def test_a_module_is_taken_out_of_the_kernel_only_where_it_is_this_one(
     assert commands(host)[-1].endswith(f"semodule {flags}-X {selinux.PRIORITY} -r {selinux.MODULE}")
 
 
+@pytest.mark.parametrize("status", [0, 1])
+def test_without_systemd_a_service_is_stopped_by_its_script_whatever_that_says(
+    dict_host: DictHost, status: int
+) -> None:
+    def service(host: DictHost, argv: tuple[str, ...]) -> int:
+        host.end(500)
+        return status
+
+    dict_host.process(500, "auditd")
+    dict_host.programs("service", "chkconfig")
+    dict_host.answers.update({"service": service, "chkconfig": 0})
+    apply(StopService("auditd", 500, False), dict_host)
+    assert "service auditd stop" in commands(dict_host)
+
+
 def test_a_unit_of_ours_ends_with_what_it_started(host: DictHost) -> None:
     undo_enable(host, {"service": "fim-bootstrap-guard.timer", "ours": True})
     assert [line for line in commands(host) if "fim-bootstrap-guard" in line] == [

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from fim_bootstrap import cli, options
+from fim_bootstrap import __version__, cli, options
 from fim_bootstrap.errors import BadConfig, BootstrapError
 from tests.conftest import ALONE, PROJECT, Tree, fim, needs_root
 
@@ -416,6 +416,17 @@ def test_a_program_that_errs_in_its_words_gets_a_report(words: tuple[str, ...]) 
     assert (seen.status, seen.report["verdict"], seen.report["command"]) == (64, "failed", "check")
     assert "there is no option --bogus" in seen.err
     assert fim("check", "--bogus").out == ""
+
+
+def test_the_version_is_told() -> None:
+    for word in ("version", "--version"):
+        assert fim(word)[:2] == (0, f"fim-bootstrap {__version__}\n")
+
+
+def test_a_root_that_is_not_there_is_named(tmp_path: Path) -> None:
+    seen = fim("check", "--root", f"{tmp_path}/none")
+    why = f"fim-bootstrap check: --root {tmp_path}/none: no such directory\n"
+    assert (seen.status, seen.err) == (64, f"{why}  -> name the folder in which the tree lies\n")
 
 
 def test_brief_is_the_verdict_alone(tree: Tree) -> None:

@@ -545,3 +545,15 @@ def test_no_other_command_pays_for_it() -> None:
         [sys.executable, "-c", said], cwd=PROJECT, capture_output=True, text=True, check=True, env=ALONE
     )
     assert ran.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(7200.0, "2 h"), (86400.0, "1 d"), (129600.0, "1.5 d")])
+def test_an_age_is_told_in_days_or_hours(seconds: float, said: str) -> None:
+    assert fleet_text.age(seconds) == said
+
+
+def test_a_time_without_a_zone_is_utc(tmp_path: Path) -> None:
+    times = {m.name: m.seen for m in of(tmp_path, *(report(name, time=text) for name, text in (
+        ("zone", "2026-11-10T12:00:00+02:00"), ("none", "2026-11-10T10:00:00"), ("z", "2026-11-10T10:00:00Z"))
+    )).machines}  # fmt: skip
+    assert len({*times.values()}) == 1

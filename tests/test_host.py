@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import pytest
 
@@ -27,7 +27,7 @@ from fim_bootstrap.changes.journal import digest
 from fim_bootstrap.errors import BootstrapError, Busy
 from fim_bootstrap.facts import audit as audit_facts
 from fim_bootstrap.host.boot import booted
-from fim_bootstrap.host.files import CHUNK, opened
+from fim_bootstrap.host.files import CHUNK, opened, sweep
 from fim_bootstrap.host.live import LOG_LIMIT, LOG_LINE, LiveHost
 from fim_bootstrap.host.reader import EACH, LIMIT, LINE, File, Output, read_together, too_large
 from fim_bootstrap.managers import install, lock, lookup, retry, rows
@@ -554,3 +554,33 @@ def test_a_set_of_files_has_a_limit_too(dict_host: DictHost, sizes: tuple[int, .
     found = [*read_together(dict_host, ["/etc/not there", *dict_host.glob("/etc/x/*")])]
     assert [bool(file.text) for file in found] == [True] * looked_at + [False] * (len(sizes) > looked_at)
     assert too_large(found[-1]) is (len(sizes) > looked_at)
+
+
+@pytest.mark.parametrize(("changes", "goes"), [
+    ({}, True), ({"pid": os.getpid()}, False), ({"age": 60}, False), ({"mode": 0o755}, False), ({"mark": "x"}, False),
+    ({"name": "_MEI0000000gabcdef"}, False),
+])  # fmt: skip
+def test_only_what_killed_runs_of_ours_left_is_swept(tmp_path: Path, changes: dict[str, Any], goes: bool) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    folder = tmp_path / changes.get("name", f"_MEI{changes.get('pid', gone.pid):08x}abcdef")
+    mark = folder / changes.get("mark", "distro_profiles/table.json")
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    folder.chmod(changes.get("mode", 0o700))
+    old = time.time() - changes.get("age", 10 * 86400)
+    os.utime(folder, (old, old))
+    sweep(str(tmp_path))
+    assert folder.exists() is not goes
+
+
+def test_the_free_space_of_a_file_system_is_in_bytes(host: LiveHost) -> None:
+    seen, real = host.stat("/"), os.statvfs(host.root)
+    assert seen
+    assert seen.whole == real.f_blocks * real.f_frsize
+    assert abs(seen.free - real.f_bavail * real.f_frsize) < 1 << 30
+
+
+def test_a_program_that_is_not_there_is_told_with_what_was_to_be_run(host: LiveHost) -> None:
+    (found,) = host.query(("no-such-program", "x"))
+    assert (found.argv, found.status) == (("no-such-program", "x"), 127)

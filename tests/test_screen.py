@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fim_bootstrap import report, screen, unified
 from fim_bootstrap.errors import Busy
 from fim_bootstrap.host.reader import File
-from fim_bootstrap.layout import COLOURS, PLAIN, Style
+from fim_bootstrap.layout import COLOURS, PLAIN, Style, on_terminal
 from fim_bootstrap.requirements import IDS
 from tests.conftest import PROJECT, Tree
 from tests.screens import FOLDER, HOST, SCREENS, TTY, Screen, files
@@ -174,6 +174,11 @@ def test_a_run_that_ended_early_reports_with_the_same_keys() -> None:
     kinds = {key: type(value) for key, value in whole.items()}
     assert {key: type(value) for key, value in early.items()} == {key: kinds[key] for key in early}
     assert (early["comment"], early["failed"], early["exit_status"]) == ("dpkg is locked (try again)", True, 75)
+
+
+@pytest.mark.parametrize(("columns", "width"), [(20, 60), (60, 60), (80, 80), (100, 100), (300, 100)])
+def test_a_terminal_gets_lines_that_can_be_read(columns: int, width: int) -> None:
+    assert on_terminal(columns, True, False) == Style(width, True, False)
 
 
 def test_a_golden_screen_is_no_file_of_yesterday() -> None:
