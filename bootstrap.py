@@ -18,7 +18,7 @@ gc.disable()  # what is imported stays, and need not be searched for garbage whi
 from fim_bootstrap.cli import main
 
 gc.freeze()
-gc.set_threshold(50_000)  # a run makes few circles, and is over soon
+gc.set_threshold(50_000)  # a run makes few reference cycles, and is over soon
 gc.enable()
 
 if __name__ == "__main__":
