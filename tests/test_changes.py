@@ -19,12 +19,14 @@ from fim_bootstrap.changes.policy import (
     RestoreLabels,
     undo_policy,
 )
+from fim_bootstrap.changes.revert import remove_packages
 from fim_bootstrap.changes.rules import DeleteRule
 from fim_bootstrap.changes.services import (
     CHILDREN,
     SETTLE,
     EnableService,
     RestartService,
+    RestartUnit,
     StopService,
     restart_running,
     undo_enable,
@@ -430,3 +432,29 @@ def test_a_unit_of_ours_ends_with_what_it_started(host: DictHost) -> None:
     assert [line for line in commands(host) if "fim-bootstrap-guard" in line] == [
         f"systemctl {word} fim-bootstrap-guard.service fim-bootstrap-guard.timer" for word in ("stop", "reset-failed")
     ]
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (RestartUnit("x.path"), "restart x.path"),
+    (EnableService("auditd"), "enable auditd at boot"),
+    (RestartService("auditd", "auditd", 500), "restart auditd"),
+    (RestartService("auditd", "auditd"), "start auditd"),
+    (StopService("auditd", 500, False), "stop and disable auditd"),
+    (ReloadPolicy(True), "build the stored SELinux policy anew and load it"),
+    (ReloadPolicy(False), "build the stored SELinux policy anew"),
+    (RestoreLabels(("/a", "/b")), "restore the SELinux label of /a, /b"),
+    (LabelTree("/c"), "label the whole tree (setfiles)"),
+    (DeleteRule(), "delete the rule -a never,task from the kernel"),
+])  # fmt: skip
+def test_a_step_says_what_it_will_do_and_edits_no_file(change: Change, said: str) -> None:
+    assert (change.describe(), change.diff()) == (said, "")
+
+
+def test_packages_that_cannot_be_removed_leave_the_rest_to_be(dict_host: DictHost) -> None:
+    for manager in ("apt", "none", "apt"):
+        journal.record(dict_host, "install", manager=manager, packages=["audit"], boot="")
+    statuses = [1, 0]
+    dict_host.answers.update({"dpkg-query": 0, "dpkg": lambda *_: statuses.pop(0)})
+    removed, problems = remove_packages(dict_host, journal.entries(dict_host), 5.0)
+    assert (removed, len(problems)) == (1, 2)
+    assert [step.get("manager") for step in journal.entries(dict_host)] == ["none", "apt"]

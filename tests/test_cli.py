@@ -14,7 +14,9 @@ import pytest
 
 from fim_bootstrap import __version__, cli, options
 from fim_bootstrap.errors import BadConfig, BootstrapError
+from fim_bootstrap.model import Environment
 from tests.conftest import ALONE, PROJECT, Tree, fim, needs_root
+from tests.test_requirements import READY
 
 SCHEMA = json.loads((PROJECT / "schemas/report-1.json").read_text())
 
@@ -416,6 +418,47 @@ def test_a_program_that_errs_in_its_words_gets_a_report(words: tuple[str, ...]) 
     assert (seen.status, seen.report["verdict"], seen.report["command"]) == (64, "failed", "check")
     assert "there is no option --bogus" in seen.err
     assert fim("check", "--bogus").out == ""
+
+
+def test_a_mistake_of_our_own_is_a_report_too(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def wrong(*_: object) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    logged: list[str] = []
+    monkeypatch.setattr("fim_bootstrap.session.gather", wrong)
+    monkeypatch.setattr("fim_bootstrap.host.live.LiveHost.log", lambda _, line: logged.append(line))
+    assert cli.main(["check", "--root", str(tree.folder), "--format", "json"]) == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out)["comment"].startswith(
+        "a mistake in this program: ZeroDivisionError: by nothing (report"
+    )
+    assert "Traceback (most recent call last):" in logged
+    assert "-> report it with /var/log/fim-bootstrap.log" in said.err
+
+
+def test_who_interrupts_it_is_told_how_to_go_on(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fim_bootstrap.session.gather", interrupted)
+    assert cli.main(["check", "--root", str(tree.folder)]) == 130
+    assert capsys.readouterr().err == "fim-bootstrap: interrupted; run it again to finish\n"
+
+
+def test_a_container_is_sent_to_its_host(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = READY._replace(environment=Environment.CONTAINER)
+    monkeypatch.setattr("fim_bootstrap.session.gather", lambda *_: found)
+    tree.write("/run/.containerenv", "")
+    assert cli.main(["check", "--root", str(tree.folder)]) == 69
+    said = capsys.readouterr().err
+    assert "a container, or a system without an init (/run/.containerenv is there)" in said
+    assert "-> run it on that host; to prepare an image, name the tree: --root /" in said
 
 
 def test_the_version_is_told() -> None:
