@@ -10,7 +10,7 @@ from fim_bootstrap import chain, engine, report
 from fim_bootstrap.changes.files import CreateFiles
 from fim_bootstrap.changes.first_boot import prepared
 from fim_bootstrap.changes.policy import LabelTree
-from fim_bootstrap.changes.services import StopService
+from fim_bootstrap.changes.services import RestartService, StopService
 from fim_bootstrap.facts.commands import AGENT_COMMANDS, AUDIT_COMMANDS, SELINUX_COMMANDS
 from fim_bootstrap.facts.own_files import FIRST_BOOT, FIRST_BOOT_NETWORK, GUARD, GUARD_UNITS, PRESET, PROGRAM
 from fim_bootstrap.host.reader import File, Stat
@@ -303,6 +303,15 @@ def test_audit_2_has_the_dispatcher_that_its_configuration_names(line: str, stat
 def test_a_user_waits_for_root_to_judge_an_agent_that_does_not_run() -> None:
     found = find("agent", facts("agent", edr=None, plugin=None)._replace(privileged=False))
     assert (found.status, found.remedy) == (Status.WAITING, "run as root, to see what is known of it")
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_auditd_is_restarted_as_its_unit_lets_it(refuses: bool) -> None:
+    service = Service("auditd", present=True, enabled=True, refuses_stop=refuses)
+    found = find("auditd", facts("audit", service=service, conf_since=300.0))
+    (change,) = (change for change in found.changes if isinstance(change, RestartService))
+    assert (change.name, change.pid, change.refuses_stop) == ("auditd", 500, refuses)
+    assert change.children == ("edr-plugin",)
 
 
 @pytest.mark.parametrize("refuses", [True, False])
