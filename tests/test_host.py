@@ -581,6 +581,6 @@ def test_the_free_space_of_a_file_system_is_in_bytes(host: LiveHost) -> None:
     assert abs(seen.free - real.f_bavail * real.f_frsize) < 1 << 30
 
 
-def test_a_program_that_is_not_there_is_told_with_what_was_to_be_run(host: LiveHost) -> None:
-    (found,) = host.query(("no-such-program", "x"))
+def test_a_program_that_is_not_there_is_told_with_what_was_to_be_run() -> None:
+    (found,) = LiveHost().query(("no-such-program", "x"))
     assert (found.argv, found.status) == (("no-such-program", "x"), 127)

@@ -176,6 +176,15 @@ def test_a_run_that_ended_early_reports_with_the_same_keys() -> None:
     assert (early["comment"], early["failed"], early["exit_status"]) == ("dpkg is locked (try again)", True, 75)
 
 
+def test_what_revert_left_is_told_with_the_way_out() -> None:
+    told = screen.taken_back(2, ["a note"], [("/x: was edited since; left alone", "rm /x")])
+    assert told == (
+        "note    a note\n\nKEPT    /x: was edited since; left alone\nrm /x\n\n"
+        "TAKEN BACK: 2 steps, 1 thing left as it is\n  exit    1"
+    )
+    assert screen.taken_back(0, [], []) == "TAKEN BACK: nothing"
+
+
 @pytest.mark.parametrize(("columns", "width"), [(20, 60), (60, 60), (80, 80), (100, 100), (300, 100)])
 def test_a_terminal_gets_lines_that_can_be_read(columns: int, width: int) -> None:
     assert on_terminal(columns, True, False) == Style(width, True, False)
