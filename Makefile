@@ -21,7 +21,7 @@ run: $(VENV)/run  ## any other words: make run ARGS="check --format json"
 
 test: $(VENV)/dev  ## the fast tests
 	@PYTHON=$(PYTHON) sh tests/needs.sh
-	$(PY) -m pytest -q $(ARGS)
+	$(PY) -m pytest -q -n auto --dist worksteal $(ARGS)
 
 check: lint type test  ## ruff, mypy --strict, shellcheck, tests
 

@@ -5,6 +5,7 @@ A configuration manager says so at the top of a file; a hardening tool marks the
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import NamedTuple, Optional
 
@@ -50,6 +51,7 @@ class Writer(NamedTuple):
         return f"{self.name}: {self.remedy}"
 
 
+@functools.cache  # it is asked for each line of a file
 def of(path: str, text: str, release: OsRelease) -> Optional[Writer]:
     """The tool that writes a rule file of this release, the one that adds `-e 2` before the one that has the rest."""
     if mark := re.search(LOCKDOWN, text):

@@ -15,7 +15,7 @@ NOTE = "note"
 
 def unblocked(text: str, note: str) -> str:
     """audit.rules after the edit."""
-    return rules_d.unblocked([File("/etc/audit/audit.rules", text)], note)[0]
+    return rules_d.unblocked((File("/etc/audit/audit.rules", text),), note)[0]
 
 
 def only(line: str) -> Rule:

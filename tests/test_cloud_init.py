@@ -78,7 +78,7 @@ class Image:
 
     def run(self, url: str, sha256: str = SHA256) -> Ran:
         """The script."""
-        script = user_data(url, sha256, "script", {})
+        script = user_data(url, sha256, "script", {}).replace("--retry 5", "--retry 1")  # five take half a minute
         for name in SYSTEM:
             script = script.replace(name, f"{self.folder}{name}")
         done = subprocess.run(["/bin/sh"], input=script, capture_output=True, text=True, timeout=120, check=False,

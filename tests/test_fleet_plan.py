@@ -153,7 +153,7 @@ def test_what_may_lock_from_outside_is_named(tmp_path: Path) -> None:
 
 def test_a_host_that_this_tool_made_right_is_not_locked_from_outside(tmp_path: Path) -> None:
     """From the rule files to the plan: what apply has commented out says why the kernel is frozen until the boot."""
-    (text,) = rules_d.unblocked([File(FROZEN, "-D\n-e 2\n")], f"fim-bootstrap 2026-11-27: {rules_d.WHY}")
+    (text,) = rules_d.unblocked((File(FROZEN, "-D\n-e 2\n"),), f"fim-bootstrap 2026-11-27: {rules_d.WHY}")
     reports = []
     for name, file in (("ours", File(FROZEN, text)), ("outside", File(FROZEN, "-D\n# -e 2\n"))):
         found = facts("audit", status={**STATUS, "enabled": 2}, rules=(file,))._replace(hostname=name)

@@ -113,8 +113,9 @@ def test_a_command_that_hangs_is_ended_with_its_children(ask: Ask, tmp_path: Pat
     pytest.fail("the grandchild lives on")
 
 
-def test_a_grandchild_that_went_its_own_way_holds_nothing_up() -> None:
+def test_a_grandchild_that_went_its_own_way_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a daemon that kept its parent's standard output."""
+    monkeypatch.setattr("fim_bootstrap.host.commands.KILL_AFTER", 0.5)
     command = ("sh", "-c", "setsid sleep 60 & echo started")
     begun = time.monotonic()
     assert LiveHost().run(*command, timeout=20).stdout == "started\n"

@@ -20,7 +20,7 @@ LOCKED = "-D\n-a never,task\n-b 8192\n-e 2\n"
 
 def unblocked(text: str, note: str) -> str:
     """audit.rules after the edit."""
-    return rules_d.unblocked([File("/etc/audit/audit.rules", text)], note)[0]
+    return rules_d.unblocked((File("/etc/audit/audit.rules", text),), note)[0]
 
 
 FREE = unblocked(LOCKED, NOTE)

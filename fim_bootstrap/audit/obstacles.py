@@ -20,7 +20,7 @@ FULL = 5 * 4096  # bytes; auditd takes less than five blocks for a full disk
 
 
 def gather(
-    host: Reader, live: bool, conf: File | None, rules: Sequence[File], joins: Joins, started: float = 0.0
+    host: Reader, live: bool, conf: File | None, rules: tuple[File, ...], joins: Joins, started: float = 0.0
 ) -> tuple[Obstacle, ...]:
     """All of them; a file that is not there hinders nobody. `started`: when an auditd that runs was (epoch), or 0."""
     lines, proven = _loaded(rules, joins), bool(started) and all(file.mtime < started for file in rules)
@@ -36,9 +36,9 @@ def gather(
     return tuple(dict.fromkeys(found))
 
 
-def _loaded(rules: Sequence[File], joins: Joins) -> list[Judged]:
+def _loaded(rules: tuple[File, ...], joins: Joins) -> list[Judged]:
     """The lines that auditctl gets at the next start; audit.rules is made from the others, where there are any."""
-    own = [file for file in rules if file.path.startswith(f"{rules_d.FOLDER}/")]
+    own = tuple(file for file in rules if file.path.startswith(f"{rules_d.FOLDER}/"))
     return list(rules_d.judged(own or rules, joins))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..audit import rules_d
-from ..host.reader import Host
-from ..model import AuditFacts, Change
+from ..audit.rules_d import Joins
+from ..host.reader import File, Host
+from ..model import Change
 from .files import EditFile
 from .journal import Record
 
@@ -31,14 +31,17 @@ class DeleteRule(NamedTuple):
         host.run("auditctl", "-d", self.rule, ok=range(256))
 
 
-def unblocking(audit: AuditFacts, mended: Sequence[str]) -> tuple[tuple[str, ...], tuple[Change, ...]]:
+@rules_d.remembered
+def unblocking(
+    rules: tuple[File, ...], joins: Joins, mended: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[Change, ...]]:
     """The lines of the files that freeze or silence the rules, and the edits that take them out."""
-    blocking = rules_d.blocking(audit.rules, audit.joins)
+    blocking = rules_d.blocking(rules, joins)
     locking = {span.path for line in blocking if line.rule.locks for span in line.spans}
     why = "comment out what freezes or silences the rules"
     edits = (
         EditFile(file.path, file.text, after, why, file.mtime, unlocks=file.path in locking)
-        for file, after in zip(audit.rules, mended) if after != file.text
+        for file, after in zip(rules, mended) if after != file.text
     )  # fmt: skip
     asleep = (f" (not in force yet: {line.why})" if line.rule.inert else "" for line in blocking)
     quoted = (f"{line.place}: {line.rule.text.strip()}" for line in blocking)

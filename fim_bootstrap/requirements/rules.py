@@ -33,7 +33,7 @@ def assess(facts: Facts, profile: Profile, settings: Settings) -> Finding:
     lines = rules_d.judged(audit.rules, audit.joins)
     silencers = silence.silencers(facts, lines)
     warnings = rule_warnings.of(facts, lines, silencers)
-    evidence, changes = unblocking(audit, mended)
+    evidence, changes = unblocking(audit.rules, audit.joins, mended)
     locked = audit.enabled == LOCKED
     # a frozen kernel loses its rules at the boot
     if silent := [one for one in silencers if one[2].total and not (locked and one[0] == KERNEL)]:

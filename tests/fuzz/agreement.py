@@ -66,8 +66,8 @@ def _short_words(text: str) -> bool:
 
 
 def _edited_rules(judge: Judge, text: str, before: Heard) -> str:
-    (edited,) = rules_d.unblocked([File("/etc/audit/audit.rules", text)], NOTE)
-    if rules_d.unblocked([File("/etc/audit/audit.rules", edited)], NOTE) != (edited,):
+    (edited,) = rules_d.unblocked((File("/etc/audit/audit.rules", text),), NOTE)
+    if rules_d.unblocked((File("/etc/audit/audit.rules", edited),), NOTE) != (edited,):
         return "a second edit changes more"
     if edited == text:
         return ""

@@ -126,7 +126,7 @@ class Tree:
 
 def unblocked(text: str) -> str:
     """audit.rules after the edit."""
-    return rules_d.unblocked([File(audit.AUDIT_RULES, text)], NOTE)[0]
+    return rules_d.unblocked((File(audit.AUDIT_RULES, text),), NOTE)[0]
 
 
 def rules(text: str) -> None:
