@@ -102,9 +102,12 @@ table: $(VENV)/run  ## write what is made from tables: docs/releases.md, docs/op
 	@PYTHONPATH=. $(PY) packaging/support_table.py
 	@PYTHONPATH=. $(PY) packaging/manual_pages.py
 
-golden: $(VENV)/dev  ## write tests/golden, what check, apply and fleet print: read it before it is committed
+golden: $(VENV)/dev  ## write tests/golden, what the program prints and says: read it before it is committed (as root)
 	@$(PY) -m tests.screens
 	@$(PY) -m tests.fleet_golden
+	@mkdir -p build && rm -f build/heard
+	@FIM_HEARD=$(CURDIR)/build/heard $(PY) -m pytest -q -n auto --dist worksteal
+	@LC_ALL=C sort -u build/heard > tests/golden/said.txt
 
 bench: binary  ## the start, other tools for the same work, and a cold run in a guest, side by side (as root)
 	@sh tests/needs.sh live

@@ -118,7 +118,7 @@ def asked(host: Reader, facts: Facts, profile: Profile, settings: Settings) -> F
         return facts._replace(audit=facts.audit._replace(preflight=_preflight(host, facts)))
     labels = not facts.environment.live and any(isinstance(change, LabelTree) for change in planned)
     if labels and host.query(LABELS_POSSIBLE)[0].status == 1:
-        no_proc = Obstacle(f"{facts.root}/proc", NO_LABELS, without_proc(facts.root))
+        no_proc = Obstacle(f"{facts.root.rstrip('/')}/proc", NO_LABELS, without_proc(facts.root))
         return facts._replace(audit=facts.audit._replace(obstacles=(*facts.audit.obstacles, no_proc)))
     return facts
 

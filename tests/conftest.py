@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import settings
 
+from tests import said
 from tests.dict_host import BOOT, DictHost
 
 settings.register_profile("no deadline", deadline=None)  # a machine under load is no defect
@@ -145,6 +147,17 @@ def _here(words: tuple[str, ...], environment: dict[str, str]) -> Ran:
 def tree(tmp_path: Path) -> Tree:
     """A tree that is right but for the dispatcher line."""
     return Tree(tmp_path / "root")
+
+
+@pytest.fixture(autouse=True)
+def _heard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+    """Whatever the program says in a test stands in tests/golden/said.txt."""
+    if hasattr(request.function, "hypothesis") or any(map(request.node.get_closest_marker, SLOW)):
+        yield
+        return
+    with said.heard(tmp_path) as lines:
+        yield
+    said.check(lines)
 
 
 @pytest.fixture

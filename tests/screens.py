@@ -45,7 +45,7 @@ NOW = 1_795_767_124.0  # 2026-11-27 08:12:04 UTC
 HOST = READY._replace(
     os=OsRelease("rocky", "9.4", (), "Rocky Linux 9.4 (Blue Onyx)"), now=NOW, today="2026-11-27",
     versions=dict.fromkeys(("agent", "audit", "kernel", "tool"), ""),
-    agent=READY.agent._replace(log_written=NOW - 4, script_log="/var/log/qualys/edr-script.log"),
+    agent=READY.agent._replace(log_written=NOW - 4),
 )  # fmt: skip
 PACKAGES = {**dict.fromkeys(AUDIT_COMMANDS, ("audit",)), **dict.fromkeys(SELINUX_COMMANDS, ("policycoreutils",))}
 EL9 = PROFILE._replace(id="el9", title="EL 9", managers=("dnf",), packages={**PROFILE.packages, **PACKAGES})

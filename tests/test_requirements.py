@@ -75,6 +75,8 @@ READY = Facts(
         manifests=1,
         log="/var/log/qualys/edr.log",
         log_size=10,
+        script_log="/var/log/qualys/edr-script.log",
+        setting_line="/etc/qualys/cloud-agent/qualys-cloud-agent.conf:1",
     ),
 )  # fmt: skip
 AUDISPD = Stat("/sbin/audispd", 0o100750, 0, 0.0, 1)
@@ -117,6 +119,7 @@ NO_FILE = File("/etc/audit/audit.rules", problem="a directory where a file shoul
 LINE = "dispatcher = /sbin/audispd\n"
 MALFORMED = f"{AUDITD_CONF}dispatcher=/sbin/audispd\n"
 HINDERED = Obstacle("/etc/systemd/system/auditd.service -> /dev/null", "auditd is masked", "systemctl unmask auditd")
+FOREIGN = Obstacle(f"{CONF} belongs to uid 7", "auditd refuses such a file", f"chown root {CONF}; chmod o-w {CONF}")
 LATER = Obstacle("/etc/default/grub:1: audit=0", "auditing is off at the next boot", "take it out", certain=False)
 REFUSED, UNASKED = Answer(False, "it is wrong", 3), Answer(None, "no setpriv")
 CASES = [
@@ -187,6 +190,7 @@ CASES = [
     ("auditd", facts("agent", dispatcher_setting="0"), {}, Status.BLOCKED, "needs auditd stopped"),
     ("auditd", facts("agent", dispatcher_setting="0"), {"mode": "direct"}, Status.CHANGE, "stopped and disabled"),
     ("auditd", facts("audit", obstacles=(HINDERED,)), {}, Status.BLOCKED, "auditd is masked"),
+    ("auditd", facts("audit", obstacles=(FOREIGN,)), {}, Status.BLOCKED, "auditd refuses such a file"),
     ("auditd", facts("audit", obstacles=(HINDERED,), generation=0), {}, Status.BLOCKED, "auditd is masked"),
     ("auditd", facts("audit", obstacles=(LATER,)), {}, Status.OK, "auditd runs"),
     ("auditd", facts("audit", daemon=None, obstacles=(LATER,)), {}, Status.CHANGE, "not running"),

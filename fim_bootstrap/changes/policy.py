@@ -162,7 +162,8 @@ def _unescaped(place: str) -> str:
 
 def without_proc(root: str) -> str:
     """What to type in order that labels can be set."""
-    return f"mkdir -p {root}/proc, mount -t proc proc {root}/proc, then run again"
+    place = f"{root.rstrip('/')}/proc"
+    return f"mkdir -p {place}, mount -t proc proc {place}, then run again"
 
 
 def undo_policy(host: Host, entry: Mapping[str, Any]) -> str:

@@ -147,7 +147,7 @@ def _filled(
 def _fields(signs: Sequence[re.Match[str]], names: Sequence[str], text: str) -> dict[str, str]:
     """What a remedy may take from the manager's output, quoted for a shell; '' for what it does not say."""
     sign = _telling_sign(signs, names)
-    url = re.search(r"https?://[^\s'\"<>|\])?]+", text)
+    url = re.search(r"https?://[^\s'\"<>|\])?]*[^\s'\"<>|\])?:]", text)
     server = _named(sign) or (url[0].split("/")[2].rpartition("@")[2].partition(":")[0] if url else "")
     repository = re.search(REPOSITORY, text)
     pinned = [f"{_named(one)}={one['version']}" for one in signs if "version" in one.groupdict()]

@@ -1,0 +1,115 @@
+"""All that the program says: errors, findings, obstacles and hops, as the fast tests have it say them.
+
+`make golden` writes tests/golden/said.txt: read what changed before it is committed. A sentence that does not stand
+there fails the test that heard it, so that no word of them changes unseen. What one machine says otherwise than
+another is masked: folders of tests, numbers of processes.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from fim_bootstrap.errors import BootstrapError
+from fim_bootstrap.model import Finding, Hop, Obstacle
+
+PROJECT = Path(__file__).resolve().parent.parent
+FILE = PROJECT / "tests/golden/said.txt"
+HEARD = os.environ.get("FIM_HEARD", "")  # a file to which all that was heard is added, instead of being compared
+
+
+LONG = 1000
+MASKS = (
+    (r"(fim-bootstrap)-[0-9a-f]{16}", r"\1-MARK"),
+    (r"(?<=^Busy: )(.*(?:pid|process)) \d+( \(.*)?", r"\1 N"),
+    (r"\d+(?= s ago)|(?<=belongs to uid )\d+", "N"),
+    (r"(?<= )\d{4}-\d\d-\d\d \d\d:\d\d", "LOCAL TIME"),
+    (r"(?<=^BadConfig: )(.* (?:valid JSON|valid TOML|no XML)): .*", r"\1: WHY"),  # in the words of Python and of expat
+    (r"(?:  #|;) [^;#]* reached its end of life on .*", ""),  # as soon as it has
+    (r"\w[-\w]* has no use for it", "COMMAND has no use for it"),
+)
+
+
+def _of_error(error: BootstrapError) -> Iterator[str]:
+    kind = type(error).__name__
+    yield f"{kind}: {error}"
+    if error.remedy:
+        yield f"{kind} remedy: {error.remedy}"
+
+
+def _of_finding(found: Finding) -> Iterator[str]:
+    yield f"{found.id} {found.status.value}: {found.summary}"
+    if found.remedy:
+        yield f"{found.id} remedy: {found.remedy}"
+    yield from (f"{found.id} evidence: {line}" for line in found.evidence)
+    yield from (f"{found.id} warning: {line}" for line in found.warnings)
+    yield from (f"{found.id} change: {change.describe()}" for change in found.changes)
+
+
+def _of_obstacle(one: Obstacle) -> Iterator[str]:
+    yield f"obstacle: {one.where}: {one.why}"
+    yield f"obstacle remedy: {one.remedy}"
+
+
+def _of_hop(hop: Hop) -> Iterator[str]:
+    yield f"hop {hop.hop} {hop.state}: {hop.evidence}"
+
+
+KINDS: Mapping[type, tuple[str, Callable[[Any], Iterator[str]]]] = {
+    BootstrapError: ("__init__", _of_error),
+    Finding: ("__new__", _of_finding),
+    Obstacle: ("__new__", _of_obstacle),
+    Hop: ("__new__", _of_hop),
+}
+
+
+@contextmanager
+def heard(folder: Path) -> Iterator[set[str]]:
+    """What the program, and not a test, says in the meantime; it stands there at the end."""
+    made: list[tuple[Any, Callable[[Any], Iterator[str]]]] = []
+
+    def listening(method: Callable[..., Any], tell: Callable[[Any], Iterator[str]]) -> Callable[..., Any]:
+        def listened(one: Any, *args: Any, **more: Any) -> Any:
+            result = method(one, *args, **more)
+            if sys._getframe(1).f_globals["__name__"].startswith("fim_bootstrap."):
+                made.append((one if result is None else result, tell))
+            return result
+
+        return listened
+
+    lines: set[str] = set()
+    with ExitStack() as stack:
+        for kind, (name, tell) in KINDS.items():
+            stack.enter_context(patch.object(kind, name, listening(getattr(kind, name), tell)))
+        yield lines
+    lines.update(_masked(line, folder) for one, tell in made for line in tell(one))
+
+
+def _masked(line: str, folder: Path) -> str:
+    line = line.replace(str(folder), "FOLDER").replace(str(PROJECT), "PROJECT")
+    for pattern, put in MASKS:
+        line = re.sub(pattern, put, line)
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    return line if len(line) <= LONG else f"{line[:LONG]} ... ({len(line)})"
+
+
+def check(lines: set[str]) -> None:
+    """Whether all of it is known."""
+    if HEARD:
+        with open(HEARD, "a", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in sorted(lines)))
+        return
+    new = sorted(lines - _known())
+    assert not new, "it says what tests/golden/said.txt does not know; see `make golden`:\n" + "\n".join(new)
+
+
+@functools.cache
+def _known() -> frozenset[str]:
+    return frozenset(FILE.read_text(encoding="utf-8").splitlines())
