@@ -33,6 +33,7 @@ MASKS = (
     (r"(?<= )\d{4}-\d\d-\d\d \d\d:\d\d", "LOCAL TIME"),
     (r"(?<=^BadConfig: )(.* (?:valid JSON|valid TOML|no XML)): .*", r"\1: WHY"),  # in the words of Python and of expat
     (r"(?:  #|;) [^;#]* reached its end of life on .*", ""),  # as soon as it has
+    (r"(?<=^Unsupported remedy: one of: ).*", "PROFILES"),
     (r"\w[-\w]* has no use for it", "COMMAND has no use for it"),
 )
 

@@ -367,8 +367,7 @@ def test_words_of_reports_stay_words(tmp_path: Path) -> None:
     assert not [cell for row in table for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
 
 
-@settings(deadline=None)
-@given(st.lists(st.text(max_size=30), min_size=1, max_size=5))
+@given(st.lists(st.text(st.characters(exclude_characters="\0"), max_size=30), min_size=1, max_size=5))  # none is read
 def test_a_spreadsheet_gets_back_what_was_written_and_no_formula(values: list[str]) -> None:
     [row] = list(csv.reader(io.StringIO(cells(values), newline="")))
     for value, cell in zip(values, row):
