@@ -118,15 +118,17 @@ class Tree:
         return fim(*words, "--root", str(self.folder), **env)
 
 
+MUTANT = "MUTANT_UNDER_TEST"
+IN_PROCESS = MUTANT in os.environ or bool(said.HEARD)  # mutmut sees, and said.py hears, what is called in this process
 # of a program that a test starts; with more of it mutmut would count what it calls in a process that is not its own
 ALONE = {"PATH": os.environ["PATH"]}
 
 
 def fim(*words: str, **env: str) -> Ran:
-    """Run the command line in a process of its own, as a user does; but in this one while mutants are counted."""
+    """Run the command line in a process of its own, as a user does; but for IN_PROCESS."""
     environment = {**ALONE, **env}
-    if "MUTANT_UNDER_TEST" in os.environ:  # mutmut sees which functions a test calls in its own process alone
-        return _here(words, {**environment, "MUTANT_UNDER_TEST": os.environ["MUTANT_UNDER_TEST"]})
+    if IN_PROCESS:
+        return _here(words, {**environment, MUTANT: os.environ.get(MUTANT, "")})
     done = subprocess.run(
         [sys.executable, str(PROJECT / "bootstrap.py"), *words],
         capture_output=True, env=environment, timeout=120, check=False,

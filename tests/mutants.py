@@ -26,7 +26,6 @@ pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "tests.mutants"]
 pytest_add_cli_args_test_selection = [
     "tests", "--ignore=tests/test_install.py", "--ignore=tests/test_install_fetching.py",
     "--ignore=tests/test_repository.py", "--ignore=tests/test_hostile_inputs.py",
-    "--deselect=tests/test_cli.py::test_a_run_that_finds_nothing_to_do_loads_nothing_slow",
     "--deselect=tests/test_revert.py::test_every_kind_of_step_that_is_written_has_its_undo_or_needs_none_and_no_other_has",
     "--deselect=tests/test_revert.py::test_a_kind_of_step_is_written_where_its_undo_is",
 ]

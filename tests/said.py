@@ -1,7 +1,8 @@
 """All that the program says: errors, findings, obstacles and hops, as the fast tests have it say them.
 
 `make golden` writes tests/golden/said.txt: read what changed before it is committed. A sentence that does not stand
-there fails the test that heard it, so that no word of them changes unseen. What one machine says otherwise than
+there fails the test that heard it, so that no word of them changes unseen. It is heard before it is redacted, so
+that secrets of tests stand there. What one machine says otherwise than
 another is masked: folders of tests, numbers of processes.
 """
 

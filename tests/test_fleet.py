@@ -16,7 +16,7 @@ from typing import Any, Optional
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import fleet as bench
