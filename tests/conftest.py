@@ -153,11 +153,12 @@ def tree(tmp_path: Path) -> Tree:
 
 @pytest.fixture(autouse=True)
 def _heard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
-    """Whatever the program says in a test stands in tests/golden/said.txt."""
+    """Whatever the program says in a test, and has a host do, stands in tests/golden/said.txt."""
     if hasattr(request.function, "hypothesis") or any(map(request.node.get_closest_marker, SLOW)):
         yield
         return
-    with said.heard(tmp_path) as lines:
+    host = request.getfixturevalue("dict_host") if "dict_host" in request.fixturenames else None
+    with said.heard(tmp_path, host) as lines:
         yield
     said.check(lines)
 
@@ -166,6 +167,7 @@ def _heard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
 def dict_host(monkeypatch: pytest.MonkeyPatch) -> DictHost:
     """An empty host whose clock is the one that the program sees: waiting takes no time."""
     host = DictHost()
+    monkeypatch.setattr("sys.argv", ["fim-bootstrap"])
     monkeypatch.setattr("time.time", lambda: host.now)
     monkeypatch.setattr("time.monotonic", lambda: host.now)
     monkeypatch.setattr("time.clock_gettime", lambda _: host.now - BOOT)

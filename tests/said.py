@@ -1,9 +1,8 @@
-"""All that the program says: errors, findings, obstacles and hops, as the fast tests have it say them.
+"""All that the program says (errors, findings, obstacles, hops), and what it has a host do, in the fast tests.
 
 `make golden` writes tests/golden/said.txt: read what changed before it is committed. A sentence that does not stand
 there fails the test that heard it, so that no word of them changes unseen. It is heard before it is redacted, so
-that secrets of tests stand there. What one machine says otherwise than
-another is masked: folders of tests, numbers of processes.
+that the secrets of tests stand there. What one machine or day says otherwise than another is masked.
 """
 
 from __future__ import annotations
@@ -15,11 +14,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 from unittest.mock import patch
 
 from fim_bootstrap.errors import BootstrapError
 from fim_bootstrap.model import Finding, Hop, Obstacle
+from tests.dict_host import DictHost
 
 PROJECT = Path(__file__).resolve().parent.parent
 FILE = PROJECT / "tests/golden/said.txt"
@@ -29,6 +29,9 @@ HEARD = os.environ.get("FIM_HEARD", "")  # a file to which all that was heard is
 LONG = 1000
 MASKS = (
     (r"(fim-bootstrap)-[0-9a-f]{16}", r"\1-MARK"),
+    (r"(fim-bootstrap) \d{4}-\d\d-\d\d", r"\1 TODAY"),
+    (r"[0-9a-f]{64}", "DIGEST"),
+    (r"(?<=^logs: the network failed, try )\d+", "N"),
     (r"(?<=^Busy: )(.*(?:pid|process)) \d+( \(.*)?", r"\1 N"),
     (r"\d+(?= s ago)|(?<=belongs to uid )\d+", "N"),
     (r"(?<= )\d{4}-\d\d-\d\d \d\d:\d\d", "LOCAL TIME"),
@@ -64,6 +67,12 @@ def _of_hop(hop: Hop) -> Iterator[str]:
     yield f"hop {hop.hop} {hop.state}: {hop.evidence}"
 
 
+def _of_host(host: DictHost) -> Iterator[str]:
+    yield from (f"asks: {command}" for command in host.asked)
+    yield from (f"does: {step}" for step in host.done)
+    yield from (f"logs: {line}" for line in host.logged)
+
+
 KINDS: Mapping[type, tuple[str, Callable[[Any], Iterator[str]]]] = {
     BootstrapError: ("__init__", _of_error),
     Finding: ("__new__", _of_finding),
@@ -73,7 +82,7 @@ KINDS: Mapping[type, tuple[str, Callable[[Any], Iterator[str]]]] = {
 
 
 @contextmanager
-def heard(folder: Path) -> Iterator[set[str]]:
+def heard(folder: Path, host: Optional[DictHost]) -> Iterator[set[str]]:
     """What the program, and not a test, says in the meantime; it stands there at the end."""
     made: list[tuple[Any, Callable[[Any], Iterator[str]]]] = []
 
@@ -91,7 +100,8 @@ def heard(folder: Path) -> Iterator[set[str]]:
         for kind, (name, tell) in KINDS.items():
             stack.enter_context(patch.object(kind, name, listening(getattr(kind, name), tell)))
         yield lines
-    lines.update(_masked(line, folder) for one, tell in made for line in tell(one))
+    told = (line for one, tell in made for line in tell(one))
+    lines.update(_masked(line, folder) for line in (*told, *(_of_host(host) if host else ())))
 
 
 def _masked(line: str, folder: Path) -> str:
