@@ -30,6 +30,7 @@ LONG = 1000
 MASKS = (
     (r"(fim-bootstrap)-[0-9a-f]{16}", r"\1-MARK"),
     (r"(fim-bootstrap) \d{4}-\d\d-\d\d", r"\1 TODAY"),
+    (r"/dev/fd/\d+", "/dev/fd/N"),
     (r"[0-9a-f]{64}", "DIGEST"),
     (r"(?<=^logs: the network failed, try )\d+", "N"),
     (r"(?<=^Busy: )(.*(?:pid|process)) \d+( \(.*)?", r"\1 N"),

@@ -101,7 +101,7 @@ def test_what_the_journal_has_lost_is_said(tree: Tree, kind: str) -> None:
         path.unlink()
         path.mkdir()
     elif kind == "rubbish":
-        path.write_bytes(os.urandom(300) + b"\n" + path.read_bytes()[40:])
+        path.write_bytes(b"\xff" * 300 + b"\n" + path.read_bytes()[40:])
     else:
         for content in tree.path(f"{STATE}/replaced").iterdir():
             content.unlink()
