@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import time
@@ -148,10 +147,12 @@ def _lent(host: Host, mountinfo: str) -> list[str]:
     proc_pid_mountinfo(5): the mount's options are the sixth field, those of its file system the last.
     """
     lines = [line.split(" ") for line in mountinfo.splitlines()]
+    from glob import escape  # where a tree is labelled alone
+
     points = {_unescaped(fields[4]): {*fields[5].split(","), *fields[-1].split(",")} for fields in lines}
     read_only = [place for place, options in points.items() if "ro" in options and place != "/"]
     folders = {place: os.path.dirname(place) for place in read_only}
-    whole = {folder for folder in {*folders.values()} - {"/"} if {*host.glob(f"{glob.escape(folder)}/*")} <= {*points}}
+    whole = {folder for folder in {*folders.values()} - {"/"} if {*host.glob(f"{escape(folder)}/*")} <= {*points}}
     return [*dict.fromkeys(folder if folder in whole else place for place, folder in folders.items())]
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from string import Template
 from typing import NamedTuple, Optional
 
 from ..host.reader import Reader
@@ -61,6 +60,8 @@ def render(dispatcher: str, override: bool, watch: bool = False) -> Module:
 
     `override` says that the agent's folders are another user's, `watch` that systemd has to be let watch for the guard.
     """
+    from string import Template  # where there is SELinux alone
+
     if not TYPE_NAME.match(dispatcher):
         raise ValueError(f"not an SELinux type name: {dispatcher!r}")
     parts = {"socket": True, "override": override, "watch": watch}

@@ -13,7 +13,6 @@ import re
 import stat
 import time
 from collections.abc import Mapping
-from glob import has_magic
 from typing import Optional
 
 from ..errors import BootstrapError
@@ -24,6 +23,7 @@ PATIENCE = 5.0  # seconds for a pipe
 CHUNK = 65536  # bytes of a large file that are looked at together
 ABANDONED_AFTER = 3600.0  # seconds after which an unpacked program whose process is gone counts as left behind
 # a path from outside may be absent or forbidden, hold a NUL, or lead in a circle
+_SPECIAL = frozenset("*?[")
 UNREADABLE = (OSError, ValueError, BootstrapError)
 
 
@@ -67,9 +67,14 @@ def holds(place: str, mark: bytes) -> bool:
     return False
 
 
+def is_pattern(path: str) -> bool:
+    """Whether a path has characters that glob(7) reads as more than themselves."""
+    return not _SPECIAL.isdisjoint(path)
+
+
 def matching(folder: str, pattern: str) -> list[str]:
     """The names of a folder that match, hidden ones only where the dot is named (glob(7)); raises OSError."""
-    if not has_magic(pattern):
+    if not is_pattern(pattern):
         return [pattern] if os.path.lexists(f"{folder}/{pattern}") else []
     return [name for name in fnmatch.filter(os.listdir(folder), pattern) if name[0] != "." or pattern[0] == "."]
 

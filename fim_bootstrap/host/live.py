@@ -8,7 +8,6 @@ import os
 import stat
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from glob import has_magic
 from typing import Optional
 
 from ..errors import BootstrapError
@@ -22,6 +21,7 @@ from .files import (
     add_line,
     content_of,
     holds,
+    is_pattern,
     matching,
     remove_tree,
     sync,
@@ -126,7 +126,7 @@ class LiveHost:
     def glob(self, pattern: str) -> Sequence[str]:
         """The paths that match, sorted."""
         folder, name = os.path.split(pattern)
-        folders = self.glob(folder) if has_magic(folder) else (folder,)
+        folders = self.glob(folder) if is_pattern(folder) else (folder,)
         found: list[str] = []
         for path in folders:
             with contextlib.suppress(*UNREADABLE):
