@@ -20,7 +20,7 @@ from .picture import NAMED, NOT_TOLD, STALE, WORDS, Hosts, Listed, Picture
 from .plan import Plan
 from .since import Since
 from .table import moment
-from .text import CHAIN_WORDS, age, notes, tables
+from .text import CHAIN_WORDS, age, many, notes, tables
 
 ROWS = 40  # causes, batches and labels that are shown; the rest is counted
 
@@ -34,8 +34,8 @@ def rendered(picture: Picture, plan: Plan, since: Optional[Since]) -> str:
         _skipped(picture), _hosts(picture), _left_out(picture),
     )  # fmt: skip
     return Template(text_of("fleet/page.html")).substitute(
-        machines=_many(picture.machines, "host"),
-        reports=_many(picture.reports, "report"),
+        machines=many(picture.machines, "host"),
+        reports=many(picture.reports, "report"),
         now=moment(picture.now),
         now_words=_time(picture.now),
         span=_span(picture),
@@ -153,7 +153,8 @@ def _plan(plan: Plan) -> str:
         f'<tr><td class="n">{len(hosts)}</td><td>in no batch: {_e(why)}{_names(_capped(hosts))}</td></tr>'
         for why, hosts in reasons.items()
     )
-    note = f"{_many(plan.hosts, 'host')} in {len(plan.batches)} batches; only a required reboot counts"
+    batches = f"{len(plan.batches)} batch{'es' * (len(plan.batches) != 1)}"
+    note = f"{many(plan.hosts, 'host')} in {batches}; only a required reboot counts"
     return _section(
         "Reboots, in batches", note, f'<ul class="batches">{boxes}</ul>', _rest(len(rows), "batches"),
         f'<table class="rows"><tbody>{apart}</tbody></table>' if apart else "", name="plan",
@@ -204,7 +205,7 @@ def _hosts(picture: Picture) -> str:
     most = len(picture.hosts)
     shown = f"the first {most} of {count}; the CSV has all" if count > most else f"all {count}"
     return _section(
-        "Hosts, worst first", f"{shown}; {_many(picture.states['ready'], 'ready host')} not listed", tool,
+        "Hosts, worst first", f"{shown}; {many(picture.states['ready'], 'ready host')} not listed", tool,
         f'<table id="hosts" class="stack"><thead><tr>{head}</tr></thead><tbody>',
         *map(_host, picture.hosts), "</tbody></table>",
     )  # fmt: skip
@@ -231,7 +232,7 @@ def _left_out(picture: Picture) -> str:
     blocks = [f'<ul class="plain">{said}</ul>'] if said else []
     if rows:
         blocks += [f'<table class="rows"><tbody>{rows}</tbody></table>', _rest(len(picture.problems), "files")]
-    note = f"{_many(len(picture.problems), 'file')} left out" if rows else ""
+    note = f"{many(len(picture.problems), 'file')} left out" if rows else ""
     return _section("To know", note, *blocks, name="notes") if blocks else ""
 
 
@@ -249,10 +250,6 @@ def _span(picture: Picture) -> str:
     stale = picture.states.get(STALE, 0)
     older = f"; {stale} older than {age(picture.stale_after)}" if picture.stale_after else ""
     return f"reports of {_time(picture.first)} to {_time(picture.last)}{older}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _time(seen: float) -> str:

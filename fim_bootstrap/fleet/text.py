@@ -26,7 +26,7 @@ def age(seconds: float) -> str:
 
 def lines(picture: Picture, plan: Plan, since: Optional[Since]) -> Iterator[str]:
     """The picture, worst things first after the count."""
-    yield f"{picture.machines} host{'s' * (picture.machines != 1)}, reports {span(picture)}"
+    yield f"{many(picture.machines, 'host')}, reports {span(picture)}"
     widest = max(picture.states.values(), default=0) or 1
     for state, count in picture.states.items():
         if count:
@@ -91,11 +91,16 @@ def notes(picture: Picture) -> Iterator[str]:
     if picture.partly:
         yield f"of the ready hosts, {picture.partly} were not looked at in full"
     if picture.later:
-        yield f"on {picture.later} more hosts a reboot follows apply; the plan has them when they report it"
+        yield f"on {many(picture.later, 'more host')} a reboot follows apply; the plan has them when they report it"
     if picture.advised:
-        yield f"on {picture.advised} hosts a reboot is advised; the plan has only those that require it"
+        yield f"on {many(picture.advised, 'host')} a reboot is advised; the plan has only those that require it"
     for names in picture.aliases:
         yield f"one machine-id, several host names (renamed, or cloned): {names}; the newest report counts"
+
+
+def many(count: int, what: str) -> str:
+    """How many there are, and of what."""
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def document(picture: Picture, plan: Plan, since: Optional[Since]) -> dict[str, Any]:
