@@ -1,6 +1,6 @@
-"""Screens: facts of hosts, and what `check` and `apply` print of them. `make golden` writes tests/golden/screens.
+"""Screens: facts of hosts, what `check` and `apply` print of them, and the pages of `help` and `explain`.
 
-Read them before they are committed: they are what a person sees. NAME.txt is what a pipe gets, NAME.tty a terminal of
+`make golden` writes tests/golden/screens. Read them before they are committed: they are what a person sees. NAME.txt is what a pipe gets, NAME.tty a terminal of
 80 columns, in which \\e stands for the escape character of its colours.
 """
 
@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fim_bootstrap import engine, report, screen
+from fim_bootstrap import engine, explanations, manual, report, screen
 from fim_bootstrap.again import Again
 from fim_bootstrap.changes.packages import InstallPackages
 from fim_bootstrap.changes.policy import LoadPolicy
+from fim_bootstrap.commands import NAMES
 from fim_bootstrap.engine import Failure, Outcome
 from fim_bootstrap.errors import BootstrapError
 from fim_bootstrap.facts.commands import AGENT_COMMANDS, AUDIT_COMMANDS, SELINUX_COMMANDS
@@ -37,6 +38,7 @@ from fim_bootstrap.model import (
     Status,
     Verdict,
 )
+from fim_bootstrap.requirements import IDS
 from tests.test_requirements import CONF, HINDERED, PROFILE, READY, STATUS
 
 FOLDER = Path(__file__).parent / "golden/screens"
@@ -167,7 +169,15 @@ def shown(name: str, style: Style) -> str:
 def files() -> dict[Path, str]:
     """Each golden file, and what stands in it."""
     styles = (("txt", PLAIN), ("tty", TTY))
-    return {FOLDER / f"{name}.{end}": shown(name, style) for name in SCREENS for end, style in styles}
+    screens = {f"{name}.{end}": shown(name, style) for name in SCREENS for end, style in styles}
+    return {FOLDER / name: text for name, text in {**screens, **_pages()}.items()}
+
+
+def _pages() -> dict[str, str]:
+    """What `help` and `explain` print."""
+    helps = {f"help-{name}.txt": manual.page(name) for name in NAMES}
+    explained = {f"explain-{name}.txt": explanations.page(name) for name in IDS}
+    return {"help.txt": manual.index(), "explain.txt": explanations.index(), **helps, **explained}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -188,8 +187,3 @@ def test_what_revert_left_is_told_with_the_way_out() -> None:
 @pytest.mark.parametrize(("columns", "width"), [(20, 60), (60, 60), (80, 80), (100, 100), (300, 100)])
 def test_a_terminal_gets_lines_that_can_be_read(columns: int, width: int) -> None:
     assert on_terminal(columns, True, False) == Style(width, True, False)
-
-
-def test_a_golden_screen_is_no_file_of_yesterday() -> None:
-    assert {path.stem for path in FOLDER.iterdir()} == set(SCREENS)
-    assert all(path.suffix in (".txt", ".tty") for path in map(Path, FOLDER.iterdir()))
