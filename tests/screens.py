@@ -1,7 +1,8 @@
 """Screens: facts of hosts, what `check` and `apply` print of them, and the pages of `help` and `explain`.
 
-`make golden` writes tests/golden/screens. Read them before they are committed: they are what a person sees. NAME.txt is what a pipe gets, NAME.tty a terminal of
-80 columns, in which \\e stands for the escape character of its colours.
+`make golden` writes tests/golden/screens. Read them before they are committed: they are what a person sees.
+NAME.txt is what a pipe gets, NAME.tty a terminal of 80 columns, in which \\e stands for the escape character of its
+colours.
 """
 
 from __future__ import annotations
