@@ -33,7 +33,7 @@ MASKS = (
     (r"/dev/fd/\d+", "/dev/fd/N"),
     (r"[0-9a-f]{64}", "DIGEST"),
     (r"(?<=^logs: the network failed, try )\d+", "N"),
-    (r"(?<=^Busy: )(.*(?:pid|process)) \d+( \(.*)?", r"\1 N"),
+    (r"(?<=^Busy: another fim-bootstrap \(pid )\d+|(?<=process )\d+ \(\[?py.*", "N"),
     (r"\d+(?= s ago)|(?<=belongs to uid )\d+", "N"),
     (r"(?<= )\d{4}-\d\d-\d\d \d\d:\d\d", "LOCAL TIME"),
     (r"(?<=^BadConfig: )(.* (?:valid JSON|valid TOML|no XML)): .*", r"\1: WHY"),  # in the words of Python and of expat

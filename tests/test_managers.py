@@ -433,7 +433,8 @@ def answering(host: DictHost, *outputs: Output) -> None:
 def test_a_lock_that_stays_is_no_success_although_the_command_is_there(dict_host: DictHost) -> None:
     locked = "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 42 (apt-get)\n"
     answering(dict_host, *(Output(("apt-get",), 100, "", locked) for _ in range(100)))
-    with pytest.raises(Busy, match="locked by"):
+    dict_host.write("/proc/42/comm", "apt-get\n")
+    with pytest.raises(Busy, match=r"^apt is locked by process 42 \(apt-get\)$"):
         install(dict_host, order("apt"))
 
 

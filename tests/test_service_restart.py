@@ -69,7 +69,7 @@ def test_each_thing_that_an_action_calls_is_needed(host: DictHost, release: str,
     give(host, release)
     for path in [path for path in host.nodes if path == needed or path.endswith(f"bin/{needed}")]:
         del host.nodes[path]
-    assert needed in problem(host, UPSTREAM, systemd=True)
+    assert problem(host, UPSTREAM, systemd=True) == f"{EL}/auditd/restart calls {needed}, which is missing"
 
 
 def test_what_a_script_asks_for_itself_may_be_missing(host: DictHost) -> None:
@@ -79,11 +79,14 @@ def test_what_a_script_asks_for_itself_may_be_missing(host: DictHost) -> None:
     assert problem(host, UPSTREAM, systemd=True) == ""
 
 
+REFUSED = "auditd.service refuses a manual stop, and /usr/sbin/service has no legacy action to restart it by"
+
+
 def test_no_action_is_a_refusal_where_the_unit_refuses(host: DictHost) -> None:
-    assert "no legacy action" in problem(host, UPSTREAM, systemd=True)
+    assert problem(host, UPSTREAM, systemd=True) == REFUSED
     give(host, "4.0")
     host.nodes[f"{EL}/auditd/restart"].mode = 0o644
-    assert "no legacy action" in problem(host, UPSTREAM, systemd=True)
+    assert problem(host, UPSTREAM, systemd=True) == REFUSED
     assert problem(host, UPSTREAM._replace(refuses_stop=False), systemd=True) == ""
 
 
@@ -92,7 +95,7 @@ def test_a_service_that_knows_no_actions_needs_a_unit_that_can_be_stopped(host: 
     give(host, "4.0")
     host.write("/usr/sbin/service", PLAIN, mode=0o755)
     assert problem(host, UPSTREAM._replace(refuses_stop=False), systemd=True) == ""
-    assert "no legacy action" in problem(host, UPSTREAM, systemd=True)
+    assert problem(host, UPSTREAM, systemd=True) == REFUSED
 
 
 def test_the_older_folder_of_actions_counts_where_service_looks_there(host: DictHost) -> None:
@@ -103,13 +106,15 @@ def test_the_older_folder_of_actions_counts_where_service_looks_there(host: Dict
 
 def test_what_the_unit_itself_forbids(host: DictHost) -> None:
     give(host, "4.0")
-    assert "RefuseManualStart" in problem(host, UPSTREAM._replace(refuses_start=True), systemd=True)
-    assert "masked" in problem(host, UPSTREAM._replace(masked=True), systemd=True)
+    assert problem(host, UPSTREAM._replace(refuses_start=True), systemd=True) == (
+        "auditd.service refuses a manual start (RefuseManualStart=yes): a restart would leave auditd stopped"
+    )
+    assert problem(host, UPSTREAM._replace(masked=True), systemd=True) == "auditd.service is masked"
     del host.nodes["/usr/sbin/service"]
-    assert "service(8) is missing" in problem(host, UPSTREAM, systemd=True)
+    assert problem(host, UPSTREAM, systemd=True) == "service(8) is missing"
 
 
 def test_without_systemd_the_init_script_does_it(host: DictHost) -> None:
-    assert "no /etc/init.d/auditd" in problem(host, Service("auditd"), systemd=False)
+    assert problem(host, Service("auditd"), systemd=False) == "there is no /etc/init.d/auditd"
     host.write("/etc/init.d/auditd", mode=0o755)
     assert problem(host, Service("auditd"), systemd=False) == ""

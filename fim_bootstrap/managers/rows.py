@@ -90,7 +90,7 @@ MANAGERS: Mapping[str, Manager] = {
             remove=("dpkg", "--remove"),
             locks=("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock",
                    "/var/cache/apt/archives/lock"),
-            locked=r"held by process (?P<pid>\d+)|Could not get lock|Unable to acquire the dpkg frontend lock"
+            locked=r"Could not get lock(?:.*held by process (?P<pid>\d+))?|Unable to acquire the dpkg frontend lock"
             r"|Unable to lock directory",
             unfinished=r"dpkg was interrupted",
             finish=("dpkg", "--configure", "-a", "--force-confdef", "--force-confold"),
