@@ -1,12 +1,13 @@
 """Screens: facts of hosts, what `check` and `apply` print of them, and the pages of `help` and `explain`.
 
 `make golden` writes tests/golden/screens. Read them before they are committed: they are what a person sees.
-NAME.txt is what a pipe gets, NAME.tty a terminal of 80 columns, in which \\e stands for the escape character of its
-colours.
+NAME.txt is what a pipe gets, NAME.json the report behind it, NAME.tty a terminal of 80 columns, in which \\e stands
+for the escape character of its colours.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -159,6 +160,7 @@ SCREENS: Mapping[str, Screen] = {
     "probe-refused": Screen(HOST._replace(delivery=Delivery(refused="no event is caused while failure is 2")),
                             settings={"probe": True}),
 }  # fmt: skip
+REPORTS = ("broken", "fresh", "failed", "arrived", "left-out", "not-known", "image")
 
 
 def shown(name: str, style: Style) -> str:
@@ -171,7 +173,14 @@ def files() -> dict[Path, str]:
     """Each golden file, and what stands in it."""
     styles = (("txt", PLAIN), ("tty", TTY))
     screens = {f"{name}.{end}": shown(name, style) for name in SCREENS for end, style in styles}
-    return {FOLDER / name: text for name, text in {**screens, **_pages()}.items()}
+    return {FOLDER / name: text for name, text in {**screens, **_reports(), **_pages()}.items()}
+
+
+def _reports() -> dict[str, str]:
+    """Some of the reports behind the screens, without the moment and the release by which they were made."""
+    masked = {"time": "NOW", "tool": {"name": "fim-bootstrap", "version": "VERSION"}}
+    documents = {name: {**SCREENS[name].document(), **masked} for name in REPORTS}
+    return {f"{name}.json": json.dumps(document, indent=1) + "\n" for name, document in documents.items()}
 
 
 def _pages() -> dict[str, str]:
