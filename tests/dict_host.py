@@ -49,6 +49,7 @@ class DictHost:
     unwritable: dict[str, str] = field(default_factory=dict)  # path -> why
     done: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)  # commands that only looked
+    told: list[str] = field(default_factory=list)  # both, with how long they may take and how they may end
     logged: list[str] = field(default_factory=list)
     now: float = BOOT + 5000.0
 
@@ -162,6 +163,7 @@ class DictHost:
     def query(self, *commands: Sequence[str], timeout: float = 30) -> Sequence[Output]:
         """Commands that only look."""
         self.asked += [" ".join(argv) for argv in commands]
+        self.told += [f"asks ({timeout:g} s): {' '.join(argv)}" for argv in commands]
         return [self._output(tuple(argv)) for argv in commands]
 
     # ------------------------------------------------------------------ Host
@@ -169,6 +171,10 @@ class DictHost:
     def run(self, *argv: str, ok: Collection[int] = (0,), timeout: float = 120, env: Mapping[str, str] = {}) -> Output:
         """Record the command, and answer; a status outside `ok` raises."""
         self.done.append(" ".join(argv))
+        good = ", ".join(map(str, sorted(ok))) if len(ok) < 256 else "any"
+        self.told.append(
+            " ".join((f"does ({timeout:g} s, exit {good}):", *(f"{k}={v}" for k, v in env.items()), *argv))
+        )
         output = self._output(argv)
         if output.status not in ok:
             raise BootstrapError(f"{' '.join(argv)} failed with exit status {output.status}: {output.why()}")
@@ -196,12 +202,12 @@ class DictHost:
 
     def create(self, path: str, content: bytes, mode: int = 0o600) -> None:
         """Write a file of our own."""
-        self._change("create", path)
+        self._change("create", path, f" ({mode:o})")
         self.nodes[path] = Node(content, mode, mtime=self.now)
 
     def append(self, path: str, line: str) -> None:
         """Add a line."""
-        self._change("append", path)
+        self._change("append", path, f": {line}")
         before = self.read_bytes(path) or b""
         self.nodes[path] = Node(before + line.encode("utf-8", "surrogateescape") + b"\n", 0o600, mtime=self.now)
 
@@ -216,10 +222,11 @@ class DictHost:
             self._change("remove folder", path)
             self.nodes.pop(path, None)
 
-    def _change(self, what: str, path: str) -> None:
+    def _change(self, what: str, path: str, more: str = "") -> None:
         if path in self.unwritable:
             raise BootstrapError(f"{path}: cannot be written: {self.unwritable[path]}")
         self.done.append(f"{what} {path}")
+        self.told.append(f"does: {what} {path}{more}")
 
     def tidy(self, folders: Collection[str]) -> None:
         """Nothing is ever left behind here."""

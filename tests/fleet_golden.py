@@ -43,6 +43,9 @@ class Sample(NamedTuple):
 
 SAMPLES = {
     "small": Sample(24, UNLIKE, {"batch": "50%", "canary": "1", "exclude": [], "group-by": ""}),
+    "quiet": Sample(
+        0, (report("a"), report("b", time=moment(NOW))), {"batch": "10", "canary": "0", "exclude": [], "group-by": ""}
+    ),
     "large": Sample(120, MANY, {"batch": "7", "canary": "3", "exclude": ["db*"], "group-by": "^([a-z]+)"}),
 }
 
@@ -58,6 +61,7 @@ def _written(sample: Sample) -> dict[str, str]:
         bench.write(folder / "before", sample.hosts + 2, 4, NOW - 86400)
         bench.write(folder / "now", sample.hosts, 5, NOW)
         unlike = folder / "now/unlike.jsonl"
+        unlike.parent.mkdir(exist_ok=True)
         unlike.write_text("".join(f"{json.dumps(item)}\n" for item in sample.more))
         os.utime(unlike, (NOW, NOW))  # the time of those that have none
         (folder / "now/none.json").write_text("no report\n")

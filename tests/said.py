@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Optional
 from unittest.mock import patch
 
+from fim_bootstrap.audit import preflight
 from fim_bootstrap.errors import BootstrapError
 from fim_bootstrap.model import Finding, Hop, Obstacle
 from tests.dict_host import DictHost
@@ -31,37 +32,40 @@ MASKS = (
     (r"(fim-bootstrap)-[0-9a-f]{16}", r"\1-MARK"),
     (r"(fim-bootstrap) \d{4}-\d\d-\d\d", r"\1 TODAY"),
     (r"/dev/fd/\d+", "/dev/fd/N"),
+    (r'"id": "[0-9a-f]{16}", "time": "[^"]*"', '"id": "ID", "time": "NOW"'),
     (r"[0-9a-f]{64}", "DIGEST"),
     (r"(?<=^logs: the network failed, try )\d+", "N"),
     (r"(?<=^Busy: another fim-bootstrap \(pid )\d+|(?<=process )\d+ \(\[?py.*", "N"),
     (r"\d+(?= s ago)|(?<=belongs to uid )\d+", "N"),
     (r"(?<= )\d{4}-\d\d-\d\d \d\d:\d\d", "LOCAL TIME"),
-    (r"(?<=^BadConfig: )(.* (?:valid JSON|valid TOML|no XML)): .*", r"\1: WHY"),  # in the words of Python and of expat
+    (
+        r"(?<=^BadConfig: )(.* (?:valid JSON|valid TOML|no XML)): .*?(?= -> |$)",
+        r"\1: WHY",
+    ),  # in the words of Python and of expat
     (r"(?:  #|;) [^;#]* reached its end of life on .*", ""),  # as soon as it has
-    (r"(?<=^Unsupported remedy: one of: ).*", "PROFILES"),
+    (r"(?<= -> one of: )amazon.*", "PROFILES"),
     (r"\w[-\w]* has no use for it", "COMMAND has no use for it"),
 )
 
 
 def _of_error(error: BootstrapError) -> Iterator[str]:
-    kind = type(error).__name__
-    yield f"{kind}: {error}"
-    if error.remedy:
-        yield f"{kind} remedy: {error.remedy}"
+    yield f"{type(error).__name__}: {error}{_then(error.remedy)}"
 
 
 def _of_finding(found: Finding) -> Iterator[str]:
-    yield f"{found.id} {found.status.value}: {found.summary}"
-    if found.remedy:
-        yield f"{found.id} remedy: {found.remedy}"
-    yield from (f"{found.id} evidence: {line}" for line in found.evidence)
-    yield from (f"{found.id} warning: {line}" for line in found.warnings)
-    yield from (f"{found.id} change: {change.describe()}" for change in found.changes)
+    follows = f"; follows {', '.join(found.follows)}" if found.follows else ""
+    lists = {"evidence": found.evidence, "warning": found.warnings, "change": [c.describe() for c in found.changes]}
+    counted = "".join(f"; {len(lines)} {kind}" for kind, lines in lists.items() if lines)
+    yield f"{found.id} {found.status.value}: {found.summary}{_then(found.remedy)}{counted}{follows}"
+    yield from (f"{found.id} {kind}: {line}" for kind, lines in lists.items() for line in lines)
 
 
 def _of_obstacle(one: Obstacle) -> Iterator[str]:
-    yield f"obstacle: {one.where}: {one.why}"
-    yield f"obstacle remedy: {one.remedy}"
+    yield f"obstacle: {one.where}: {one.why}{_then(one.remedy)}"
+
+
+def _then(remedy: str) -> str:
+    return f" -> {remedy}" if remedy else ""
 
 
 def _of_hop(hop: Hop) -> Iterator[str]:
@@ -69,8 +73,7 @@ def _of_hop(hop: Hop) -> Iterator[str]:
 
 
 def _of_host(host: DictHost) -> Iterator[str]:
-    yield from (f"asks: {command}" for command in host.asked)
-    yield from (f"does: {step}" for step in host.done)
+    yield from host.told
     yield from (f"logs: {line}" for line in host.logged)
 
 
@@ -106,7 +109,7 @@ def heard(folder: Path, host: Optional[DictHost]) -> Iterator[set[str]]:
 
 
 def _masked(line: str, folder: Path) -> str:
-    line = line.replace(str(folder), "FOLDER").replace(str(PROJECT), "PROJECT")
+    line = line.replace(str(folder), "FOLDER").replace(str(PROJECT), "PROJECT").replace(preflight.SCRIPT, "SCRIPT")
     for pattern, put in MASKS:
         line = re.sub(pattern, put, line)
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)

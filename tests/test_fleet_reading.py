@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fim_bootstrap.fleet import page, reading
+from fim_bootstrap.fleet import answers, page, reading
 from fim_bootstrap.fleet import text as fleet_text
 from fim_bootstrap.fleet.picture import picture
 from fim_bootstrap.fleet.plan import Wanted, plan
@@ -393,3 +393,54 @@ def test_a_run_that_ended_early_is_the_machine_that_has_its_name(tmp_path: Path)
     later.write_text(json.dumps(of_error(time=moment(NOW - 5))))
     [machine] = read(tmp_path).machines
     assert (machine.verdict, machine.identity, machine.release) == ("failed", "m1", "debian 12")
+
+
+REPORT = report("web1", "blocked")
+STATE_ID = "cmd_|-fim-bootstrap_|-fim-bootstrap_|-run"
+TOLD = (
+    "not ready; 2 changes made; rules: lines that lock: -e 2; reboot required; Agent: x; -> fim-bootstrap apply\nmore"
+)
+
+
+@pytest.mark.parametrize(("value", "found"), [
+    (REPORT, REPORT),
+    (json.dumps(REPORT), REPORT),
+    (f"warning: {{x\n{{x\n{json.dumps(REPORT)}\n", REPORT),
+    ({"stdout": json.dumps(REPORT)}, REPORT), ({"ret": REPORT}, REPORT), ({"return": {"ret": REPORT}}, REPORT),
+    ({"stdout": "", "ret": REPORT}, REPORT),
+    ({**REPORT, "tool": {"name": "another"}}, None), ({**REPORT, "tool": "x"}, {**REPORT, "tool": "x"}),
+    ({"verdict": "ready"}, None), ({"verdict": 1, "schema_version": 1}, None),
+    ({"verdict": "ready", "requirements": []}, {"verdict": "ready", "requirements": []}),
+    ([REPORT], None), (None, None), ("no JSON", None), ("{", None),
+    ({STATE_ID: {"changes": REPORT, "comment": "blocked"}}, {**REPORT, "comment": "blocked"}),
+    ({STATE_ID: {"comment": "all is well"}}, None), ({STATE_ID: "x"}, None),
+    ({"cmd_|-other": {"changes": REPORT, "comment": "blocked"}}, None),
+    ({STATE_ID: {"changes": {}, "comment": "ready"}},
+     {"verdict": "ready", "reboot_required": False, "comment": "ready", "requirements": []}),
+    ({STATE_ID: {"comment": TOLD}}, {
+        "verdict": "not-ready", "reboot_required": True, "comment": TOLD, "requirements": [
+            {"id": "rules", "status": "change", "summary": "lines that lock: -e 2"},
+            {"id": "reboot", "status": "reboot", "summary": "a reboot is required"}]}),
+    ({STATE_ID: {"comment": "blocked; agent: gone"}}, {
+        "verdict": "blocked", "reboot_required": False, "comment": "blocked; agent: gone",
+        "requirements": [{"id": "agent", "status": "blocked", "summary": "gone"}]}),
+    ({f"1{STATE_ID}": {"comment": "ready"}, f"2{STATE_ID}": {"comment": "failed"}},
+     {"verdict": "failed", "reboot_required": False, "comment": "failed", "requirements": []}),
+])  # fmt: skip
+def test_a_report_is_found_in_an_answer_of_each_form(value: Any, found: Any) -> None:
+    assert answers.report_in(value) == found
+
+
+@pytest.mark.parametrize(("value", "line"), [
+    ({"stderr": "", "stdout": " a\nb", "msg": "c"}, "a"), ({"msg": "c", "comment": "d"}, "c"), ({"comment": "d"}, "d"),
+    ({}, "no answer"), ([], "no answer"), (["x", "y"], "x"), (None, "no answer"), (False, "no answer"),
+    ("", "no answer"), (7, "7"),
+])  # fmt: skip
+def test_what_stood_in_the_place_of_a_report_is_told_by_its_first_line(value: Any, line: str) -> None:
+    assert answers._first_line(value) == line
+
+
+def test_a_folder_that_cannot_be_read_is_left_out_and_named() -> None:
+    skipped: list[tuple[str, str]] = []
+    assert list(reading._below("/nowhere", lambda *why: skipped.append(why))) == []
+    assert skipped == [("/nowhere", "No such file or directory")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Optional
+from unittest.mock import patch
 
 import pytest
 
@@ -27,7 +29,7 @@ from fim_bootstrap.changes.journal import digest
 from fim_bootstrap.errors import BootstrapError, Busy
 from fim_bootstrap.facts import audit as audit_facts
 from fim_bootstrap.host.boot import booted
-from fim_bootstrap.host.files import CHUNK, opened, sweep
+from fim_bootstrap.host.files import CHUNK, opened, sweep, unwritten
 from fim_bootstrap.host.live import LOG_LIMIT, LOG_LINE, LiveHost
 from fim_bootstrap.host.reader import EACH, LIMIT, LINE, File, Output, read_together, too_large
 from fim_bootstrap.managers import install, lock, lookup, retry, rows
@@ -585,3 +587,36 @@ def test_the_free_space_of_a_file_system_is_in_bytes(host: LiveHost) -> None:
 def test_a_program_that_is_not_there_is_told_with_what_was_to_be_run() -> None:
     (found,) = LiveHost().query(("no-such-program", "x"))
     assert (found.argv, found.status) == (("no-such-program", "x"), 127)
+
+
+def test_who_asks_the_kernel_gets_nothing_for_what_it_does_not_know(tmp_path: Path, host: LiveHost) -> None:
+    """EINVAL is how selinuxfs says that a context is none; any other trouble is no answer."""
+    assert LiveHost().ask(str(tmp_path / "none"), "x") is None
+    with patch("os.read", side_effect=OSError(errno.EINVAL, "")):
+        assert LiveHost().ask("/dev/null", "x") == ""
+    with patch("os.read", side_effect=OSError(errno.EACCES, "")):
+        assert LiveHost().ask("/dev/null", "x") is None
+    with patch("os.write", return_value=0):
+        assert LiveHost().ask("/dev/null", "x") is None
+    with patch("os.read", return_value=b"yes\0"):
+        assert LiveHost().ask("/dev/null", "x") == "yes"
+
+
+@pytest.mark.parametrize(("number", "remedy"), [
+    (errno.ENOSPC, "free some space, then run again"), (errno.EACCES, "run as root"),
+    (errno.EROFS, "the file system is read-only; mount it writable, or use the system's own update tool"),
+    (errno.EPERM, "lsattr shows whether it was made immutable; chattr -ia takes that back"),
+    (errno.EIO, "look at the message of the system above"), (None, "look at the message of the system above"),
+])  # fmt: skip
+def test_what_to_do_where_a_file_cannot_be_written(number: Optional[int], remedy: str) -> None:
+    told = unwritten("/x", OSError(number, "it is so") if number else OSError())
+    why = "it is so" if number else None
+    assert str(told) == f"/x: cannot be written: {why}; what stood there is unchanged"
+    assert told.remedy == remedy
+
+
+def test_a_command_that_hangs_is_asked_to_end_before_it_is_killed(tmp_path: Path) -> None:
+    mark = tmp_path / "ended"
+    script = f"trap 'echo well >{mark}; exit' TERM; while :; do sleep 0.05; done"
+    assert LiveHost().query(("sh", "-c", script), timeout=0.3)[0].status == 124
+    assert mark.read_text() == "well\n"

@@ -495,3 +495,20 @@ def test_what_the_rehearsal_says_is_why(dict_host: DictHost) -> None:
     error = refused(dict_host, order("dnf", "el9", release="rhel"))
     assert "audit cannot be taken: the package is excluded" in str(error)
     assert "--disableexcludes=all install audit" in error.remedy
+
+
+@pytest.mark.parametrize(("path", "stdout", "found"), [
+    ("", "audit\nother\n", {"audit", "other"}),
+    ("/usr/sbin/auditd", "audit\n", {"/usr/sbin/auditd"}),
+    ("/usr/sbin/auditd", "", set()),
+])  # fmt: skip
+def test_an_answer_about_a_file_stands_for_the_file(path: str, stdout: str, found: set[str]) -> None:
+    answers = [Output(("dnf",), 0, stdout)]
+    assert lookup.heard(MANAGERS["dnf"], [path], answers) == lookup.Lookup(frozenset(found), tuple(answers))
+
+
+def test_yum_3_names_the_file_and_not_the_package_alone() -> None:
+    said = "Filename    : /usr/sbin/auditd\n"
+    ask = (MANAGERS["yum"], ["/usr/sbin/auditd"])
+    assert lookup.heard(*ask, [Output(("yum",), 0, said)]).found == {"/usr/sbin/auditd"}
+    assert lookup.heard(*ask, [Output(("yum",), 0, "Filename    : /usr/sbin/auditctl\n")]).found == set()

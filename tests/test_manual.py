@@ -95,3 +95,11 @@ def test_explain_alone_lists_the_requirements_and_a_wrong_word_is_refused(capsys
     assert [line.split()[0] for line in rows[1 : len(IDS) + 1]] == list(IDS)
     assert cli.main(["explain", "rule"]) == 64
     assert "fim-bootstrap explain: there is no requirement rule; did you mean rules?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "roff"), [
+    ("a-b", "a\\-b"), ("it's", "it\\(aqs"), ("a\\b", "a\\eb"), (".TH", "\\&.TH"), ("plain.", "plain."),
+    ("'x", "\\(aqx"),
+])  # fmt: skip
+def test_no_text_is_a_request_or_an_escape_of_roff(text: str, roff: str) -> None:
+    assert manual._roff(text) == roff

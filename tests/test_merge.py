@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fim_bootstrap.audit import rules_d
 from fim_bootstrap.audit.auditd_conf import with_dispatcher
 from fim_bootstrap.changes.files import difference
-from fim_bootstrap.changes.merge import standing, taken_back
+from fim_bootstrap.changes.merge import _blocks, standing, taken_back
 from fim_bootstrap.host.reader import File
 from tests.conftest import AUDITD_CONF
 
@@ -93,3 +93,14 @@ def test_a_comparison_that_would_take_very_long_is_not_begun() -> None:
     assert taken_back(odd, OURS + odd, OURS + thinned) is None
     assert taken_back(equal, equal + OURS, f"# mine\n{equal}{OURS}") == f"# mine\n{equal}"
     assert "too many differences" in difference(odd, thinned, "/x")
+
+
+def test_what_stands_alike_at_both_ends_is_kept_whole() -> None:
+    """The first and the last lines alike, in another order between them."""
+    before, after = "a\nb\nc\nd\n", "a\nb\nour\nc\nd\n"
+    assert taken_back(before, after, "a\nb\nour\nc\nd\ne\n") == "a\nb\nc\nd\ne\n"
+    assert taken_back(before, after, "z\na\nb\nour\nc\nd\n") == "z\na\nb\nc\nd\n"
+    assert taken_back("x\ny\nx\n", "x\nour\ny\nx\n", "x\nour\ny\ny\nx\n") == "x\ny\ny\nx\n"
+    blocks = _blocks(["1\n", "2\n", "3\n", "4\n"], ["0\n", "4\n", "3\n", "4\n"])
+    assert blocks
+    assert [(b.a, b.b, b.size) for b in blocks] == [(0, 0, 0), (2, 2, 2), (4, 4, 0)]

@@ -239,3 +239,18 @@ def test_half_a_character_of_a_json_option_file_is_refused(tmp_path: Any) -> Non
     file = tmp_path / "config.json"
     file.write_text('{"profile": "\\ud800"}')
     assert cli.main(["check", "--config", str(file)]) == 78
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("1", True), ("true", True), ("YES", True), ("0", False), ("False", False), ("no", False), ("", False),
+])  # fmt: skip
+def test_a_flag_of_the_environment_is_yes_or_no(monkeypatch: pytest.MonkeyPatch, text: str, value: bool) -> None:
+    monkeypatch.setenv("FIM_BOOTSTRAP_RESOLVE", text)
+    assert options.parse(["profiles"])[1]["resolve"] is value
+
+
+def test_lists_and_numbers_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIM_BOOTSTRAP_SKIP", "rules, agent policy")
+    monkeypatch.setenv("FIM_BOOTSTRAP_LOCK_TIMEOUT", "2.5")
+    _, values = options.parse(["apply"])
+    assert (values["skip"], values["lock-timeout"]) == (["rules", "agent", "policy"], 2.5)

@@ -186,3 +186,15 @@ def test_more_plugin_files_than_are_looked_at_are_no_ok(tree: Tree) -> None:
         tree.write(f"/etc/audit/plugins.d/{number}.conf", "#" * (600 << 10))
     status, said = status_of(tree)
     assert (status, "larger than 1 MB" in said) == ("blocked", True)
+
+
+@pytest.mark.parametrize(("path", "text", "trouble", "counts"), [
+    (PATH, GOOD, "", True), ("/etc/audit/plugins.d/mine.conf", GOOD, "", True),
+    ("/etc/audit/plugins.d/mine.conf", "active = yes\npath = /sbin/other\n", "", False),
+    ("/etc/audit/plugins.d/.edr.conf", GOOD, "", False), ("/etc/audit/plugins.d/edr.conf.bak", GOOD, "", False),
+    (PATH, "", "cannot be read", True),  # where the agent puts its own
+    ("/etc/audit/plugins.d/mine.conf", "", "cannot be read", False), (PATH, "", "", False),
+    (PATH, "path = /sbin/other\n", "larger than 1 MB", False),
+])  # fmt: skip
+def test_which_plugin_files_are_the_agents(path: str, text: str, trouble: str, counts: bool) -> None:
+    assert bool(look.registrations([File(path, text, 1.0, trouble)])) is counts

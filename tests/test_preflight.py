@@ -170,3 +170,28 @@ def test_a_text_with_a_nul_is_not_handed_over(dict_host: DictHost) -> None:
 def test_a_digit_that_is_no_decimal_is_no_number(dict_host: DictHost) -> None:
     dict_host.write(auditd_conf.PATH, f"{AUDITD_CONF}priority_boost = \N{SUPERSCRIPT TWO}\n")
     assert preflight.ask(dict_host).accepted is None  # there is no auditd, and no mistake of ours
+
+
+TEXT = "log_group = adm\nfreq = 50\nfreq = x y\nnum_logs = 50\n"
+READ = "type=DAEMON: log_group_parser called with: adm\nfreq_parser called with: 50\n"
+
+
+@pytest.mark.parametrize(("said", "lines", "number"), [
+    ("Value 1000 is out of range - line 17", [], 17),  # auditd names it
+    ("it is wrong", READ, 2),  # the one that it was reading
+    ("it is wrong", READ.replace("50", "adm"), 1),
+    ("it is wrong", "freq_parser called with: nowhere\n", 0),
+    ("it is wrong", [], 0),
+    ("Error - reading config", READ, 0),  # the file as a whole
+])  # fmt: skip
+def test_the_line_that_is_refused(said: str, lines: str, number: int) -> None:
+    told = "".join((*lines, said))
+    assert preflight._answer(Output((), 6, "", told), TEXT) == Answer(False, said, number)
+
+
+def test_a_priority_that_may_be_refused_is_judged_as_the_usual_one(dict_host: DictHost) -> None:
+    """Where the real auditd may raise it, the copy that has lost the right may not."""
+    dict_host.programs("setpriv")
+    dict_host.write(auditd_conf.PATH, AUDITD_CONF.replace("priority_boost = 4", "priority_boost = 0"))
+    preflight.ask(dict_host)
+    assert "priority_boost = 4\n" in dict_host.asked[0]

@@ -304,6 +304,50 @@ def test_audit_2_has_the_dispatcher_that_its_configuration_names(line: str, stat
     assert hop.state == state
 
 
+STATUS_2 = {**STATUS, "enabled": 2}
+
+
+@pytest.mark.parametrize(("where", "values", "hop", "state", "evidence"), [
+    ("audit", {"status": None}, "kernel", "?", "its audit state could not be asked"),
+    ("audit", {"status": {**STATUS, "enabled": 0}}, "kernel", "stop", "auditing is off (enabled 0)"),
+    ("audit", {"live_rules": ("-a never,task",)}, "kernel", "stop", "the rule never,task silences new processes"),
+    ("audit", {"status": STATUS_2}, "kernel", "ok", "enabled 2"),
+    ("audit", {"daemon": None}, "auditd", "stop", "not running"),
+    ("audit", {"daemon": None}, "dispatcher", "down", "auditd is not running"),
+    ("audit", {"status": None}, "auditd", "?", "pid 500; whether the kernel sends to it could not be asked"),
+    ("audit", {"status": {**STATUS, "pid": 7}}, "auditd", "stop", "pid 500; the kernel does not send to it"),
+    ("audit", {}, "auditd", "ok", "pid 500; the kernel sends to it"),
+    ("audit", {"plugin_dir_present": False}, "dispatcher", "stop", "/etc/audit/plugins.d is missing"),
+    ("audit", {"generation": 2}, "dispatcher", "ok", "plugins in /etc/audit/plugins.d"),
+    ("agent", {}, "edr-plugin", "ok", "pid 602"),
+    ("agent", {"plugin": None}, "edr-plugin", "stop", "not running; registered in /etc/audit/plugins.d/edr.conf"),
+    ("agent", {"plugin": None, "registration": ""}, "edr-plugin", "stop", "not running; not registered"),
+    ("agent", {"plugin": None, "registration_problem": "x"}, "edr-plugin", "stop", "not running; x"),
+    ("agent", {"plugin": None, "edr": None}, "qualys-edr", "down", "not running"),
+    ("agent", {"edr": None}, "qualys-edr", "stop", "not running"),
+    ("agent", {"installed": False}, "qualys-edr", "stop", "no agent is installed"),
+    ("agent", {"installed": False, "plugin": None}, "edr-plugin", "stop", "no agent is installed"),
+    ("agent", {"log_size": -1}, "edr.log", "?", "not there, or not to be seen"),
+    ("agent", {"log_written": 300.0}, "edr.log", "ok", "last written 0 s ago"),
+    ("agent", {"log_written": 299.0}, "edr.log", "?", "last written 0 s ago"),
+    ("agent", {"edr": None, "log_written": 300.0}, "edr.log", "?", "last written 0 s ago"),
+])  # fmt: skip
+def test_a_station_says_what_it_is_judged_by(
+    where: str, values: dict[str, Any], hop: str, state: str, evidence: str
+) -> None:
+    (found,) = (one for one in chain.of(facts(where, **values), Settings()) if one.hop == hop)
+    assert (found.state, found.evidence) == (state, evidence)
+
+
+def test_no_station_is_told_of_a_tree_and_those_between_only_where_they_are_passed() -> None:
+    assert chain.of(READY._replace(environment=Environment.OFFLINE), Settings()) == ()
+    assert [hop.hop for hop in chain.of(READY, Settings(mode="direct"))] == ["kernel", "qualys-edr", "edr.log"]
+    aged = facts("agent", log_written=300.0)._replace(now=312.4)
+    assert chain.of(aged, Settings())[-1].evidence == "last written 12 s ago"
+    frozen = facts("audit", status=STATUS_2)._replace(agent=READY.agent._replace(edr=None))
+    assert chain.of(frozen, Settings())[0].evidence == "rules are frozen (enabled 2): the agent cannot add its own"
+
+
 def test_a_user_waits_for_root_to_judge_an_agent_that_does_not_run() -> None:
     found = find("agent", facts("agent", edr=None, plugin=None)._replace(privileged=False))
     assert (found.status, found.remedy) == (Status.WAITING, "run as root, to see what is known of it")

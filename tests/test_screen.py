@@ -182,6 +182,35 @@ def test_what_revert_left_is_told_with_the_way_out() -> None:
         "TAKEN BACK: 2 steps, 1 thing left as it is\n  exit    1"
     )
     assert screen.taken_back(0, [], []) == "TAKEN BACK: nothing"
+    style = Style(60, True, False)
+    painted = screen.taken_back(1, [], [("/x: " + "was edited since, " * 5, "rm /x")], style)
+    assert "\x1b" in painted
+    assert max(len(re.sub("\x1b\\[[0-9;]*m", "", line)) for line in painted.splitlines()) <= 60
+
+
+def test_stations_are_told_until_the_first_that_is_not_passed() -> None:
+    def told(*states: str) -> list[str]:
+        hops = [{"hop": f"h{n}", "state": state, "evidence": f"pid {n}; x"} for n, state in enumerate(states)]
+        return [*screen._Screen(SCREENS["ready"].document(), PLAIN).stations(hops)]
+
+    assert told("ok", "?", "ok") == ["h0 0", "h1 ?", "h2 2"]
+    assert told("ok", "stop", "ok") == ["h0 0", "no agent yet"]
+    assert told("down", "ok") == ["no agent yet"]
+    (aged,) = screen._Screen(SCREENS["ready"].document(), PLAIN).stations(
+        [{"hop": "edr.log", "state": "ok", "evidence": "last written 12 s ago"}]
+    )
+    assert aged == "edr.log 12 s"
+
+
+@pytest.mark.parametrize(("changes", "agent", "said"), [
+    ([], "running", ""),
+    (["restart auditd"], "running", "restarts auditd, and the agent where its rules are gone with it"),
+    (["restart auditd"], "absent", "restarts auditd"),
+    (["start auditd", "restart qualys-cloud-agent"], "running", "restarts auditd, qualys-cloud-agent"),
+    (["edit /a: x", "edit /b: y"], "running", "edits 2 files; restarts nothing"),
+])  # fmt: skip
+def test_what_apply_would_do_in_numbers(changes: list[str], agent: str, said: str) -> None:
+    assert screen._would([{"status": "change", "changes": changes}, {"status": "ok", "changes": ["x"]}], agent) == said
 
 
 @pytest.mark.parametrize(("columns", "width"), [(20, 60), (60, 60), (80, 80), (100, 100), (300, 100)])

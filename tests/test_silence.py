@@ -93,6 +93,15 @@ def test_what_takes_a_part_is_said(line: str, said: str) -> None:
     assert what(line) == (False, said)
 
 
+@pytest.mark.parametrize(("sign", "limit", "fits"), [
+    ("=", 1, False), ("!=", 0, True), ("!=", 1, False), ("!=", 5, False), ("!=", 9, False), ("!=", 10, True),
+    (">", 0, True), (">", 1, False), (">=", 1, True), (">=", 2, False), ("<", 10, True), ("<", 9, False),
+    ("<=", 9, True), ("<=", 8, False), ("&=", 0, True), ("&=", 1, False), ("&", 1, False),
+])  # fmt: skip
+def test_what_every_number_from_one_to_nine_fits(sign: str, limit: int, fits: bool) -> None:
+    assert silence._fits_all((1, 9), sign, limit) is fits
+
+
 @pytest.mark.parametrize("line", NOTHING)
 def test_what_takes_nothing(line: str) -> None:
     assert what(line) is None
