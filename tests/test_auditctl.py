@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fim_bootstrap.audit import rules_d
 from fim_bootstrap.audit.auditctl import Rule, parse, parse_listing, parse_status
 from fim_bootstrap.host.reader import File
+from tests import rules_golden
 
 NOTE = "note"
 
@@ -232,3 +233,8 @@ def test_listing() -> None:
 
 def test_a_digit_that_is_no_decimal_is_no_number_of_a_system_call() -> None:
     assert not only("-a always,exit -S \N{SUPERSCRIPT TWO}\n").aborts  # a name that is not known here
+
+
+def test_each_line_is_read_as_it_was() -> None:
+    """`make golden` writes it anew."""
+    assert rules_golden.FILE.read_text(encoding="utf-8") == rules_golden.text()
