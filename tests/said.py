@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 from fim_bootstrap.audit import preflight
 from fim_bootstrap.errors import BootstrapError
-from fim_bootstrap.model import Finding, Hop, Obstacle
+from fim_bootstrap.model import AgentFacts, AuditFacts, Facts, Finding, Hop, Obstacle, SELinuxFacts
 from tests.dict_host import DictHost
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -28,11 +28,15 @@ HEARD = os.environ.get("FIM_HEARD", "")  # a file to which all that was heard is
 
 
 LONG = 1000
+PASSED_OVER = ("today", "now", "hostname", "versions", "rules", "conf")  # they change, or are long
+PARTS = (AuditFacts, SELinuxFacts, AgentFacts)
 MASKS = (
     (r"(fim-bootstrap)-[0-9a-f]{16}", r"\1-MARK"),
     (r"(fim-bootstrap) \d{4}-\d\d-\d\d", r"\1 TODAY"),
+    (r"place='[^']*'", "place=PLACE"),
     (r"/dev/fd/\d+", "/dev/fd/N"),
-    (r'"id": "[0-9a-f]{16}", "time": "[^"]*"', '"id": "ID", "time": "NOW"'),
+    (r'"[0-9a-f]{16}"', '"ID"'),
+    (r'"time": "[^"]*"', '"time": "NOW"'),
     (r"[0-9a-f]{64}", "DIGEST"),
     (r"(?<=^logs: the network failed, try )\d+", "N"),
     (r"(?<=^Busy: another fim-bootstrap \(pid )\d+|(?<=process )\d+ \(\[?py.*", "N"),
@@ -72,6 +76,14 @@ def _of_hop(hop: Hop) -> Iterator[str]:
     yield f"hop {hop.hop} {hop.state}: {hop.evidence}"
 
 
+def _of_facts(found: Facts) -> Iterator[str]:
+    for part in (found, found.audit, found.selinux, found.agent):
+        for name in part._fields:
+            value = getattr(part, name)
+            if not (name in PASSED_OVER or value == part._field_defaults.get(name) or isinstance(value, PARTS)):
+                yield f"fact {type(part).__name__} {name}: {sorted(value) if isinstance(value, frozenset) else value!r}"
+
+
 def _of_host(host: DictHost) -> Iterator[str]:
     yield from host.told
     yield from (f"logs: {line}" for line in host.logged)
@@ -82,6 +94,7 @@ KINDS: Mapping[type, tuple[str, Callable[[Any], Iterator[str]]]] = {
     Finding: ("__new__", _of_finding),
     Obstacle: ("__new__", _of_obstacle),
     Hop: ("__new__", _of_hop),
+    Facts: ("__new__", _of_facts),
 }
 
 
@@ -104,7 +117,7 @@ def heard(folder: Path, host: Optional[DictHost]) -> Iterator[set[str]]:
         for kind, (name, tell) in KINDS.items():
             stack.enter_context(patch.object(kind, name, listening(getattr(kind, name), tell)))
         yield lines
-    told = (line for one, tell in made for line in tell(one))
+    told = (line for one, tell in made if host or tell != _of_facts for line in tell(one))
     lines.update(_masked(line, folder) for line in (*told, *(_of_host(host) if host else ())))
 
 
