@@ -1,4 +1,4 @@
-"""All that the program says (errors, findings, obstacles, hops), and what it has a host do, in the fast tests.
+"""What the program says in the fast tests, and what it reads off a host made of dictionaries and does there.
 
 `make golden` writes tests/golden/said.txt: read what changed before it is committed. A sentence that does not stand
 there fails the test that heard it, so that no word of them changes unseen. It is heard before it is redacted, so
