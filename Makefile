@@ -105,7 +105,7 @@ table: $(VENV)/run  ## write what is made from tables: docs/releases.md, docs/op
 golden: $(VENV)/dev  ## write tests/golden, what the program prints and says: read it before it is committed (as root)
 	@$(PY) -m tests.screens
 	@$(PY) -m tests.fleet_golden
-	@$(PY) -m tests.rules_golden
+	@$(PY) -m tests.lines_golden
 	@mkdir -p build && rm -f build/heard
 	@FIM_HEARD=$(CURDIR)/build/heard $(PY) -m pytest -q -n auto --dist worksteal
 	@LC_ALL=C sort -u build/heard > tests/golden/said.txt

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fim_bootstrap.audit import rules_d
 from fim_bootstrap.audit.auditctl import Rule, parse, parse_listing, parse_status
 from fim_bootstrap.host.reader import File
-from tests import rules_golden
+from tests import lines_golden
 
 NOTE = "note"
 
@@ -236,5 +236,6 @@ def test_a_digit_that_is_no_decimal_is_no_number_of_a_system_call() -> None:
 
 
 def test_each_line_is_read_as_it_was() -> None:
-    """`make golden` writes it anew."""
-    assert rules_golden.FILE.read_text(encoding="utf-8") == rules_golden.text()
+    """`make golden` writes them anew."""
+    made = lines_golden.files()
+    assert {path: path.read_text(encoding="utf-8") for path in lines_golden.FOLDER.iterdir()} == made
