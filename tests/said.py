@@ -59,6 +59,7 @@ def _of_error(error: BootstrapError) -> Iterator[str]:
 def _of_finding(found: Finding) -> Iterator[str]:
     follows = f"; follows {', '.join(found.follows)}" if found.follows else ""
     lists = {"evidence": found.evidence, "warning": found.warnings, "change": [c.describe() for c in found.changes]}
+    yield f"title of {found.id}: {found.title}"
     counted = "".join(f"; {len(lines)} {kind}" for kind, lines in lists.items() if lines)
     yield f"{found.id} {found.status.value}: {found.summary}{_then(found.remedy)}{counted}{follows}"
     yield from (f"{found.id} {kind}: {line}" for kind, lines in lists.items() for line in lines)

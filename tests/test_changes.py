@@ -277,6 +277,19 @@ def test_files_of_our_own_are_written_down_before_they_are_created(host: DictHos
     assert recorded(host) == ["create", "create", "enable"]
 
 
+def test_a_program_of_our_own_is_put_in_place_with_its_folders(host: DictHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fim_bootstrap.changes.files.program", lambda: b"ELF")
+    apply(CreateFiles({}, program="/usr/local/sbin/x"), host)
+    (step,) = journal.entries(host)
+    assert (step["kind"], step["path"], step["after"]) == ("create", "/usr/local/sbin/x", "")
+    assert step["folders"] == ["/usr/local/sbin", "/usr/local"]
+    assert (host.nodes["/usr/local/sbin/x"].content, host.nodes["/usr/local/sbin/x"].mode) == (b"ELF", 0o755)
+    monkeypatch.setattr("fim_bootstrap.changes.files.program", lambda: b"")
+    with pytest.raises(BootstrapError, match="has to be the one-file binary") as caught:
+        apply(CreateFiles({}, program="/usr/local/sbin/x"), host)
+    assert caught.value.remedy == "make binary"
+
+
 def test_rule_and_labels(host: DictHost) -> None:
     host.programs("restorecon")
     apply(DeleteRule(), host)

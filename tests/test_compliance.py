@@ -14,7 +14,7 @@ import pytest
 from fim_bootstrap import __version__, engine, report
 from fim_bootstrap.changes import journal
 from fim_bootstrap.changes.files import EditFile
-from fim_bootstrap.compliance import command, controls, record, scap
+from fim_bootstrap.compliance import command, controls, formats, record, scap
 from fim_bootstrap.compliance.controls import CONTROL_FILES
 from fim_bootstrap.errors import BadConfig, Blocked, Usage
 from fim_bootstrap.host.reader import File
@@ -199,7 +199,17 @@ def test_a_folder_gets_every_format_that_fits(dict_host: DictHost) -> None:
         "/srv/x/exception.md", "/srv/x/exception.json", "/srv/x/ansible-lockdown.yml", "/srv/x/blueprint.toml",
         "/srv/x/waiver.yml",
     ]  # fmt: skip
-    assert outcome.told[0].startswith("tailoring.xml is left out: no SCAP content")
+    (told,) = outcome.told
+    what, remedy = "no SCAP content for this release is here", "name one: --profile-id ID, or --datastream FILE"
+    assert told == f"tailoring.xml is left out: {what} ({remedy})"
+    assert outcome.out == "".join(f"wrote {path}\n" for path, _ in outcome.files)
+    named = command.run(dict_host, locked(), {**OPTIONS, "output": "/srv/x", "profile-id": ["b"]})
+    text = dict(named.files)[f"/srv/x/{formats.TAILORING}"]
+    assert f'href="{controls.content_files(RHEL)[0]}"' in text
+    assert text.endswith("</xccdf:Tailoring>\n")
+    unknown = command.run(dict_host, locked(OsRelease("photon", "5")), {
+        **OPTIONS, "format": "xccdf-tailoring", "profile-id": ["b"]})  # fmt: skip
+    assert 'href="ssg-ds.xml"' in unknown.out
 
 
 def test_a_line_that_has_no_effect_as_written_is_not_in_force(dict_host: DictHost) -> None:

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from bench import fleet as bench
 from fim_bootstrap import cli, options, written_by
-from fim_bootstrap.fleet import page
+from fim_bootstrap.fleet import causes as fleet_causes
+from fim_bootstrap.fleet import page, wording
 from fim_bootstrap.fleet import text as fleet_text
 from fim_bootstrap.fleet.machines import Fleet
 from fim_bootstrap.fleet.picture import STALE, State, picture
@@ -556,3 +557,40 @@ def test_a_time_without_a_zone_is_utc(tmp_path: Path) -> None:
         ("zone", "2026-11-10T12:00:00+02:00"), ("none", "2026-11-10T10:00:00"), ("z", "2026-11-10T10:00:00Z"))
     )).machines}  # fmt: skip
     assert len({*times.values()}) == 1
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("it gave up at 2026-11-27 08:12:04 with exit status 205", "it gave up at TIME with exit status 205"),
+    ("pid 4711 of 2026-11-27T08:12:04.5Z, 12 s ago", "pid N of TIME, N s ago"),
+    ("token 0123456789abcdef of web1", "token ID of HOST"), ("/etc/a:12: enabled 2", "/etc/a:12: enabled 2"),
+    ("1234 events, audit 3.0.9", "N events, audit 3.0.9"),
+])  # fmt: skip
+def test_what_is_one_hosts_own_is_said_in_words_of_all(text: str, told: str) -> None:
+    assert wording.shared(text, "web1") == told
+
+
+@pytest.mark.parametrize(("status", "more", "do"), [
+    ("change", {"id": "policy"}, "fim-bootstrap apply"), ("change", {"id": "rules"}, "fim-bootstrap apply"),
+    ("reboot", {}, "reboot, in batches"), ("waiting", {}, "have it looked at, and collect again"),
+    ("waiting", {"remedy": "wait"}, "wait"), ("blocked", {}, "a decision"),
+    ("blocked", {"remedy": "mend it"}, "mend it"),
+    ("failed", {}, "see the report"), ("failed", {"remedy": "mend it"}, "mend it"),
+])  # fmt: skip
+def test_what_to_do_about_a_cause(status: str, more: dict[str, str], do: str) -> None:
+    assert fleet_causes._do({"status": status, **more}, {}, "web1", status) == do
+
+
+def test_what_may_lock_a_kernel_from_outside_is_one_cause_with_all_suspects() -> None:
+    evidence = ["kernel: enabled 2", "may lock it: /etc/a:1: auditctl -e 2", "may lock it, too: /etc/b:2: x"]
+    item = requirement("rules", "reboot", "frozen", evidence=evidence)
+    (cause,) = fleet_causes._of_requirement(item, {}, "web1", True)
+    assert (cause.what, cause.source) == (fleet_causes.LOCKED, "/etc/a:1: auditctl -e 2, /etc/b:2: x")
+
+
+def test_a_report_without_requirements_says_its_message() -> None:
+    told = {"verdict": "failed", "msg": "busy: dpkg is locked (try again)\nmore"}
+    (cause,) = fleet_causes.causes(told, "web1", False)
+    assert (cause.what, cause.do) == ("busy: dpkg is locked", "try again")
+    (cause,) = fleet_causes.causes({"verdict": "failed"}, "web1", False)
+    assert (cause.what, cause.do) == ("the report gives no reason", "see the report")
+    assert fleet_causes.causes({"verdict": "ready"}, "web1", False) == ()

@@ -11,7 +11,7 @@ import pytest
 from fim_bootstrap.changes.packages import InstallPackages
 from fim_bootstrap.errors import Blocked, BootstrapError, Busy
 from fim_bootstrap.facts.system import container_mark
-from fim_bootstrap.host.reader import Output
+from fim_bootstrap.host.reader import Output, Stat
 from fim_bootstrap.managers import diagnosis, lookup
 from fim_bootstrap.managers.causes import CAUSES, LOOK, Cause
 from fim_bootstrap.managers.install import install
@@ -383,6 +383,7 @@ def test_names_are_asked_for_ten_minutes_and_installed_for_thirty(
     ("/mnt/t", 0o100644, "", "rm /mnt/t/dev/null; mount --bind /dev /mnt/t/dev"),
     ("/mnt/t", 0o20666, "head: cannot open '/dev/null' for reading: Permission denied", "mount --bind /dev /mnt/t/dev"),
     ("/", None, "", "mount -t devtmpfs dev /dev"),
+    ("/", 0o20666, "head: cannot open '/dev/null' for reading: Permission denied", "mount -o remount,dev /"),
 ])  # fmt: skip
 def test_a_tree_without_a_usable_dev_null_is_refused(
     dict_host: DictHost, root: str, null: int | None, head: str, remedy: str
@@ -512,3 +513,28 @@ def test_yum_3_names_the_file_and_not_the_package_alone() -> None:
     ask = (MANAGERS["yum"], ["/usr/sbin/auditd"])
     assert lookup.heard(*ask, [Output(("yum",), 0, said)]).found == {"/usr/sbin/auditd"}
     assert lookup.heard(*ask, [Output(("yum",), 0, "Filename    : /usr/sbin/auditctl\n")]).found == set()
+
+
+def test_a_path_is_asked_for_alone_and_names_together() -> None:
+    dnf, apt = MANAGERS["dnf"], MANAGERS["apt"]
+    assert lookup.questions_for(dnf, ["audit", "/usr/sbin/x", "which"]) == {
+        "": (*dnf.resolve, "audit", "which"), "/usr/sbin/x": (*dnf.provides, "/usr/sbin/x"),
+    }  # fmt: skip
+    assert lookup.questions_for(dnf, ["/usr/sbin/x"]) == {"/usr/sbin/x": (*dnf.provides, "/usr/sbin/x")}
+    assert lookup.questions_for(apt, ["/usr/sbin/x"]) == {}
+
+
+@pytest.mark.parametrize(("free", "read_only", "said"), [
+    (0, False, "\nNo space left on device: /x"), (diagnosis.FULL, False, ""), (-1, False, ""),
+    (0, True, "\nRead-only file system: /x"), (diagnosis.FULL, True, "\nRead-only file system: /x"),
+])  # fmt: skip
+def test_what_the_system_would_say_of_a_place_that_takes_nothing(free: int, read_only: bool, said: str) -> None:
+    seen = Stat("/x", 0o40755, 0, 0.0, 0, read_only=read_only, free=free)
+    assert diagnosis._unwritable("/x", seen) == said
+
+
+def test_packages_that_are_no_longer_where_the_lists_say_are_looked_up_anew(dict_host: DictHost) -> None:
+    stale = "E: Failed to fetch http://m/auditd.deb  404  Not Found [IP: 10.0.0.1 80]\n"
+    answering(dict_host, Output(("apt-get",), 100, "", stale), Output(("apt-get",), 0), Output(("apt-get",), 0))
+    assert install(dict_host, order("apt")) == ("auditd",)
+    assert [line.split()[-1] for line in dict_host.done if line.startswith("apt-get")] == ["auditd", "update", "auditd"]

@@ -97,6 +97,13 @@ def test_explain_alone_lists_the_requirements_and_a_wrong_word_is_refused(capsys
     assert "fim-bootstrap explain: there is no requirement rule; did you mean rules?" in capsys.readouterr().err
 
 
+def test_no_text_ends_a_cell_or_is_a_tag() -> None:
+    assert manual._cell("a|b <c>") == "a\\|b &lt;c>"
+    long = "x" * 100
+    assert manual._row("--a", f"{long} y").splitlines()[-1].strip() == "y"
+    assert long in manual._row("--a", f"{long} y")
+
+
 @pytest.mark.parametrize(("text", "roff"), [
     ("a-b", "a\\-b"), ("it's", "it\\(aqs"), ("a\\b", "a\\eb"), (".TH", "\\&.TH"), ("plain.", "plain."),
     ("'x", "\\(aqx"),

@@ -44,5 +44,7 @@ def test_suse_gets_its_file(dict_host: DictHost, manager: str) -> None:
 
 
 def test_where_there_is_no_such_file_that_is_said(dict_host: DictHost) -> None:
-    assert "no file that says so" in reboot_mark.leave(dict_host, ("dnf", "microdnf"))
+    assert reboot_mark.leave(dict_host, ("dnf", "microdnf")) == (
+        "a reboot is due; this system has no file that says so (fim-bootstrap reboot-required does)"
+    )
     assert not [path for path in dict_host.nodes if path.startswith("/run/reboot")]
