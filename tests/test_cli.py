@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import jsonschema
 import pytest
@@ -15,6 +16,8 @@ import pytest
 from fim_bootstrap import __version__, cli, options
 from fim_bootstrap.errors import BadConfig, BootstrapError
 from fim_bootstrap.model import Environment
+from fim_bootstrap.profiles import load
+from fim_bootstrap.resources import profile_folder
 from tests.conftest import ALONE, IN_PROCESS, PROJECT, Tree, fim, needs_root
 from tests.test_requirements import READY
 
@@ -504,3 +507,39 @@ def test_a_file_that_was_not_edited_since_is_taken_back_without_a_comparison(tre
     ran = tree.fim("revert")
     assert (ran.status, tree.read("/etc/audit/rules.d/x.rules")) == (1, edited)
     assert "was edited since, beside or in our lines; left alone" in ran.out
+
+
+@pytest.mark.parametrize(("found", "unasked", "status", "told"), [
+    (True, "", 0, "auditd             auditd"), (False, "", 3, "auditd             NOT IN THE REPOSITORIES"),
+    (False, "the network is down", 3, "auditd             not looked up"),
+])  # fmt: skip
+def test_resolve_ends_with_3_where_a_package_cannot_be_had(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], found: bool, unasked: str,
+    status: int, told: str,
+) -> None:  # fmt: skip
+    tree.write("/usr/bin/apt-get", "#!/bin/false\n", 0o755)
+    everything = {name for profile in load([profile_folder()]) for names in profile.packages.values() for name in names}
+    monkeypatch.setattr("fim_bootstrap.managers.lookup.available", lambda *_: (everything if found else set(), unasked))
+    words = ["profiles", "--resolve", "--root", str(tree.folder)]
+    assert cli.main(words) == status
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[0] == "profile debian-12: Debian 12 (bookworm)"
+    assert told in printed.out.splitlines()
+    assert (f"not looked up: {unasked}\n" if unasked else "") == printed.err
+    assert cli.main([*words, "--format", "json"]) == status
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["profile"], shown["not_looked_up"]) == ("debian-12", unasked)
+    assert shown["packages"]["auditd"] == (["auditd"] if found else [])
+
+
+@pytest.mark.parametrize(("status", "delivered", "ended"), [
+    (0, True, 0), (2, True, 2), (3, True, 3), (4, True, 4), (0, False, 1), (2, False, 1), (3, False, 1), (4, False, 4),
+    (1, False, 1), (75, False, 75),
+])  # fmt: skip
+def test_a_result_that_got_lost_makes_a_failure_of_what_was_none(
+    capsys: pytest.CaptureFixture[str], status: int, delivered: bool, ended: int
+) -> None:
+    assert cli._ended(status, delivered, {"a": 1}, {"format": "json"}) == ended
+    assert json.loads(capsys.readouterr().out) == {"a": 1}
+    with patch("fim_bootstrap.output.result", side_effect=BootstrapError("no space")):
+        assert cli._ended(status, True, {"a": 1}, {"format": "json"}) == (1 if status in (0, 2, 3) else status)

@@ -620,3 +620,23 @@ def test_a_command_that_hangs_is_asked_to_end_before_it_is_killed(tmp_path: Path
     script = f"trap 'echo well >{mark}; exit' TERM; while :; do sleep 0.05; done"
     assert LiveHost().query(("sh", "-c", script), timeout=0.3)[0].status == 124
     assert mark.read_text() == "well\n"
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_what_a_command_is_started_through_in_a_tree(tmp_path: Path, allowed: bool) -> None:
+    """A chroot; with a /proc and processes of its own where the tree has the folder, and the system lets it."""
+    root = str(tmp_path)
+    host, asked = LiveHost(root), []
+
+    def query(*commands: tuple[str, ...], timeout: float) -> list[Output]:
+        asked.append((host._inside(commands[0])[1:], timeout))
+        return [Output((), 0 if allowed else 1)]
+
+    assert LiveHost("/")._entry() == ()
+    assert LiveHost(root)._entry() == ("chroot", root)
+    (tmp_path / "proc").mkdir()
+    alone = ("unshare", "-mpf", f"--mount-proc={root}/proc", "chroot", root)
+    with patch.object(host, "query", query):
+        for _ in range(2):  # asked once
+            assert host._entry() == (alone if allowed else ("chroot", root))
+    assert asked == [((*alone[1:], "true"), 20)]
