@@ -3,6 +3,7 @@
 `make golden` writes tests/golden/said.txt: read what changed before it is committed. A sentence that does not stand
 there fails the test that heard it, so that no word of them changes unseen. It is heard before it is redacted, so
 that the secrets of tests stand there. What one machine or day says otherwise than another is masked.
+What is said no more leaves the file when it is next written.
 """
 
 from __future__ import annotations
@@ -25,8 +26,6 @@ from tests.dict_host import DictHost
 PROJECT = Path(__file__).resolve().parent.parent
 FILE = PROJECT / "tests/golden/said.txt"
 HEARD = os.environ.get("FIM_HEARD", "")  # a file to which all that was heard is added, instead of being compared
-
-
 LONG = 1000
 PASSED_OVER = ("today", "now", "hostname", "versions", "rules", "conf")  # they change, or are long
 PARTS = (AuditFacts, SELinuxFacts, AgentFacts)
@@ -42,10 +41,8 @@ MASKS = (
     (r"(?<=^Busy: another fim-bootstrap \(pid )\d+|(?<=process )\d+ \(\[?py.*", "N"),
     (r"\d+(?= s ago)|(?<=belongs to uid )\d+", "N"),
     (r"(?<= )\d{4}-\d\d-\d\d \d\d:\d\d", "LOCAL TIME"),
-    (
-        r"(?<=^BadConfig: )(.* (?:valid JSON|valid TOML|no XML)): .*?(?= -> |$)",
-        r"\1: WHY",
-    ),  # in the words of Python and of expat
+    # in the words of Python and of expat
+    (r"(?<=^BadConfig: )(.* (?:valid JSON|valid TOML|no XML)): .*?(?= -> |$)", r"\1: WHY"),
     (r"(?:  #|;) [^;#]* reached its end of life on .*", ""),  # as soon as it has
     (r"(?<= -> one of: )amazon.*", "PROFILES"),
     (r"\w[-\w]* has no use for it", "COMMAND has no use for it"),
