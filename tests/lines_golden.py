@@ -11,6 +11,7 @@ from pathlib import Path
 from fim_bootstrap.audit import silence
 from fim_bootstrap.audit.auditctl import Rule, parse
 from fim_bootstrap.audit.auditd_conf import dialect, dispatcher_of, faults, lasting_faults, log_of, with_dispatcher
+from fim_bootstrap.audit.auditd_conf import parse as parse_conf
 from fim_bootstrap.audit.fields import meaning
 from tests.conftest import AUDITD_CONF
 from tests.test_auditd_conf import AUDIT_3, AUDIT_4_2
@@ -108,6 +109,7 @@ def _conf() -> str:
 def _of_setting(line: str) -> Iterator[str]:
     text = f"{AUDITD_CONF}{line}\n" if line else AUDITD_CONF
     yield f"    dispatcher {dispatcher_of(text)!r}, log {log_of(text)!r}\n"
+    yield from (f"    passed over: line {one.number}: {one.problem}\n" for one in parse_conf(text) if one.problem)
     for name, (generation, known) in RELEASES.items():
         for fault in faults(text, generation, known):
             yield f"    {name}: line {fault.number}: {fault.problem}\n"

@@ -24,7 +24,7 @@ from fim_bootstrap.facts.gather import gather
 from fim_bootstrap.host.live import LiveHost
 from fim_bootstrap.host.reader import STATE, Output
 from fim_bootstrap.model import Environment, Facts, Finding, OsRelease, Profile, Settings, Status
-from fim_bootstrap.probe import may_hide, probe
+from fim_bootstrap.probe import _may_fit, may_hide, probe
 from fim_bootstrap.requirements import agent as requirement
 from fim_bootstrap.requirements import settled_agent
 from fim_bootstrap.resources import text_of
@@ -1217,3 +1217,14 @@ def test_a_plugin_file_that_cannot_be_read_is_said(host: DictHost) -> None:
     host.write("/etc/audit/plugins.d/other.conf", problem="larger than 1 MB")
     seen = look(host).facts.agent
     assert (seen.registration, seen.registration_problem) == (PLUGIN_FILE, f"{PLUGIN_FILE}: larger than 1 MB")
+
+
+@pytest.mark.parametrize(("field", "may"), [
+    ("uid=0", True), ("msgtype=USER", True), ("msgtype=1005", True), ("msgtype=1006", False),
+    ("msgtype=SYSCALL", False),
+    ("msgtype!=USER", False), ("msgtype!=1005", False), ("msgtype!=SYSCALL", True), ("msgtype>1004", True),
+    ("msgtype>1005", False), ("msgtype<1006", True), ("msgtype<1005", False), ("msgtype>=1005", True),
+    ("msgtype>=1006", False), ("msgtype<=1005", True), ("msgtype<=1004", False), ("msgtype>=LOGIN", True),
+])  # fmt: skip
+def test_which_rule_may_hide_the_mark(field: str, may: bool) -> None:
+    assert _may_fit(field) is may

@@ -29,6 +29,7 @@ from fim_bootstrap.changes.journal import digest
 from fim_bootstrap.errors import BootstrapError, Busy
 from fim_bootstrap.facts import audit as audit_facts
 from fim_bootstrap.host.boot import booted
+from fim_bootstrap.host.commands import PATH
 from fim_bootstrap.host.files import CHUNK, opened, sweep, unwritten
 from fim_bootstrap.host.live import LOG_LIMIT, LOG_LINE, LiveHost
 from fim_bootstrap.host.reader import EACH, LIMIT, LINE, File, Output, read_together, too_large
@@ -598,7 +599,7 @@ def test_who_asks_the_kernel_gets_nothing_for_what_it_does_not_know(tmp_path: Pa
         assert LiveHost().ask("/dev/null", "x") is None
     with patch("os.write", return_value=0):
         assert LiveHost().ask("/dev/null", "x") is None
-    with patch("os.read", return_value=b"yes\0"):
+    with patch("os.read", side_effect=lambda file, size: {(int, 4096): b"yes\0"}[type(file), size]):
         assert LiveHost().ask("/dev/null", "x") == "yes"
 
 
@@ -640,3 +641,13 @@ def test_what_a_command_is_started_through_in_a_tree(tmp_path: Path, allowed: bo
         for _ in range(2):  # asked once
             assert host._entry() == (alone if allowed else ("chroot", root))
     assert asked == [((*alone[1:], "true"), 20)]
+
+
+def test_a_child_sees_an_environment_that_is_made_anew(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIM_SECRET", "x")
+    monkeypatch.setenv("https_proxy", "http://p:3128")
+    seen = ask("sh", "-c", "pwd; env", timeout=20).stdout.splitlines()
+    assert seen[0] == "/"
+    given = dict(line.partition("=")[::2] for line in seen[1:])
+    wanted = {"PATH": PATH, "LC_ALL": "C", "HOME": "/root", "TERM": "dumb", "https_proxy": "http://p:3128"}
+    assert {name: value for name, value in given.items() if name not in ("PWD", "_", "SHLVL", "OLDPWD")} == wanted

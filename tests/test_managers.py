@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -404,6 +405,10 @@ def test_a_tree_without_a_usable_dev_null_is_refused(
 
 def test_what_shows_a_container_is_named(dict_host: DictHost) -> None:
     assert container_mark(dict_host) == ""
+    for path in ("/run/systemd/container", "/run/host/container-manager", "/run/.containerenv", "/.dockerenv"):
+        dict_host.write(path)
+        assert container_mark(dict_host) == f"{path} is there"
+        del dict_host.nodes[path]
     dict_host.write("/proc/1/environ", "PATH=/bin\0container=podman\0")
     assert container_mark(dict_host) == "the environment of process 1 says container="
     dict_host.write("/run/.containerenv")
@@ -538,3 +543,25 @@ def test_packages_that_are_no_longer_where_the_lists_say_are_looked_up_anew(dict
     answering(dict_host, Output(("apt-get",), 100, "", stale), Output(("apt-get",), 0), Output(("apt-get",), 0))
     assert install(dict_host, order("apt")) == ("auditd",)
     assert [line.split()[-1] for line in dict_host.done if line.startswith("apt-get")] == ["auditd", "update", "auditd"]
+
+
+@pytest.mark.parametrize(("url", "host"), [
+    ("http://deb.example.org/x", "deb.example.org"), ("http://deb.example.org:8080/x", "deb.example.org"),
+    ("https://me:pw@deb.example.org/x", "deb.example.org"), ("http://m/x:", "m"), ("ftp://m/x", ""),
+])  # fmt: skip
+def test_the_server_of_a_url_is_named_alone(url: str, host: str) -> None:
+    said = f"E: Failed to fetch {url} 403"
+    assert diagnosis._fields([*re.finditer("403", said)], [], said)["host"] == host
+
+
+def test_repositories_that_were_moved_away_are_told_before_the_date_too() -> None:
+    profile = PROFILES["debian-12"]._replace(eol="2028-06-30", eol_signature="404 .*Not Found", eol_advice="move")
+    assert diagnosis.end_of_life(profile, "2026-11-27", "me", "404  Not Found") == (
+        "the repositories of me may have been moved away: move"
+    )
+    assert diagnosis.end_of_life(profile, "2026-11-27", "me", "503") == ""
+    assert diagnosis.end_of_life(profile, "2028-07-01", "", "503") == (
+        f"{profile.title} reached its end of life on 2028-06-30: move"
+    )
+    plain = profile._replace(eol="", eol_signature="", eol_advice="")
+    assert diagnosis.end_of_life(plain, "2026-11-27", "me", "404  Not Found") == ""
