@@ -46,6 +46,9 @@ SAMPLES = {
     "quiet": Sample(
         0, (report("a"), report("b", time=moment(NOW))), {"batch": "10", "canary": "0", "exclude": [], "group-by": ""}
     ),
+    "plain": Sample(
+        0, (frozen("a"), report("b", time=moment(NOW))), {"batch": "10", "canary": "0", "exclude": [], "group-by": ""}
+    ),
     "large": Sample(120, MANY, {"batch": "7", "canary": "3", "exclude": ["db*"], "group-by": "^([a-z]+)"}),
 }
 

@@ -303,3 +303,9 @@ def test_a_tree_in_which_auditd_is_masked_is_blocked(tree: Tree, tmp_path: Path)
     assert LiveHost(str(tree.folder)).link("/etc/systemd/system/auditd.service") == "/dev/null"
     seen = tree.fim("apply", "--format", "json")
     assert (seen.status, seen.status_of("auditd"), seen.report["changed"]) == (4, "blocked", False)
+
+
+def test_a_file_of_rules_that_a_unit_loads_and_that_is_not_there_does_no_harm(dict_host: DictHost) -> None:
+    dict_host.write("/usr/lib/systemd/system/auditd.service", "[Service]\nExecStart=/sbin/auditd\n")
+    dict_host.write(DROP_IN, "ExecStartPost=-/sbin/auditctl -R /etc/none.rules\n")
+    assert not [*units.look(dict_host)]
