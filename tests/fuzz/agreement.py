@@ -104,7 +104,7 @@ def about_rules_d(judge: Judge, joiner: Joiner, files: Sequence[File]) -> str:
     before = judge.hear(real)
     if any(locks(said) or silences(said) for said in before.messages) and not rules_d.blocking(files, joiner.joins):
         return "what joined freezes or silences the rules is unseen"
-    edited = tuple(file._replace(text=text) for file, text in zip(files, rules_d.unblocked(files, NOTE)))
+    edited = tuple(file._replace(text=text) for file, text in zip(files, rules_d.unblocked(tuple(files), NOTE)))
     if edited == tuple(files):
         return ""
     if rules_d.unblocked(edited, NOTE) != tuple(file.text for file in edited):

@@ -145,7 +145,7 @@ def rules(text: str) -> None:
 
 def joined(files: Sequence[File]) -> None:
     """An edit of rules.d unblocks under every release, is final, and leaves the lines that it does not touch."""
-    edited = tuple(file._replace(text=text) for file, text in zip(files, rules_d.unblocked(files, NOTE)))
+    edited = tuple(file._replace(text=text) for file, text in zip(files, rules_d.unblocked(tuple(files), NOTE)))
     found = rules_d.blocking(files, rules_d.Joins())
     assert bool(found) == (edited != tuple(files))
     assert not rules_d.blocking(edited, rules_d.Joins())
