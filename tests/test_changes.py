@@ -9,7 +9,7 @@ import pytest
 
 from fim_bootstrap.agent.vendor import ROOT
 from fim_bootstrap.changes import journal
-from fim_bootstrap.changes.files import CreateFiles, EditAuditdConf
+from fim_bootstrap.changes.files import CreateFiles, EditAuditdConf, undo_edit
 from fim_bootstrap.changes.packages import POLICY_RC, InstallPackages, undo_install
 from fim_bootstrap.changes.policy import (
     SEMODULE_TIMEOUT,
@@ -288,6 +288,16 @@ def test_a_program_of_our_own_is_put_in_place_with_its_folders(host: DictHost, m
     with pytest.raises(BootstrapError, match="has to be the one-file binary") as caught:
         apply(CreateFiles({}, program="/usr/local/sbin/x"), host)
     assert caught.value.remedy == "make binary"
+
+
+def test_a_file_that_is_gone_is_not_put_back(host: DictHost) -> None:
+    entry = {"path": "/etc/x", "before": "a", "after": "b"}
+    with pytest.raises(BootstrapError, match=r"^/etc/x: is gone; left alone$"):
+        undo_edit(host, entry)
+    host.folder("/etc/x")
+    with pytest.raises(BootstrapError, match=r"^/etc/x: a directory where a file should be; left alone$") as caught:
+        undo_edit(host, entry)
+    assert caught.value.remedy == "put the file back, then run revert again"
 
 
 def test_rule_and_labels(host: DictHost) -> None:

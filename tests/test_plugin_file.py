@@ -198,3 +198,10 @@ def test_more_plugin_files_than_are_looked_at_are_no_ok(tree: Tree) -> None:
 ])  # fmt: skip
 def test_which_plugin_files_are_the_agents(path: str, text: str, trouble: str, counts: bool) -> None:
     assert bool(look.registrations([File(path, text, 1.0, trouble)])) is counts
+
+
+def test_a_file_that_names_no_program_has_none(dict_host: DictHost) -> None:
+    assert look._no_program(dict_host, File(PATH, "active = yes\n")) == "path =  is not there"
+    assert look._no_program(dict_host, File(PATH, "path = /x\n")) == "path = /x is not there"
+    dict_host.write("/x")
+    assert look._no_program(dict_host, File(PATH, "path = /x\n")) == ""
