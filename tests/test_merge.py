@@ -101,6 +101,6 @@ def test_what_stands_alike_at_both_ends_is_kept_whole() -> None:
     assert taken_back(before, after, "a\nb\nour\nc\nd\ne\n") == "a\nb\nc\nd\ne\n"
     assert taken_back(before, after, "z\na\nb\nour\nc\nd\n") == "z\na\nb\nc\nd\n"
     assert taken_back("x\ny\nx\n", "x\nour\ny\nx\n", "x\nour\ny\ny\nx\n") == "x\ny\ny\nx\n"
-    blocks = _blocks(["1\n", "2\n", "3\n", "4\n"], ["0\n", "4\n", "3\n", "4\n"])
+    blocks = _blocks(["b\n", "x\n", "z\n"], ["y\n", "b\n", "z\n"])
     assert blocks
-    assert [(b.a, b.b, b.size) for b in blocks] == [(0, 0, 0), (2, 2, 2), (4, 4, 0)]
+    assert [(b.a, b.b, b.size) for b in blocks] == [(0, 0, 0), (0, 1, 1), (2, 2, 1), (3, 3, 0)]
