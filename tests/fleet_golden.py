@@ -1,4 +1,4 @@
-"""What `fleet` writes of two fleets. `make golden` writes tests/golden/fleet: read it before it is committed.
+"""What `fleet` writes of four fleets. `make golden` writes tests/golden/fleet: read it before it is committed.
 
 The page stands there without its style and its script.
 """
@@ -41,14 +41,11 @@ class Sample(NamedTuple):
     asked: Mapping[str, Any]
 
 
+PLAIN = {"batch": "10", "canary": "0", "exclude": [], "group-by": ""}
 SAMPLES = {
     "small": Sample(24, UNLIKE, {"batch": "50%", "canary": "1", "exclude": [], "group-by": ""}),
-    "quiet": Sample(
-        0, (report("a"), report("b", time=moment(NOW))), {"batch": "10", "canary": "0", "exclude": [], "group-by": ""}
-    ),
-    "plain": Sample(
-        0, (frozen("a"), report("b", time=moment(NOW))), {"batch": "10", "canary": "0", "exclude": [], "group-by": ""}
-    ),
+    "quiet": Sample(0, (report("a"), report("b", time=moment(NOW))), PLAIN),  # nothing is to be rebooted
+    "plain": Sample(0, (frozen("a"), report("b", time=moment(NOW))), PLAIN),  # no host is in no batch
     "large": Sample(120, MANY, {"batch": "7", "canary": "3", "exclude": ["db*"], "group-by": "^([a-z]+)"}),
 }
 
